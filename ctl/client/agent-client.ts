@@ -1,0 +1,95 @@
+// The typed client: one function for each call of the agent's API, from plain objects to plain objects.
+// It owns the conversion between objects and message bytes, and the default time limits. It never retries a call.
+import protobuf from "protobufjs";
+import { Connection, type CallOptions } from "./connection.js";
+import type { Calls } from "./gen/messages.js";
+import { CODE, RpcError } from "./rpc-error.js";
+import { schema, type Method } from "./schema.js";
+
+export type CallName = keyof Calls;
+
+/** What a request may be given as: every field may be left out, 64-bit numbers may be bigint or decimal text. */
+export type Input<T> = T extends Uint8Array ? Uint8Array
+  : T extends number ? number | bigint
+  : T extends (infer E)[] ? readonly Input<E>[]
+  : T extends object ? { readonly [K in keyof T]?: Input<T[K]> | undefined }
+  : T;
+
+export type Request<M extends CallName> = Input<Calls[M]["request"]>;
+export type Response<M extends CallName> = Calls[M]["response"];
+
+type Methods = { readonly [M in CallName as Uncapitalize<M>]: (request?: Request<M>, options?: CallOptions) => Promise<Response<M>> };
+
+/** All calls as methods (`client.createContainer({...})`), and what a client needs besides. */
+export interface AgentClient extends Methods {
+  /** Any call by its name. Rejects with RpcError. */
+  call<M extends CallName>(method: M, request?: Request<M>, options?: CallOptions): Promise<Response<M>>;
+  readonly connection: Connection;
+  /** Close the connection; open calls fail with CANCELLED. */
+  close(): void;
+}
+
+/** Calls that may rightly take for ever; they get no time limit unless the caller asks for one. */
+const UNLIMITED = new Set<string>(["WaitProcess", "WriteStdin", "ReadStdout", "ReadStderr", "GetOOMEvent"]);
+
+/** Milliseconds every other call may take when nothing is said. */
+export const DEFAULT_TIMEOUT_MS = 60_000;
+
+// protobufjs takes decimal text for 64-bit fields but not bigint; undefined values are the same as absent ones.
+const plain = (value: unknown): unknown => {
+  if (typeof value === "bigint") return value.toString();
+  if (value === null || typeof value !== "object" || value instanceof Uint8Array) return value;
+  if (Array.isArray(value)) return value.map(plain);
+  return Object.fromEntries(Object.entries(value).filter(([, v]) => v !== undefined).map(([k, v]) => [k, plain(v)]));
+};
+
+/** Message bytes of a request object. Throws RpcError INVALID_ARGUMENT when a value does not fit its field. */
+export const encodeRequest = (method: Method, request: object): Uint8Array => {
+  try {
+    return method.request.encode(method.request.fromObject(plain(request) as { [k: string]: unknown })).finish();
+  } catch (error) {
+    throw new RpcError(CODE.INVALID_ARGUMENT, `request cannot be encoded: ${(error as Error).message}`, method.name, { cause: error });
+  }
+};
+
+const OBJECT_FORM: protobuf.IConversionOptions = { defaults: true, arrays: true, objects: true, longs: Number, enums: String };
+
+// With `defaults` protobufjs writes absent messages as null; the types say undefined, so those keys go.
+const dropNulls = (value: unknown): unknown => {
+  if (value === null || typeof value !== "object" || value instanceof Uint8Array) return value;
+  if (Array.isArray(value)) return value.map(dropNulls);
+  return Object.fromEntries(Object.entries(value).filter(([, v]) => v !== null).map(([k, v]) => [k, dropNulls(v)]));
+};
+
+/** Object form of a response's bytes. Throws RpcError INTERNAL when they are not that message. */
+export const decodeResponse = (method: Method, payload: Uint8Array): object => {
+  try {
+    return dropNulls(method.response.toObject(method.response.decode(payload), OBJECT_FORM)) as object;
+  } catch (error) {
+    throw new RpcError(CODE.INTERNAL, `answer cannot be decoded: ${(error as Error).message}`, method.name, { cause: error });
+  }
+};
+
+export interface ClientOptions {
+  /** Milliseconds for calls that say nothing themselves; default DEFAULT_TIMEOUT_MS. 0: no limit. */
+  timeoutMs?: number;
+}
+
+/** A client on an open connection. */
+export const agentClient = (connection: Connection, options: ClientOptions = {}): AgentClient => {
+  const limit = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+  const call = async (name: string, request: object = {}, callOptions: CallOptions = {}): Promise<object> => {
+    const method = schema().methods.get(name);
+    if (method === undefined) throw new RpcError(CODE.UNIMPLEMENTED, `no such call: ${name}`, name);
+    const timeoutMs = callOptions.timeoutMs ?? (UNLIMITED.has(name) ? 0 : limit);
+    const payload = await connection.call(method.service, name, encodeRequest(method, request), { ...callOptions, timeoutMs });
+    return decodeResponse(method, payload);
+  };
+  const methods = Object.fromEntries(
+    [...schema().methods.keys()].map((name) => [
+      name.charAt(0).toLowerCase() + name.slice(1),
+      (request?: object, callOptions?: CallOptions) => call(name, request, callOptions),
+    ]),
+  );
+  return { ...methods, call, connection, close: () => connection.close() } as unknown as AgentClient;
+};
