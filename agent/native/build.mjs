@@ -1,0 +1,211 @@
+// Builds the agent: TypeScript -> ES module chunks (esbuild) -> QuickJS bytecode (qjsc) -> one static musl binary.
+// QuickJS and libseccomp are compiled once and kept in the cache by the hash of their sources and flags.
+//   node agent/native/build.mjs [--debug] [--entry FILE] [--out FILE] [--json]
+// --debug makes the twin with ASAN and UBSAN (glibc, dynamic). Sources come from Debian (pins.json) or from
+// QUICKJS_SRC / LIBSECCOMP_SRC.
+import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync, copyFileSync, chmodSync } from "node:fs";
+import { basename, dirname, join, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { build as esbuild } from "esbuild";
+import { cacheRoot, debianSource } from "../../tools/debian-source.mjs";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const agent = dirname(here);
+const root = dirname(agent);
+const pins = JSON.parse(readFileSync(join(here, "pins.json"), "utf8"));
+const say = (text) => process.stderr.write(`  ${text}\n`);
+
+const { values: opt } = parseArgs({
+  options: { debug: { type: "boolean" }, entry: { type: "string" }, out: { type: "string" }, json: { type: "boolean" }, help: { type: "boolean", short: "h" } },
+});
+if (opt.help) {
+  process.stdout.write("usage: build.mjs [--debug] [--entry FILE] [--out FILE] [--json]\n  --debug  the ASAN/UBSAN twin (dist/kata-agent.debug)\n  --entry  main module (default agent/init/main.ts)\n  --out    result (default dist/kata-agent)\n  --json   print sizes as JSON\n");
+  process.exit(0);
+}
+
+/** Runs a program to its end; rejects with its whole output and a line that can be pasted. */
+function run(cmd, args, options = {}) {
+  return new Promise((done, fail) => {
+    const child = spawn(cmd, args, { ...options, stdio: ["ignore", "pipe", "pipe"] });
+    let text = "";
+    child.stdout.on("data", (d) => (text += d));
+    child.stderr.on("data", (d) => (text += d));
+    child.on("error", (e) => fail(new Error(e.code === "ENOENT" ? `${cmd} is not installed (tools/deps.sh installs what the build needs)` : String(e))));
+    child.on("close", (code) => (code === 0 ? done(text) : fail(new Error(`${cmd} ${args.join(" ")}\nexit ${code}\n${text}`))));
+  });
+}
+
+const VERSION = JSON.parse(readFileSync(join(root, "package.json"), "utf8")).version;
+const WARN = ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-sign-compare"];
+const flavour = opt.debug
+  ? { cc: "gcc", flags: ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"], link: ["-fsanitize=address,undefined", "-lm", "-lpthread"] }
+  : { cc: "musl-gcc", flags: ["-O2", "-fno-plt", "-fno-asynchronous-unwind-tables", "-fno-stack-protector", "-ffunction-sections", "-fdata-sections", "-fno-pie"], link: ["-static", "-no-pie", "-Wl,--gc-sections", "-Wl,-z,norelro", "-Wl,--build-id=none", "-s", "-lm"] };
+
+/** Returns a cached folder made by `make(dir)`; the key covers everything that decides the bytes. */
+async function cached(name, key, make) {
+  const id = createHash("sha256").update(JSON.stringify(key)).digest("hex").slice(0, 20);
+  const dir = join(cacheRoot(), "obj", `${name}-${id}`);
+  if (existsSync(dir)) return dir;
+  mkdirSync(dirname(dir), { recursive: true });
+  const tmp = mkdtempSync(`${dir}.`);
+  try {
+    say(`compiling ${name}${opt.debug ? " (debug)" : ""}`);
+    await make(tmp);
+    if (!existsSync(dir)) renameSync(tmp, dir);
+  } finally {
+    rmSync(tmp, { recursive: true, force: true });
+  }
+  return dir;
+}
+
+/** A folder with only the kernel's headers: the C library's own must not be seen by musl-gcc. */
+function kernelHeaders(dir) {
+  mkdirSync(dir, { recursive: true });
+  const multiarch = `/usr/include/${process.arch === "arm64" ? "aarch64" : "x86_64"}-linux-gnu/asm`;
+  for (const [name, from] of [["linux", "/usr/include/linux"], ["asm-generic", "/usr/include/asm-generic"], ["asm", existsSync(multiarch) ? multiarch : "/usr/include/asm"]]) {
+    if (!existsSync(join(dir, name))) symlinkSync(from, join(dir, name));
+  }
+  return dir;
+}
+
+const compilerId = async (cc) => (await run(cc, ["--version"])).split("\n")[0];
+
+async function archive(dir, name, sources, flags) {
+  const objects = [];
+  const jobs = sources.map((src) => async () => {
+    const object = join(dir, basename(src).replace(/\.c$/, ".o"));
+    await run(flavour.cc, [...flavour.flags, ...flags, "-c", src, "-o", object]);
+    objects.push(object);
+  });
+  await Promise.all([0, 1].map(async () => { for (let j = jobs.shift(); j; j = jobs.shift()) await j(); }));
+  await run("ar", ["rcs", join(dir, name), ...objects.sort()]);
+}
+
+const QJS_FILES = ["quickjs.c", "libregexp.c", "libunicode.c", "cutils.c", "dtoa.c"];
+
+async function quickjs() {
+  const src = process.env.QUICKJS_SRC ? resolve(process.env.QUICKJS_SRC) : await debianSource(pins.quickjs, say);
+  const defs = ["-D_GNU_SOURCE", `-DCONFIG_VERSION="${readFileSync(join(src, "VERSION"), "utf8").trim()}"`];
+  const lib = await cached("quickjs", [src, flavour, await compilerId(flavour.cc)], (dir) => archive(dir, "libquickjs.a", QJS_FILES.map((f) => join(src, f)), [...defs, "-w"]));
+  const qjsc = await cached("qjsc", [src, await compilerId("gcc")], (dir) =>
+    run("gcc", ["-O1", "-w", ...defs, ...[...QJS_FILES, "qjsc.c", "quickjs-libc.c"].map((f) => join(src, f)), "-o", join(dir, "qjsc"), "-lm", "-ldl", "-lpthread"]));
+  return { src, lib: join(lib, "libquickjs.a"), qjsc: join(qjsc, "qjsc") };
+}
+
+async function libseccomp() {
+  const src = process.env.LIBSECCOMP_SRC ? resolve(process.env.LIBSECCOMP_SRC) : await debianSource(pins.libseccomp, say);
+  const dir = await cached("libseccomp", [src, flavour, await compilerId(flavour.cc)], async (tmp) => {
+    const [major, minor, micro] = pins.libseccomp.version.split(/[.-]/);
+    const header = readFileSync(join(src, "include/seccomp.h.in"), "utf8").replace("@VERSION_MAJOR@", major).replace("@VERSION_MINOR@", minor).replace("@VERSION_MICRO@", micro);
+    writeFileSync(join(tmp, "seccomp.h"), header);
+    copyFileSync(join(src, "include/seccomp-syscalls.h"), join(tmp, "seccomp-syscalls.h"));
+    writeFileSync(join(tmp, "configure.h"), "#define HAVE_LINUX_SECCOMP_H 1\n");
+    const names = readdirSync(join(src, "src")).filter((f) => f.endsWith(".c") && !/^(arch-syscall|python)/.test(f) && f !== "syscalls.perf");
+    await archive(tmp, "libseccomp.a", names.map((f) => join(src, "src", f)), ["-w", "-D_GNU_SOURCE", `-I${tmp}`, `-I${join(src, "include")}`, `-I${join(src, "src")}`, ...(opt.debug ? [] : [`-I${kernelHeaders(join(tmp, "kernel"))}`])]);
+  });
+  return { include: dir, lib: join(dir, "libseccomp.a") };
+}
+
+/** Every `lazy<typeof import("./x.js")>("layer/x.js")` in the sources names an entry of its own. */
+function lazyEntries() {
+  const found = new Map([["sys/errno-text.js", join(agent, "sys/errno-text.ts")]]); // sys/call.ts loads it itself
+  const walk = (dir) => {
+    for (const e of readdirSync(dir, { withFileTypes: true })) {
+      const path = join(dir, e.name);
+      if (e.isDirectory()) walk(path);
+      else if (e.name.endsWith(".ts") && !e.name.endsWith(".d.ts")) {
+        for (const m of readFileSync(path, "utf8").matchAll(/lazy<typeof import\("([^"]+)"\)>\("([^"]+)"\)/g)) {
+          const target = resolve(dirname(path), m[1].replace(/\.js$/, ".ts"));
+          const name = relative(agent, target).replace(/\.ts$/, ".js");
+          if (name !== m[2]) throw new Error(`${relative(root, path)}: lazy("${m[2]}") must be named "${name}"`);
+          if (!existsSync(target)) throw new Error(`${relative(root, path)}: lazy module ${m[1]} does not exist`);
+          found.set(name, target);
+        }
+      }
+    }
+  };
+  walk(agent);
+  return found;
+}
+
+/** sys/nr.ts holds x86_64's numbers; another architecture has a file of its own beside it. */
+const ARCH = process.env.TARGET_ARCH ?? "x86_64";
+const archTables = {
+  name: "arch-tables",
+  setup(b) {
+    if (ARCH === "x86_64") return;
+    b.onResolve({ filter: /\/nr\.js$/ }, (args) => ({ path: join(resolve(args.resolveDir, dirname(args.path)), `nr-${ARCH}.ts`) }));
+  },
+};
+
+async function bundle(dir, entry) {
+  const entries = lazyEntries();
+  const result = await esbuild({
+    entryPoints: [{ in: entry, out: "main" }, ...[...entries].map(([name, path]) => ({ in: path, out: name.replace(/\.js$/, "") }))],
+    bundle: true, splitting: true, plugins: [archTables], format: "esm", platform: "neutral", target: "es2022", outdir: dir, chunkNames: "chunk-[hash]",
+    minify: !opt.debug, legalComments: "none", metafile: true, logLevel: "warning", charset: "utf8",
+    define: { __ARCH__: JSON.stringify(ARCH), __VERSION__: JSON.stringify(VERSION), __DEBUG__: String(!!opt.debug) },
+  });
+  return Object.keys(result.metafile.outputs).map((f) => relative(dir, resolve(f))).sort();
+}
+
+async function main() {
+  const out = resolve(opt.out ?? join(root, opt.debug ? "dist/kata-agent.debug" : "dist/kata-agent"));
+  const entry = resolve(opt.entry ?? join(agent, "init/main.ts"));
+  if (!existsSync(entry)) throw new Error(`no such entry: ${entry}`);
+  const qjs = await quickjs();
+  const scmp = await libseccomp();
+  const dir = mkdtempSync(join(cacheRoot(), "build-"));
+  try {
+    const files = await bundle(dir, entry);
+    const table = await compileChunks(dir, files, qjs.qjsc);
+    await run(flavour.cc, [...flavour.flags, ...WARN, "-D_GNU_SOURCE", `-I${here}`, `-I${qjs.src}`, `-I${scmp.include}`, ...(opt.debug ? [] : [`-I${kernelHeaders(join(dir, "kernel"))}`]),
+      join(here, "main.c"), join(here, "native.c"), table.source, qjs.lib, scmp.lib, ...flavour.link, "-o", join(dir, "agent")]);
+    mkdirSync(dirname(out), { recursive: true });
+    chmodSync(join(dir, "agent"), 0o755);
+    rmSync(out, { force: true });
+    copyFileSync(join(dir, "agent"), `${out}.new`);
+    renameSync(`${out}.new`, out);
+    const sizes = { binary: statSync(out).size, bytecode: table.sizes };
+    if (opt.json) process.stdout.write(`${JSON.stringify(sizes)}\n`);
+    else say(`${relative(root, out)}: ${sizes.binary} bytes, bytecode ${Object.entries(table.sizes).map(([n, s]) => `${n} ${s}`).join(", ")}`);
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+/** One C array for each chunk, plus `chunks[]`. Chunks that are imported by others are emitted once. */
+async function compileChunks(dir, files, qjsc) {
+  const flat = new Map(files.map((f) => [f, f.replace(/\//g, "__")]));
+  for (const [f, to] of flat) {
+    // imports between chunks are relative paths; flat names keep qjsc's C names unique and the loader's lookup trivial
+    const text = readFileSync(join(dir, f), "utf8").replace(/(from|import)\s*"(\.{1,2}\/[^"]+)"/g, (_, word, spec) => `${word}"./${relative(dir, resolve(dirname(join(dir, f)), spec)).replace(/\//g, "__")}"`);
+    if (to !== f) rmSync(join(dir, f));
+    writeFileSync(join(dir, to), text);
+  }
+  const names = ["main.js", ...[...flat.values()].filter((n) => n !== "main.js").sort()];
+  const shared = names.filter((n) => n.startsWith("chunk-"));
+  const entries = names.filter((n) => !n.startsWith("chunk-"));
+  await run(qjsc, ["-c", "-m", ...(opt.debug ? [] : ["-s"]), "-o", "bytecode.c", ...entries], { cwd: dir });
+  let text = readFileSync(join(dir, "bytecode.c"), "utf8");
+  const sizes = {};
+  const rows = [];
+  for (const name of [...entries, ...shared]) {
+    const symbol = `qjsc_${name.replace(/\.js$/, "").replace(/[^A-Za-z0-9]/g, "_")}`;
+    const size = new RegExp(`const uint32_t ${symbol}_size = (\\d+);`).exec(text)?.[1];
+    if (!size) throw new Error(`qjsc made no bytecode for ${name}`);
+    sizes[name] = Number(size);
+    rows.push(`    { "${name}", ${symbol}, ${size} },`);
+  }
+  text += `\n#include "native.h"\nconst struct chunk chunks[] = {\n${rows.join("\n")}\n};\nconst unsigned chunk_count = ${rows.length};\n`;
+  writeFileSync(join(dir, "bytecode.c"), text);
+  return { source: join(dir, "bytecode.c"), sizes };
+}
+
+main().catch((error) => {
+  process.stderr.write(`agent build failed: ${error.message}\n`);
+  process.exit(1);
+});

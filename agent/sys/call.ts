@@ -1,0 +1,87 @@
+// The one door to the kernel: every system call of the agent passes `sys`. It keeps a flight recorder of the last calls and,
+// in test builds, lets a test inject faults. It must not retry, log or wait: `retry` is the only place that repeats a call,
+// and only for EINTR (see signal(7)).
+import { E } from "./errno.js";
+
+const raw = native.syscall;
+
+const RECORDED = 128; // a power of two
+const recordedNr = new Int32Array(RECORDED);
+const recordedResult = new Float64Array(RECORDED);
+let recorded = 0;
+
+/** A fault to inject: the result to answer instead of making the call, or undefined to let it pass. */
+export type Fault = (nr: number, args: readonly SyscallArg[]) => number | undefined;
+let fault: Fault | undefined;
+
+/** Installs a fault (tests only; undefined removes it). */
+export function injectFault(f: Fault | undefined): void {
+  fault = f;
+}
+
+/** Makes a system call; returns its result or the negative errno. Never throws. */
+export function sys(nr: number, a?: SyscallArg, b?: SyscallArg, c?: SyscallArg, d?: SyscallArg, e?: SyscallArg, f?: SyscallArg): number {
+  if (fault !== undefined) {
+    const injected = fault(nr, [a, b, c, d, e, f]);
+    if (injected !== undefined) return injected;
+  }
+  const r = raw(nr, a, b, c, d, e, f);
+  const slot = recorded++ & (RECORDED - 1);
+  recordedNr[slot] = nr;
+  recordedResult[slot] = r;
+  return r;
+}
+
+/** The last system calls, oldest first, as "nr=result" (what the flight recorder holds). */
+export function flightRecord(): string[] {
+  const lines: string[] = [];
+  for (let i = Math.max(0, recorded - RECORDED); i < recorded; i++) {
+    const slot = i & (RECORDED - 1);
+    lines.push(`${recordedNr[slot]}=${recordedResult[slot]}`);
+  }
+  return lines;
+}
+
+type ErrnoWords = typeof import("./errno-text.js");
+let words: ErrnoWords | undefined;
+/** Not by lib/lazy: sys imports nothing above it. */
+function errnoWords(): ErrnoWords {
+  return (words ??= native.load("sys/errno-text.js") as ErrnoWords);
+}
+
+/** A failed system call: `call` as in section 2 of the manual, `errno` (positive) and its name in `code`. */
+export class SysError extends Error {
+  readonly call: string;
+  readonly errno: number;
+  readonly code: string;
+  constructor(call: string, errno: number) {
+    const code = errnoWords().errnoName(errno);
+    super(`${call}: ${code}: ${errnoWords().errnoText(errno)}`);
+    this.call = call;
+    this.errno = errno;
+    this.code = code;
+  }
+}
+
+/** Passes a result through; throws SysError when it is a negative errno. */
+export function check(call: string, result: number): number {
+  if (result < 0 && result > -4096) throw new SysError(call, -result);
+  return result;
+}
+
+/** Makes call `nr` and throws SysError{call} on failure; for calls that are not on a hot path. */
+export function must(call: string, nr: number, a?: SyscallArg, b?: SyscallArg, c?: SyscallArg, d?: SyscallArg, e?: SyscallArg, f?: SyscallArg): number {
+  return check(call, sys(nr, a, b, c, d, e, f));
+}
+
+/** Repeats a call while a signal interrupts it (EINTR). */
+export function retry(make: () => number): number {
+  let r = make();
+  while (r === -E.EINTR) r = make();
+  return r;
+}
+
+/** True when `error` is a SysError with one of these errnos. */
+export function isErrno(error: unknown, ...errnos: number[]): error is SysError {
+  return error instanceof SysError && errnos.includes(error.errno);
+}

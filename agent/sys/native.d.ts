@@ -1,0 +1,32 @@
+// The whole boundary between TypeScript and the C host, on one page. Implemented in native/native.c.
+// Only sys/ (and lib/lazy.ts for `load`) may name `native`.
+
+/** What a system call argument may be: integers as doubles, strings (become NUL-terminated UTF-8), buffers (their address), null (0). */
+type SyscallArg = number | string | Uint8Array | ArrayBuffer | null | undefined;
+
+declare const native: {
+  /** Makes system call `nr`; returns its result, or the negative errno. A string with a NUL inside answers -EINVAL. */
+  syscall(nr: number, a?: SyscallArg, b?: SyscallArg, c?: SyscallArg, d?: SyscallArg, e?: SyscallArg, f?: SyscallArg): number;
+  /** The address of a buffer's first byte; it does not move while the buffer lives. */
+  addressOf(buffer: Uint8Array | ArrayBuffer): number;
+  /** The UTF-8 bytes of a string, without a terminating NUL. */
+  utf8Encode(text: string): Uint8Array;
+  /** The string in bytes [start, end) (default: all of it), or undefined when they are not well-formed UTF-8. */
+  utf8Decode(bytes: Uint8Array, start?: number, end?: number): string | undefined;
+  /** Reads and evaluates an embedded module on first use and returns its namespace; synchronous. */
+  load(name: string): unknown;
+  /** Runs the cycle collector. */
+  collect(): void;
+  /** libseccomp's calls by number (see oci/seccomp.ts); returns 0, a number, or a negative errno. */
+  seccomp(op: number, a?: number, b?: number | string, c?: Uint8Array): number;
+  /** argv and envp as the kernel handed them over. */
+  readonly args: string[];
+  readonly env: string[];
+  /** Called for ever, whenever no job is pending; it may block. */
+  tick: () => void;
+};
+
+/** Set by the build. */
+declare const __ARCH__: "x86_64" | "aarch64";
+declare const __VERSION__: string;
+declare const __DEBUG__: boolean;
