@@ -1,0 +1,90 @@
+// The messages of the API as the codec walks them, parsed one at a time, when first needed, from gen/table.ts. A line of that table
+// is a message: its name, then its fields in order of number: label (* list, % map with string keys, ? optional, none: singular),
+// kind, name, ":Message" for kind m, "=number" where it is not the number before plus one.
+import { TABLE } from "./gen/table.js";
+
+/** What a field holds. Up to BYTES the value has a length on the wire, above it is a varint. */
+export const KIND = { MESSAGE: 1, STRING: 2, BYTES: 3, BOOL: 4, UINT32: 5, INT32: 6, UINT64: 7, INT64: 8, WIDE: 9 } as const;
+
+/** How often a field occurs. */
+export const LABEL = { SINGULAR: 0, LIST: 16, MAP: 32, OPTIONAL: 48 } as const;
+
+/** One message; the arrays are indexed by field number and have no holes. A code is kind plus label, 0 where there is no field. */
+export interface Schema {
+  readonly name: string;
+  readonly codes: number[];
+  readonly names: string[];
+  /** Schema of a message field, or its name until it is first needed. */
+  readonly parts: (Schema | string)[];
+  /** The scalar fields with their defaults, to copy from. */
+  readonly scalars: Record<string, unknown>;
+  /** Numbers of the list and map fields, which need a fresh value in each message. */
+  readonly containers: number[];
+}
+
+const KIND_LETTERS = " msybuiqjw";
+const LABEL_LETTERS = " *%?";
+
+const known = new Map<string, Schema>();
+
+/** Schema of message `name`; throws Error for a name that is not in the table. */
+export const schemaOf = (name: string): Schema => {
+  let schema = known.get(name);
+  if (schema === undefined) {
+    schema = parse(name);
+    known.set(name, schema);
+  }
+  return schema;
+};
+
+/** Schema of message field `number`. */
+export const partOf = (schema: Schema, number: number): Schema => {
+  const part = schema.parts[number] as Schema | string;
+  if (typeof part !== "string") return part;
+  return (schema.parts[number] = schemaOf(part));
+};
+
+const parse = (message: string): Schema => {
+  const start = TABLE.indexOf(`\n${message} `);
+  if (start < 0) throw new Error(`no message ${message} in the table`);
+  const first = start + message.length + 2;
+  const line = TABLE.slice(first, TABLE.indexOf("\n", first)).trimEnd();
+  const schema: Schema = { name: message, codes: [0], names: [""], parts: [""], scalars: {}, containers: [] };
+  if (line !== "") for (const token of line.split(" ")) addField(schema, token);
+  return schema;
+};
+
+const addField = (schema: Schema, token: string): void => {
+  const label = Math.max(0, LABEL_LETTERS.indexOf(token.charAt(0)));
+  const kind = KIND_LETTERS.indexOf(token.charAt(label === 0 ? 0 : 1));
+  const [head = "", number] = token.slice(label === 0 ? 1 : 2).split("=");
+  const [name = "", part = ""] = head.split(":");
+  const at = number === undefined ? schema.codes.length : Number(number);
+  while (schema.codes.length < at) {
+    schema.codes.push(0);
+    schema.names.push("");
+    schema.parts.push("");
+  }
+  schema.codes.push(kind | (label << 4));
+  schema.names.push(name);
+  schema.parts.push(part);
+  const code = kind | (label << 4);
+  if (label === 1 || label === 2) schema.containers.push(at);
+  else if (label === 0 && kind !== KIND.MESSAGE) schema.scalars[name] = defaultOf(code);
+};
+
+/** The default of a singular scalar. The byte default is shared: it is empty, so nobody can change it. */
+export const defaultOf = (code: number): unknown => {
+  switch (code & 15) {
+    case KIND.STRING:
+      return "";
+    case KIND.BYTES:
+      return NO_BYTES;
+    case KIND.BOOL:
+      return false;
+    default:
+      return 0;
+  }
+};
+
+const NO_BYTES = new Uint8Array(0);

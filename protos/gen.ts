@@ -1,0 +1,151 @@
+// Writes agent/rpc/gen from the .proto files: table.ts (what the codec needs, as two strings) and messages.ts (types only, nothing
+// of it reaches the binary). Run `tsx protos/gen.ts`; a test runs it again and compares, so the result is committed.
+import { mkdirSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import protobuf from "protobufjs";
+import { loadProtos } from "./load.js";
+import { propertyName } from "./names.js";
+
+const HERE = dirname(fileURLToPath(import.meta.url));
+const EMPTY = "Empty";
+
+/** 64-bit fields whose upper values carry meaning; they decode to a bigint where a number is not exact. */
+const WIDE = new Set(["POSIXRlimit.Hard", "POSIXRlimit.Soft", "LinuxSeccompArg.Value", "LinuxSeccompArg.ValueTwo"]);
+
+const SCALARS: Readonly<Record<string, { kind: string; type: string }>> = {
+  string: { kind: "s", type: "string" },
+  bytes: { kind: "y", type: "Uint8Array" },
+  bool: { kind: "b", type: "boolean" },
+  uint32: { kind: "u", type: "number" },
+  int32: { kind: "i", type: "number" },
+  uint64: { kind: "q", type: "number" },
+  int64: { kind: "j", type: "number" },
+};
+
+type Value = { readonly kind: string; readonly type: string; readonly message: string };
+
+const valueOf = (f: protobuf.Field): Value => {
+  const owner = f.parent?.name ?? "?";
+  if (f.resolvedType instanceof protobuf.Type) return { kind: "m", type: f.resolvedType.name, message: f.resolvedType.name };
+  if (f.resolvedType instanceof protobuf.Enum) return { kind: "i", type: "number", message: "" };
+  if (WIDE.has(`${owner}.${f.name}`)) return { kind: "w", type: "number | bigint", message: "" };
+  const scalar = SCALARS[f.type];
+  if (scalar === undefined) throw new Error(`${owner}.${f.name}: type ${f.type} is not one the codec knows`);
+  return { ...scalar, message: "" };
+};
+
+const isOptional = (f: protobuf.Field): boolean => f.partOf !== null;
+
+/** One field as the codec reads it: label, kind, name, then ":Message" and "=number" where they are needed. */
+const token = (f: protobuf.Field, expected: number): string => {
+  const { kind, message } = valueOf(f);
+  if (f instanceof protobuf.MapField && f.keyType !== "string") throw new Error(`${f.fullName}: only string keys are known`);
+  const label = f.map ? "%" : f.repeated ? "*" : isOptional(f) ? "?" : "";
+  const name = propertyName(f.parent?.name ?? "", f.name);
+  return `${label}${kind}${name}${message === "" ? "" : `:${message}`}${f.id === expected ? "" : `=${f.id}`}`;
+};
+
+const line = (t: protobuf.Type): string => {
+  let next = 1;
+  const tokens = t.fieldsArray.map((f) => {
+    const text = token(f, next);
+    next = f.id + 1;
+    return text;
+  });
+  return [t.name, ...tokens].join(" ");
+};
+
+const property = (f: protobuf.Field): string => {
+  const { kind, type } = valueOf(f);
+  const name = propertyName(f.parent?.name ?? "", f.name);
+  if (f.map) return `  ${name}: Record<string, ${type}>;`;
+  if (f.repeated) return `  ${name}: ${type.includes("|") ? `(${type})` : type}[];`;
+  return kind === "m" || isOptional(f) ? `  ${name}?: ${type};` : `  ${name}: ${type};`;
+};
+
+const typesOf = (root: protobuf.Root): protobuf.Type[] =>
+  ["grpc", "types"].flatMap((pkg) => {
+    const ns = root.lookup(pkg);
+    return ns instanceof protobuf.Namespace ? ns.nestedArray.filter((o) => o instanceof protobuf.Type) : [];
+  });
+
+const methodsOf = (root: protobuf.Root): { service: string; methods: protobuf.Method[] }[] =>
+  ["AgentService", "Health"].map((name) => {
+    const service = root.lookupService(`grpc.${name}`);
+    return { service: `grpc.${name}`, methods: service.methodsArray.map((m) => m.resolve() as protobuf.Method) };
+  });
+
+const nameOf = (t: protobuf.Type | null): string => t?.name ?? "?";
+
+/** `Method[:Request][>Response]`; a request called MethodRequest and an empty response are left out. */
+const methodToken = (m: protobuf.Method): string => {
+  const request = nameOf(m.resolvedRequestType);
+  const response = nameOf(m.resolvedResponseType);
+  return `${m.name}${request === `${m.name}Request` ? "" : `:${request}`}${response === EMPTY ? "" : `>${response}`}`;
+};
+
+const HEAD = "// Written by protos/gen.ts from the .proto files; do not edit. ";
+
+/** The text of table.ts. */
+export const tableText = (root: protobuf.Root): string => {
+  const types = typesOf(root);
+  const names = types.map((t) => t.name);
+  if (new Set(names).size !== names.length) throw new Error("two messages have the same name");
+  const lines = [...types.map(line), EMPTY].map((l) => `\\n${l} `).join("\" +\n  \"");
+  const methods = methodsOf(root).map((s) => `\\n${s.service} ${s.methods.map(methodToken).join(" ")}`).join("\" +\n  \"");
+  return `${HEAD}The format is told in rpc/codec.ts and rpc/methods.ts.
+
+export const TABLE =
+  "${lines}\\n";
+
+export const METHODS =
+  "${methods}";
+`;
+};
+
+/** The text of messages.ts. */
+export const messagesText = (root: protobuf.Root): string => {
+  const types = typesOf(root);
+  const interfaces = types.map((t) =>
+    t.fieldsArray.length === 0
+      ? `export type ${t.name} = Empty;`
+      : `export interface ${t.name} {\n${t.fieldsArray.map(property).join("\n")}\n}`,
+  );
+  const methods = methodsOf(root).flatMap((s) =>
+    s.methods.map((m) => `  ${m.name}: { request: ${nameOf(m.resolvedRequestType)}; response: ${nameOf(m.resolvedResponseType)} };`),
+  );
+  return `${HEAD}Types only.
+// A decoded message has every scalar, list and map; a message or optional field is there only if it was sent. 64-bit integers are
+// numbers (above 2^53 rounded), four of them \`number | bigint\` (exact). Enums are their numbers.
+
+export type Empty = Record<never, never>;
+
+${interfaces.join("\n\n")}
+
+/** All messages by name. */
+export interface Messages {
+  Empty: Empty;
+${types.map((t) => `  ${t.name}: ${t.name};`).join("\n")}
+}
+
+/** All methods by name, which is unique over both services. */
+export interface Methods {
+${methods.join("\n")}
+}
+`;
+};
+
+/** Generated files: path from the top of the tree to text. */
+export const generated = (): Record<string, string> => {
+  const root = loadProtos(HERE);
+  return { "agent/rpc/gen/table.ts": tableText(root), "agent/rpc/gen/messages.ts": messagesText(root) };
+};
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  for (const [path, text] of Object.entries(generated())) {
+    const target = join(HERE, "..", path);
+    mkdirSync(dirname(target), { recursive: true });
+    writeFileSync(target, text);
+  }
+}
