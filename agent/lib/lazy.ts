@@ -4,5 +4,5 @@
 /** Returns a function that loads the module on its first call (synchronously) and gives its exports. */
 export function lazy<T>(name: string): () => T {
   let loaded: T | undefined;
-  return () => (loaded ??= native.load(name) as T);
+  return () => (loaded ??= native.load(name.split("/").join("__")) as T); // the bundle is flat
 }

@@ -46,7 +46,7 @@ type ErrnoWords = typeof import("./errno-text.js");
 let words: ErrnoWords | undefined;
 /** Not by lib/lazy: sys imports nothing above it. */
 function errnoWords(): ErrnoWords {
-  return (words ??= native.load("sys/errno-text.js") as ErrnoWords);
+  return (words ??= native.load("sys__errno-text.js") as ErrnoWords); // embedded names have __ for /
 }
 
 /** A failed system call: `call` as in section 2 of the manual, `errno` (positive) and its name in `code`. */

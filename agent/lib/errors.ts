@@ -1,0 +1,30 @@
+// One error shape for everything that is not a bare system call. It imports nothing: oci/ and the host's tests use it too.
+
+/** What a failure means to the caller; rpc/status.ts alone turns it into a code. */
+export type ErrorKind = "invalid" | "not-found" | "exists" | "precondition" | "denied" | "unavailable" | "deadline" | "unimplemented" | "exhausted" | "cancelled" | "internal";
+
+/** A failure with a kind and a sentence: small letters, names the thing, the cause and what to do. */
+export class AppError extends Error {
+  constructor(readonly kind: ErrorKind, message: string, readonly why?: unknown) {
+    super(message);
+  }
+}
+
+/** The message of anything thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Runs `fn`; a failure comes out as "what: cause", keeping an AppError's kind. */
+export function attempt<T>(what: string, fn: () => T): T {
+  try {
+    return fn();
+  } catch (error) {
+    throw because(what, error);
+  }
+}
+
+/** The error for `what` that `cause` made; the kind of an AppError is kept, everything else is internal. */
+export function because(what: string, cause: unknown): AppError {
+  return new AppError(cause instanceof AppError ? cause.kind : "internal", `${what}: ${messageOf(cause)}`, cause);
+}

@@ -1,0 +1,121 @@
+// Files as texts and trees: small reads and writes, directories made step by step, removal that never follows a link or
+// crosses a mount, and `inside`: the only way to a path below a container's root.
+import { isErrno, must, SysError, sys } from "../sys/call.js";
+import { E } from "../sys/errno.js";
+import type { Fd } from "../sys/fd.js";
+import { AT, AT_FDCWD, DT, getdents, mkdirat, O, open, openat2, read, RESOLVE, unlinkat, writeAll, type At, type Path } from "../sys/file.js";
+import { NR } from "../sys/nr.js";
+import { AppError } from "./errors.js";
+
+/** All bytes of a file; throws AppError "exhausted" above `limit`. */
+export function readBytes(path: Path, limit = 1 << 20): Uint8Array {
+  using fd = open(path, O.RDONLY);
+  return readFd(fd, typeof path === "string" ? path : "file", limit);
+}
+
+/** All bytes that a descriptor still gives. */
+export function readFd(fd: Fd, what: string, limit: number): Uint8Array {
+  let bytes = new Uint8Array(4096);
+  let size = 0;
+  for (;;) {
+    if (size === bytes.length) {
+      const bigger = new Uint8Array(bytes.length * 2);
+      bigger.set(bytes);
+      bytes = bigger;
+    }
+    const n = read(fd, bytes, size);
+    if (n === 0) return bytes.subarray(0, size);
+    size += n;
+    if (size > limit) throw new AppError("exhausted", `${what} is larger than ${limit} bytes`);
+  }
+}
+
+/** A file's text; bytes that are not UTF-8 make it an error. */
+export function readText(path: Path, limit?: number): string {
+  const text = native.utf8Decode(readBytes(path, limit));
+  if (text === undefined) throw new AppError("invalid", `${typeof path === "string" ? path : "file"} is not UTF-8 text`);
+  return text;
+}
+
+/** A file's text, or undefined when it does not exist. */
+export function readTextIf(path: string): string | undefined {
+  try {
+    return readText(path);
+  } catch (error) {
+    if (isErrno(error, E.ENOENT, E.ENOTDIR)) return undefined;
+    throw error;
+  }
+}
+
+/** Writes an existing control file (proc, sysfs, cgroupfs) with one write(2); errors name the file. */
+export function writeText(path: string, text: string): void {
+  writeFile(path, text, O.WRONLY, 0);
+}
+
+/** Creates or replaces a regular file. */
+export function createFile(path: string, text: string | Uint8Array, mode = 0o644): void {
+  writeFile(path, text, O.WRONLY | O.CREAT | O.TRUNC, mode);
+}
+
+function writeFile(path: string, text: string | Uint8Array, flags: number, mode: number): void {
+  try {
+    using fd = open(path, flags, mode);
+    writeAll(fd, text);
+  } catch (error) {
+    if (error instanceof SysError) error.message = `${path}: ${error.message}`;
+    throw error;
+  }
+}
+
+/** mkdir -p: makes what is missing; an existing component that is no directory is an error (ENOTDIR). */
+export function mkdirs(path: string, mode = 0o755): void {
+  const r = sys(NR.mkdirat, AT_FDCWD, path, mode);
+  if (r === 0) return;
+  if (r === -E.EEXIST || r === -E.EROFS) {
+    open(path, O.PATH | O.DIRECTORY).close();
+    return;
+  }
+  const cut = path.lastIndexOf("/");
+  if (r !== -E.ENOENT || cut <= 0) throw new SysError(`mkdir ${path}`, -r);
+  mkdirs(path.slice(0, cut), mode);
+  const again = sys(NR.mkdirat, AT_FDCWD, path, mode);
+  if (again < 0 && again !== -E.EEXIST) throw new SysError(`mkdir ${path}`, -again);
+}
+
+/** Opens `path` as if `root` were the root directory: `..` and links cannot leave it. See openat2(2) RESOLVE_IN_ROOT. */
+export function inside(root: At, path: string, flags: number, mode = 0): Fd {
+  return openat2(root, path, flags, RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS, mode);
+}
+
+/**
+ * Removes a file or a whole tree. Links are removed, not followed, and a mount point inside makes it fail with EBUSY
+ * rather than be emptied. What does not exist is no error.
+ */
+export function removeTree(path: Path, at: At = AT_FDCWD): void {
+  const plain = sys(NR.unlinkat, typeof at === "number" ? at : at.n, path, 0);
+  if (plain === 0 || plain === -E.ENOENT) return;
+  if (plain !== -E.EISDIR && plain !== -E.EPERM) throw new SysError("unlinkat", -plain);
+  {
+    using dir = openat2(at, path, O.RDONLY | O.DIRECTORY | O.NOFOLLOW, at === AT_FDCWD ? 0 : RESOLVE.NO_XDEV | RESOLVE.NO_SYMLINKS);
+    for (const entry of getdents(dir)) {
+      if (entry.type === DT.DIR || entry.type === DT.UNKNOWN) removeTree(entry.bytes, dir);
+      else unlinkat(dir, entry.bytes);
+    }
+  }
+  unlinkat(at, path, AT.REMOVEDIR);
+}
+
+/** mkdir that tolerates an existing directory. */
+export function mkdirIf(at: At, path: string, mode: number): void {
+  try {
+    mkdirat(at, path, mode);
+  } catch (error) {
+    if (!isErrno(error, E.EEXIST)) throw error;
+  }
+}
+
+/** umount2(2); EINVAL (not a mount point) and ENOENT are no error. Only for file systems that cannot block. */
+export function unmountIf(path: string, flags: number): void {
+  const r = sys(NR.umount2, path, flags);
+  if (r < 0 && r !== -E.EINVAL && r !== -E.ENOENT) must("umount2", NR.umount2, path, flags);
+}

@@ -1,0 +1,126 @@
+// The event loop: the only user of epoll. One `tick` waits for events or the next timer and runs their callbacks; promises
+// run between ticks (native/main.c). A callback must return at once. An exception from a callback reaches `onCrash`.
+import { check } from "../sys/call.js";
+import { E } from "../sys/errno.js";
+import { Epoll } from "../sys/poll.js";
+import { CLOCK, clockMs } from "../sys/system.js";
+
+const epoll = new Epoll(64);
+
+export interface Watch {
+  readonly fd: number;
+  /** Changes the set of events; 0 keeps it registered but silent (errors and hang-ups still come). */
+  modify(events: number): void;
+  /** Stops watching; call it before the descriptor is closed. */
+  close(): void;
+}
+
+class Watcher implements Watch {
+  events = 0;
+  constructor(readonly fd: number, readonly tag: number, public run: ((events: number) => void) | undefined) {}
+  modify(events: number): void {
+    if (events === this.events || this.run === undefined) return;
+    check("epoll_ctl", epoll.modify(this.fd, events, this.tag));
+    this.events = events;
+  }
+  close(): void {
+    if (this.run === undefined) return;
+    this.run = undefined;
+    watchers.delete(this.fd);
+    epoll.remove(this.fd);
+  }
+}
+
+const watchers = new Map<number, Watcher>();
+let tags = 0;
+
+/** Calls `run(events)` whenever one of the EPOLL events is there. Throws SysError (EPERM: a file that cannot be polled). */
+export function watch(fd: number, events: number, run: (events: number) => void): Watch {
+  tags = (tags + 1) | 0; // tells an event of a closed descriptor from one of its number's next owner
+  const watcher = new Watcher(fd, tags, run);
+  check("epoll_ctl", epoll.add(fd, events, tags));
+  watcher.events = events;
+  watchers.set(fd, watcher);
+  return watcher;
+}
+
+export interface Timer { cancel(): void }
+class Alarm implements Timer {
+  constructor(readonly due: number, public run: (() => void) | undefined) {}
+  cancel(): void {
+    if (this.run === undefined) return;
+    this.run = undefined;
+    const i = alarms.indexOf(this);
+    if (i >= 0) alarms.splice(i, 1);
+  }
+}
+const alarms: Alarm[] = []; // soonest first; there are never many
+
+/** Milliseconds on the monotonic clock. */
+export function now(): number {
+  return clockMs(CLOCK.MONOTONIC);
+}
+
+/** Calls `run` once, `ms` milliseconds from now. */
+export function after(ms: number, run: () => void): Timer {
+  const alarm = new Alarm(now() + ms, run);
+  let i = alarms.length;
+  while (i > 0 && (alarms[i - 1] as Alarm).due > alarm.due) i--;
+  alarms.splice(i, 0, alarm);
+  return alarm;
+}
+
+let crash: (error: unknown) => void = (error) => {
+  throw error;
+};
+/** Sets what happens with an exception that no callback caught. */
+export function onCrash(handler: (error: unknown) => void): void {
+  crash = handler;
+}
+
+function guarded(run: () => void): void {
+  try {
+    run();
+  } catch (error) {
+    crash(error);
+  }
+}
+
+/** Milliseconds until the next timer, rounded up; -1 without one. */
+function patience(): number {
+  const next = alarms[0];
+  if (next === undefined) return -1;
+  return Math.max(0, Math.min(0x7fffffff, Math.ceil(next.due - now())));
+}
+
+function runTimers(): void {
+  if (alarms.length === 0) return;
+  const time = now();
+  while (alarms.length > 0 && (alarms[0] as Alarm).due <= time) {
+    const alarm = alarms.shift() as Alarm;
+    const run = alarm.run;
+    alarm.run = undefined;
+    if (run !== undefined) guarded(run);
+  }
+}
+
+/** One round: waits, then runs what is due. */
+export function tick(): void {
+  const n = epoll.wait(patience());
+  if (n < 0 && n !== -E.EINTR) check("epoll_pwait", n);
+  for (let i = 0; i < n; i++) {
+    const watcher = watchers.get(epoll.fdOf(i));
+    if (watcher === undefined || watcher.tag !== epoll.tagOf(i) || watcher.run === undefined) continue;
+    try {
+      watcher.run(epoll.eventsOf(i));
+    } catch (error) {
+      crash(error);
+    }
+  }
+  runTimers();
+}
+
+/** Hands the process over to the loop: native calls tick() for ever. */
+export function run(): void {
+  native.tick = tick;
+}

@@ -1,0 +1,51 @@
+// Children: one signalfd for SIGCHLD, one loop of wait4 that reaps everything (as PID 1 or subreaper also orphans), and a
+// map from pid to whoever asked for its end. Nobody else may wait for a child of the agent. See wait4(2), signalfd(2).
+import { sys } from "../sys/call.js";
+import { NR } from "../sys/nr.js";
+import { EPOLL, SIG, signalfd } from "../sys/poll.js";
+import { watch } from "./loop.js";
+import { readRaw } from "../sys/file.js";
+
+const WNOHANG = 1;
+const __WALL = 0x40000000;
+
+/** How a process ended, as hosts count it: the exit code, or 128 + the signal's number. */
+export type ExitStatus = number;
+
+const waiting = new Map<number, (status: ExitStatus) => void>();
+const status = new Int32Array(1);
+
+/** Calls `done` when the child `pid` has been reaped. Ask in the same turn in which the child was made. */
+export function onExit(pid: number, done: (status: ExitStatus) => void): void {
+  waiting.set(pid, done);
+}
+
+/** Resolves with the child's status. Ask in the same turn in which the child was made. */
+export function exitOf(pid: number): Promise<ExitStatus> {
+  return new Promise((done) => onExit(pid, done));
+}
+
+function reap(): void {
+  for (;;) {
+    const pid = sys(NR.wait4, -1, status.buffer as ArrayBuffer, WNOHANG | __WALL, null);
+    if (pid <= 0) return;
+    const word = status[0] as number;
+    const signal = word & 0x7f;
+    const done = waiting.get(pid);
+    waiting.delete(pid);
+    done?.(signal === 0 ? (word >> 8) & 0xff : 128 + signal);
+  }
+}
+
+/** Starts reaping; `onSignal` gets the other signals that the agent acts on. Signals must be blocked already. */
+export function startReaper(signals: readonly number[], onSignal: (signal: number) => void): void {
+  const fd = signalfd([SIG.CHLD, ...signals]);
+  const info = new Uint8Array(128);
+  watch(fd.n, EPOLL.IN, () => {
+    while (readRaw(fd.n, info, 0, info.length) === info.length) {
+      const signal = info[0] as number;
+      if (signal !== SIG.CHLD) onSignal(signal);
+    }
+    reap();
+  });
+}

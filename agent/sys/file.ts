@@ -1,0 +1,207 @@
+// Files and directories: open(2), openat2(2), read(2), write(2), statx(2), getdents64(2), *at(2) calls, pipes and memfds.
+// Every path is used once, relative to a descriptor where a tree may be hostile. All calls are synchronous.
+import { check, must, retry, sys } from "./call.js";
+import { E } from "./errno.js";
+import { Fd } from "./fd.js";
+import { NR } from "./nr.js";
+import { struct, viewOf } from "./struct.js";
+
+export const AT_FDCWD = -100;
+export const enum O { RDONLY = 0, WRONLY = 1, RDWR = 2, CREAT = 0o100, EXCL = 0o200, NOCTTY = 0o400, TRUNC = 0o1000, APPEND = 0o2000, NONBLOCK = 0o4000, DIRECTORY = 0o200000, NOFOLLOW = 0o400000, CLOEXEC = 0o2000000, PATH = 0o10000000, TMPFILE = 0o20200000 }
+export const enum AT { SYMLINK_NOFOLLOW = 0x100, REMOVEDIR = 0x200, SYMLINK_FOLLOW = 0x400, EMPTY_PATH = 0x1000, RECURSIVE = 0x8000 }
+export const enum RESOLVE { NO_XDEV = 1, NO_MAGICLINKS = 2, NO_SYMLINKS = 4, BENEATH = 8, IN_ROOT = 0x10 }
+export const enum S { IFMT = 0o170000, IFSOCK = 0o140000, IFLNK = 0o120000, IFREG = 0o100000, IFBLK = 0o060000, IFDIR = 0o040000, IFCHR = 0o020000, IFIFO = 0o010000, ISUID = 0o4000, ISGID = 0o2000, ISVTX = 0o1000 }
+
+/** A directory to resolve from: a descriptor, or the working directory. */
+export type At = Fd | number;
+/** A path: text, or raw bytes that end in NUL (names that are not UTF-8). */
+export type Path = string | Uint8Array;
+const dirNumber = (at: At): number => (typeof at === "number" ? at : at.n);
+
+/** openat(2); close-on-exec is always set. */
+export function openat(at: At, path: Path, flags: number, mode = 0): Fd {
+  return new Fd(must("openat", NR.openat, dirNumber(at), path, flags | O.CLOEXEC, mode));
+}
+
+/** open(2); close-on-exec is always set. */
+export function open(path: Path, flags: number, mode = 0): Fd {
+  return new Fd(must("open", NR.openat, AT_FDCWD, path, flags | O.CLOEXEC, mode));
+}
+
+const OPEN_HOW = struct({ flags: "u64", mode: "u64", resolve: "u64" });
+
+/** openat2(2) with RESOLVE_* bits; close-on-exec is always set. */
+export function openat2(at: At, path: Path, flags: number, resolve: number, mode = 0): Fd {
+  const how = OPEN_HOW.make({ flags: flags | O.CLOEXEC, mode, resolve });
+  // EAGAIN: the tree changed while it was being resolved (a rename elsewhere); the man page says to repeat
+  for (let tries = 0; ; tries++) {
+    const r = sys(NR.openat2, dirNumber(at), path, how, OPEN_HOW.size);
+    if (r !== -E.EAGAIN || tries === 32) return new Fd(check("openat2", r));
+  }
+}
+
+/** read(2) into bytes [offset, offset + length); EINTR is repeated. */
+export function read(fd: Fd, bytes: Uint8Array, offset = 0, length = bytes.length - offset): number {
+  return check("read", readRaw(fd.n, bytes, offset, length));
+}
+
+/** read(2) that answers the negative errno (hot paths, EAGAIN). */
+export function readRaw(fd: number, bytes: Uint8Array, offset: number, length: number): number {
+  const at = native.addressOf(bytes) + offset;
+  return retry(() => sys(NR.read, fd, at, length));
+}
+
+/** One write(2); returns the bytes taken. */
+export function write(fd: Fd, bytes: Uint8Array | string): number {
+  const data = typeof bytes === "string" ? native.utf8Encode(bytes) : bytes;
+  return check("write", retry(() => sys(NR.write, fd.n, data, data.length)));
+}
+
+/** Writes everything to a blocking descriptor. */
+export function writeAll(fd: Fd, bytes: Uint8Array | string): void {
+  let rest = typeof bytes === "string" ? native.utf8Encode(bytes) : bytes;
+  while (rest.length > 0) rest = rest.subarray(write(fd, rest));
+}
+
+/** pwrite64(2), all bytes. */
+export function pwriteAll(fd: Fd, bytes: Uint8Array, offset: number): void {
+  for (let done = 0; done < bytes.length; ) done += must("pwrite64", NR.pwrite64, fd.n, bytes.subarray(done), bytes.length - done, offset + done);
+}
+
+const STATX = struct({
+  mask: "u32", blksize: "u32", attributes: "u64", nlink: "u32", uid: "u32", gid: "u32", mode: "u16", _pad: "u16", ino: "u64", size: "u64", blocks: "u64", attributesMask: "u64",
+  atimeSec: "i64", atimeNsec: "u32", _a: "u32", btimeSec: "i64", btimeNsec: "u32", _b: "u32", ctimeSec: "i64", ctimeNsec: "u32", _c: "u32", mtimeSec: "i64", mtimeNsec: "u32", _m: "u32",
+  rdevMajor: "u32", rdevMinor: "u32", devMajor: "u32", devMinor: "u32", mntId: "u64",
+});
+const STATX_BYTES = 256;
+const STATX_BASIC_AND_MNT_ID = 0x17ff;
+
+export interface Stat {
+  readonly mode: number; readonly uid: number; readonly gid: number; readonly size: number; readonly ino: number; readonly nlink: number;
+  readonly rdevMajor: number; readonly rdevMinor: number; readonly devMajor: number; readonly devMinor: number; readonly mntId: number;
+  readonly mtimeSec: number; readonly mtimeNsec: number; readonly ctimeSec: number; readonly ctimeNsec: number;
+}
+
+/** statx(2) of a path; pass AT.SYMLINK_NOFOLLOW for the link itself, or "" with AT.EMPTY_PATH for a descriptor. */
+export function statx(at: At, path: Path, flags = 0): Stat {
+  const bytes = new Uint8Array(STATX_BYTES);
+  must("statx", NR.statx, dirNumber(at), path, flags, STATX_BASIC_AND_MNT_ID, bytes);
+  return STATX.read(bytes);
+}
+
+export const stat = (path: Path): Stat => statx(AT_FDCWD, path);
+export const lstat = (path: Path): Stat => statx(AT_FDCWD, path, AT.SYMLINK_NOFOLLOW);
+export const fstat = (fd: At): Stat => statx(fd, "", AT.EMPTY_PATH);
+
+/** True when the path leads somewhere (links followed). */
+export function exists(path: Path): boolean {
+  return sys(NR.faccessat2, AT_FDCWD, path, 0, 0) === 0;
+}
+
+export interface Entry { readonly name: string; readonly bytes: Uint8Array; readonly type: number }
+export const enum DT { UNKNOWN = 0, FIFO = 1, CHR = 2, DIR = 4, BLK = 6, REG = 8, LNK = 10, SOCK = 12 }
+
+/** All entries of an open directory but "." and ".."; `bytes` is the exact NUL-terminated name, `name` lossy when it is not UTF-8. */
+export function getdents(fd: Fd): Entry[] {
+  const buffer = new Uint8Array(32768);
+  const view = viewOf(buffer);
+  const entries: Entry[] = [];
+  for (let n = must("getdents64", NR.getdents64, fd.n, buffer, buffer.length); n > 0; n = must("getdents64", NR.getdents64, fd.n, buffer, buffer.length)) {
+    for (let at = 0; at < n; ) {
+      const length = view.getUint16(at + 16, true);
+      let end = at + 19;
+      while (buffer[end] !== 0) end++;
+      const name = native.utf8Decode(buffer, at + 19, end) ?? "\ufffd";
+      if (name !== "." && name !== "..") entries.push({ name, bytes: buffer.slice(at + 19, end + 1), type: buffer[at + 18] as number });
+      at += length;
+    }
+  }
+  return entries;
+}
+
+export function mkdirat(at: At, path: Path, mode: number): void {
+  must("mkdirat", NR.mkdirat, dirNumber(at), path, mode);
+}
+export function symlinkat(target: Path, at: At, path: Path): void {
+  must("symlinkat", NR.symlinkat, target, dirNumber(at), path);
+}
+export function unlinkat(at: At, path: Path, flags = 0): void {
+  must("unlinkat", NR.unlinkat, dirNumber(at), path, flags);
+}
+export function renameat(fromAt: At, from: Path, toAt: At, to: Path, flags = 0): void {
+  must("renameat2", NR.renameat2, dirNumber(fromAt), from, dirNumber(toAt), to, flags);
+}
+/** Device number as mknod(2) and statx agree on it (makedev(3), 32-bit form). */
+export function makedev(major: number, minor: number): number {
+  return ((minor & 0xff) | ((major & 0xfff) << 8)) + (minor & ~0xff) * 4096;
+}
+export function mknodat(at: At, path: Path, mode: number, major = 0, minor = 0): void {
+  must("mknodat", NR.mknodat, dirNumber(at), path, mode, makedev(major, minor));
+}
+export function fchmod(fd: Fd, mode: number): void {
+  must("fchmod", NR.fchmod, fd.n, mode);
+}
+export function fchmodat(at: At, path: Path, mode: number): void {
+  must("fchmodat", NR.fchmodat, dirNumber(at), path, mode);
+}
+/** fchownat(2); -1 leaves an id as it is. */
+export function fchownat(at: At, path: Path, uid: number, gid: number, flags = 0): void {
+  must("fchownat", NR.fchownat, dirNumber(at), path, uid, gid, flags);
+}
+
+/** readlinkat(2): the link's text. */
+export function readlinkat(at: At, path: Path): string {
+  const buffer = new Uint8Array(4096);
+  const n = must("readlinkat", NR.readlinkat, dirNumber(at), path, buffer, buffer.length);
+  return native.utf8Decode(buffer, 0, n) ?? "\ufffd";
+}
+
+export function chdir(path: Path): void {
+  must("chdir", NR.chdir, path);
+}
+export function fchdir(fd: Fd): void {
+  must("fchdir", NR.fchdir, fd.n);
+}
+export function umask(mask: number): number {
+  return sys(NR.umask, mask);
+}
+/** getcwd(2); "(unreachable)..." when the directory lies outside the root. */
+export function getcwd(): string {
+  const buffer = new Uint8Array(4096);
+  const n = must("getcwd", NR.getcwd, buffer, buffer.length);
+  return native.utf8Decode(buffer, 0, n - 1) ?? "\ufffd";
+}
+
+/** pipe2(2): the reading and the writing end, both close-on-exec. */
+export function pipe(flags = 0): { read: Fd; write: Fd } {
+  const pair = new Int32Array(2);
+  must("pipe2", NR.pipe2, pair.buffer as ArrayBuffer, flags | O.CLOEXEC);
+  return { read: new Fd(pair[0] as number), write: new Fd(pair[1] as number) };
+}
+
+export const enum F { DUPFD_CLOEXEC = 1030, GETFD = 1, SETFD = 2, GETFL = 3, SETFL = 4, SETPIPE_SZ = 1031, ADD_SEALS = 1033 }
+export function fcntl(fd: At, command: number, argument = 0): number {
+  return must("fcntl", NR.fcntl, dirNumber(fd), command, argument);
+}
+export function setNonblock(fd: At): void {
+  fcntl(fd, F.SETFL, fcntl(fd, F.GETFL) | O.NONBLOCK);
+}
+/** dup3(2) onto a number, without close-on-exec. */
+export function dup2(from: At, to: number): void {
+  if (dirNumber(from) === to) fcntl(from, F.SETFD, 0);
+  else must("dup3", NR.dup3, dirNumber(from), to, 0);
+}
+/** memfd_create(2), close-on-exec. */
+export function memfdCreate(name: string, flags = 0): Fd {
+  return new Fd(must("memfd_create", NR.memfd_create, name, flags | 1));
+}
+
+const STATFS = struct({ type: "u64", bsize: "u64", blocks: "u64", bfree: "u64", bavail: "u64", files: "u64", ffree: "u64", fsid: "u64", namelen: "u64", frsize: "u64", flags: "u64" });
+export type Statfs = { readonly [K in "type" | "bsize" | "blocks" | "bfree" | "bavail" | "files" | "ffree" | "flags"]: number };
+/** statfs(2) of a path or descriptor. */
+export function statfs(target: Path | Fd): Statfs {
+  const bytes = new Uint8Array(120);
+  if (target instanceof Fd) must("fstatfs", NR.fstatfs, target.n, bytes);
+  else must("statfs", NR.statfs, target, bytes);
+  return STATFS.read(bytes);
+}

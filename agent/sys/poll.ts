@@ -1,0 +1,93 @@
+// Waiting for events: epoll(7), eventfd(2), signalfd(2), inotify(7) and the signal mask.
+import { must, sys } from "./call.js";
+import { Fd } from "./fd.js";
+import { NR } from "./nr.js";
+
+export const enum EPOLL { IN = 1, PRI = 2, OUT = 4, ERR = 8, HUP = 16, RDHUP = 0x2000, ONESHOT = 0x40000000, ET = 0x80000000 }
+const enum CTL { ADD = 1, DEL = 2, MOD = 3 }
+
+/** struct epoll_event is packed on x86_64 only. */
+const EVENT_BYTES = __ARCH__ === "x86_64" ? 12 : 16;
+const DATA_WORD = __ARCH__ === "x86_64" ? 1 : 2;
+const WORDS = EVENT_BYTES / 4;
+
+/** An epoll instance with a reused event buffer. `tag` is a second 32-bit value that comes back with the event. */
+export class Epoll {
+  readonly #fd = new Fd(must("epoll_create1", NR.epoll_create1, 0x80000));
+  readonly #events: Int32Array;
+  readonly #address: number;
+  readonly #one = new Int32Array(4);
+  constructor(readonly capacity: number) {
+    this.#events = new Int32Array(capacity * WORDS);
+    this.#address = native.addressOf(this.#events.buffer as ArrayBuffer);
+  }
+  #control(op: CTL, fd: number, events: number, tag: number): number {
+    this.#one[0] = events;
+    this.#one[DATA_WORD] = fd;
+    this.#one[DATA_WORD + 1] = tag;
+    return sys(NR.epoll_ctl, this.#fd.n, op, fd, this.#one.buffer as ArrayBuffer);
+  }
+  /** Each returns 0 or the negative errno (EPERM: the file cannot be polled). */
+  add(fd: number, events: number, tag: number): number {
+    return this.#control(CTL.ADD, fd, events, tag);
+  }
+  modify(fd: number, events: number, tag: number): number {
+    return this.#control(CTL.MOD, fd, events, tag);
+  }
+  remove(fd: number): number {
+    return this.#control(CTL.DEL, fd, 0, 0);
+  }
+  /** Waits at most `ms` (-1: for ever); returns the number of events, or the negative errno. */
+  wait(ms: number): number {
+    return sys(NR.epoll_pwait, this.#fd.n, this.#address, this.capacity, ms, 0, 8);
+  }
+  eventsOf(i: number): number {
+    return this.#events[i * WORDS] as number;
+  }
+  fdOf(i: number): number {
+    return this.#events[i * WORDS + DATA_WORD] as number;
+  }
+  tagOf(i: number): number {
+    return this.#events[i * WORDS + DATA_WORD + 1] as number;
+  }
+}
+
+/** eventfd(2), non-blocking, close-on-exec. */
+export function eventfd(): Fd {
+  return new Fd(must("eventfd2", NR.eventfd2, 0, 0x80800));
+}
+
+export const enum SIG { HUP = 1, INT = 2, QUIT = 3, ABRT = 6, KILL = 9, USR1 = 10, PIPE = 13, TERM = 15, CHLD = 17, CONT = 18, STOP = 19, WINCH = 28 }
+
+function mask(signals: readonly number[]): Uint8Array {
+  const bytes = new Uint8Array(8);
+  for (const s of signals) bytes[(s - 1) >> 3] = (bytes[(s - 1) >> 3] as number) | (1 << ((s - 1) & 7));
+  return bytes;
+}
+
+/** Blocks every signal of this thread but those a fault raises (signal(7)): what arrives is read from a signalfd. */
+export function blockSignals(): void {
+  const all = new Uint8Array(8).fill(0xff);
+  for (const s of [4, 5, 7, 8, 11, 31]) all[(s - 1) >> 3] = (all[(s - 1) >> 3] as number) & ~(1 << ((s - 1) & 7));
+  must("rt_sigprocmask", NR.rt_sigprocmask, 2, all, null, 8);
+}
+
+/** Empties the signal mask (in a child, before execve). */
+export function unblockSignals(): void {
+  must("rt_sigprocmask", NR.rt_sigprocmask, 2, new Uint8Array(8), null, 8);
+}
+
+/** signalfd4(2) for these signals, non-blocking, close-on-exec. */
+export function signalfd(signals: readonly number[]): Fd {
+  return new Fd(must("signalfd4", NR.signalfd4, -1, mask(signals), 8, 0x80800));
+}
+
+/** inotify_init1(2), non-blocking, close-on-exec. */
+export function inotifyInit(): Fd {
+  return new Fd(must("inotify_init1", NR.inotify_init1, 0x80800));
+}
+export const enum IN { MODIFY = 2, CREATE = 0x100, DELETE = 0x200, DELETE_SELF = 0x400, IGNORED = 0x8000 }
+/** inotify_add_watch(2): returns the watch descriptor. */
+export function inotifyAddWatch(fd: Fd, path: string, events: number): number {
+  return must("inotify_add_watch", NR.inotify_add_watch, fd.n, path, events);
+}

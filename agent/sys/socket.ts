@@ -1,0 +1,89 @@
+// Sockets: unix(7), vsock(7), netlink(7), and sendmsg(2)/recvmsg(2) with descriptors. Non-blocking and close-on-exec throughout.
+import { check, must, sys } from "./call.js";
+import { Fd } from "./fd.js";
+import { NR } from "./nr.js";
+import { struct, viewOf } from "./struct.js";
+
+export const enum AF { UNIX = 1, INET = 2, INET6 = 10, NETLINK = 16, VSOCK = 40 }
+export const enum SOCK { STREAM = 1, DGRAM = 2, RAW = 3, SEQPACKET = 5, NONBLOCK = 0o4000, CLOEXEC = 0o2000000 }
+export const VMADDR_CID_ANY = 0xffffffff;
+export const VMADDR_CID_HOST = 2;
+
+/** socket(2), non-blocking, close-on-exec. */
+export function socket(family: number, type: number, protocol = 0): Fd {
+  return new Fd(must("socket", NR.socket, family, type | SOCK.NONBLOCK | SOCK.CLOEXEC, protocol));
+}
+
+/** socketpair(2) of AF_UNIX, close-on-exec, blocking unless asked otherwise. */
+export function socketpair(type: number): [Fd, Fd] {
+  const pair = new Int32Array(2);
+  must("socketpair", NR.socketpair, AF.UNIX, type | SOCK.CLOEXEC, 0, pair.buffer as ArrayBuffer);
+  return [new Fd(pair[0] as number), new Fd(pair[1] as number)];
+}
+
+/** struct sockaddr_un; a leading "@" names the abstract space. Throws RangeError when the path is longer than 107 bytes. */
+export function unixAddress(path: string): Uint8Array {
+  const name = native.utf8Encode(path);
+  if (name.length > 107) throw new RangeError(`socket path is ${name.length} bytes long, 107 is the limit: ${path}`);
+  const abstract = path.startsWith("@");
+  const address = new Uint8Array(2 + name.length + (abstract ? 0 : 1));
+  address[0] = AF.UNIX;
+  address.set(name, 2);
+  if (abstract) address[2] = 0;
+  return address;
+}
+
+const SOCKADDR_VM = struct({ family: "u16", reserved: "u16", port: "u32", cid: "u32", flags: "u8", _z0: "u8", _z1: "u16" });
+
+/** struct sockaddr_vm. */
+export function vsockAddress(cid: number, port: number): Uint8Array {
+  return SOCKADDR_VM.make({ family: AF.VSOCK, cid, port });
+}
+
+export function bind(fd: Fd, address: Uint8Array): void {
+  must("bind", NR.bind, fd.n, address, address.length);
+}
+export function listen(fd: Fd, backlog: number): void {
+  must("listen", NR.listen, fd.n, backlog);
+}
+/** connect(2); the caller handles EINPROGRESS and EAGAIN through the thrown SysError. */
+export function connect(fd: Fd, address: Uint8Array): void {
+  must("connect", NR.connect, fd.n, address, address.length);
+}
+
+export interface Accepted { readonly fd: Fd; readonly cid: number | undefined; readonly port: number | undefined }
+/** accept4(2): the connection and, on vsock, its peer's CID and port; undefined when none waits (EAGAIN, ECONNABORTED). */
+export function accept(listener: Fd): Accepted | undefined {
+  const address = new Uint8Array(128);
+  const length = new Int32Array([address.length]);
+  const r = sys(NR.accept4, listener.n, address, length.buffer as ArrayBuffer, SOCK.NONBLOCK | SOCK.CLOEXEC);
+  if (r === -11 || r === -103 || r === -4) return undefined;
+  const fd = new Fd(check("accept4", r));
+  if (address[0] !== AF.VSOCK) return { fd, cid: undefined, port: undefined };
+  const peer = SOCKADDR_VM.read(address);
+  return { fd, cid: peer.cid, port: peer.port };
+}
+
+/** shutdown(2): 0 reading, 1 writing, 2 both; a peer that is gone is no error. */
+export function shutdown(fd: Fd, how: 0 | 1 | 2): void {
+  sys(NR.shutdown, fd.n, how);
+}
+export function setsockopt(fd: Fd, level: number, name: number, value: number): void {
+  must("setsockopt", NR.setsockopt, fd.n, level, name, new Int32Array([value]).buffer as ArrayBuffer, 4);
+}
+
+const MSGHDR = struct({ name: "u64", namelen: "u32", _p0: "u32", iov: "u64", iovlen: "u64", control: "u64", controllen: "u64", flags: "u32", _p1: "u32" });
+const IOVEC = struct({ base: "u64", len: "u64" });
+
+/** sendmsg(2) of `data` with descriptors (SCM_RIGHTS); one message. */
+export function sendWithFds(fd: Fd, data: Uint8Array, fds: readonly number[]): void {
+  const control = new Uint8Array(16 + 4 * fds.length + (fds.length % 2) * 4);
+  const view = viewOf(control);
+  view.setUint32(0, 16 + 4 * fds.length, true);
+  view.setUint32(8, 1, true); // SOL_SOCKET
+  view.setUint32(12, 1, true); // SCM_RIGHTS
+  fds.forEach((n, i) => view.setInt32(16 + 4 * i, n, true));
+  const iov = IOVEC.make({ base: native.addressOf(data), len: data.length });
+  const header = MSGHDR.make({ iov: native.addressOf(iov), iovlen: 1, control: native.addressOf(control), controllen: control.length });
+  must("sendmsg", NR.sendmsg, fd.n, header, 0x4000);
+}

@@ -1,0 +1,45 @@
+// The machine as a whole: clocks, reboot, host name, random bytes, memory figures. See the man page of each call.
+import { must, sys } from "./call.js";
+import { NR } from "./nr.js";
+import { setU64, viewOf } from "./struct.js";
+
+export const enum CLOCK { REALTIME = 0, MONOTONIC = 1, BOOTTIME = 7 }
+const time = new Int32Array(4);
+const timeAddress = native.addressOf(time.buffer as ArrayBuffer);
+
+/** clock_gettime(2) in milliseconds, with a fraction. */
+export function clockMs(clock: number): number {
+  sys(NR.clock_gettime, clock, timeAddress);
+  return ((time[1] as number) * 4294967296 + ((time[0] as number) >>> 0)) * 1000 + (time[2] as number) / 1e6;
+}
+
+/** settimeofday(2): seconds and microseconds since the epoch. */
+export function settimeofday(sec: number, usec: number): void {
+  const value = new Uint8Array(16);
+  const view = viewOf(value);
+  setU64(view, 0, sec);
+  setU64(view, 8, usec);
+  must("settimeofday", NR.settimeofday, value, null);
+}
+
+export const enum RB { AUTOBOOT = 0x01234567, POWER_OFF = 0x4321fedc, HALT = 0xcdef0123 }
+/** reboot(2); returns only when it fails. */
+export function reboot(command: number): void {
+  must("reboot", NR.reboot, 0xfee1dead, 0x28121969, command, null);
+}
+/** sync(2): may block; never on the loop. */
+export function syncAll(): void {
+  sys(NR.sync);
+}
+export function sethostname(name: string): void {
+  must("sethostname", NR.sethostname, name, native.utf8Encode(name).length);
+}
+/** getrandom(2): n random bytes (n at most 256: never blocks once the pool is seeded). */
+export function getrandom(n: number): Uint8Array {
+  const bytes = new Uint8Array(n);
+  must("getrandom", NR.getrandom, bytes, n, 0);
+  return bytes;
+}
+export function getpid(): number {
+  return sys(NR.getpid);
+}
