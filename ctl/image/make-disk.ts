@@ -1,0 +1,37 @@
+// Turns a tree into a read-only disk image for the guest: squashfs, made by sqfstar from a tar stream, so that owners,
+// modes, devices and attributes are right without being root and without a copy of the files on this machine.
+import { spawn } from "node:child_process";
+import { rmSync } from "node:fs";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { tarOf } from "./write-tar.js";
+import { ImageError, type Tree } from "./tree.js";
+
+/** File system in the images made here. */
+export const DISK_FSTYPE = "squashfs";
+
+/**
+ * Write the tree to `file` as squashfs. Data stays uncompressed: the image lives for one run and is read by an emulated disk.
+ * Throws ImageError when the tool is missing, fails or the disk is full; no half-made file is left.
+ */
+export const makeDisk = async (tree: Tree, file: string): Promise<void> => {
+  const root = tree.root;
+  const args = [
+    "-quiet", "-no-progress", "-exit-on-error", "-comp", "gzip", "-noI", "-noD", "-noF", "-noX", "-reproducible", "-mkfs-time", "0",
+    "-root-mode", root.mode.toString(8), "-root-uid", String(root.uid), "-root-gid", String(root.gid), "-root-time", String(root.mtime), file,
+  ];
+  const tool = spawn("sqfstar", args, { stdio: ["pipe", "ignore", "pipe"] });
+  let said = "";
+  tool.stderr.on("data", (piece: Buffer) => (said = (said + piece.toString("utf8")).slice(-2000)));
+  const ended = new Promise<string | undefined>((resolve) => {
+    tool.once("error", (error: NodeJS.ErrnoException) => resolve(error.code === "ENOENT" ? "sqfstar is not installed (Debian package squashfs-tools)" : error.message));
+    tool.once("close", (code, signal) => resolve(code === 0 ? undefined : `sqfstar ended with ${signal ?? code}: ${said.trim().split("\n").pop() ?? ""}`));
+  });
+  const fed = pipeline(Readable.from(tarOf(tree)), tool.stdin).then(() => undefined, (error: Error) => error);
+  const [problem, feedError] = await Promise.all([ended, fed]);
+  // A tool that died closes its input; its own words then matter more than our EPIPE.
+  const why = feedError instanceof ImageError ? feedError.message : problem ?? feedError?.message;
+  if (why === undefined) return;
+  rmSync(file, { force: true });
+  throw new ImageError(`cannot make the container's disk ${file}: ${why}`);
+};
