@@ -109,11 +109,11 @@ static JSValue native_address_of(JSContext *ctx, JSValueConst self, int argc, JS
 
 static JSValue new_bytes(JSContext *ctx, const void *data, size_t size)
 {
-    JSValue ab = JS_NewArrayBufferCopy(ctx, data, size), view;
-    if (JS_IsException(ab))
-        return ab;
-    view = JS_NewTypedArray(ctx, 1, (JSValueConst *)&ab, JS_TYPED_ARRAY_UINT8);
-    JS_FreeValue(ctx, ab);
+    JSValue args[3] = { JS_NewArrayBufferCopy(ctx, data, size), JS_UNDEFINED, JS_UNDEFINED }, view; /* it reads all three */
+    if (JS_IsException(args[0]))
+        return args[0];
+    view = JS_NewTypedArray(ctx, 3, args, JS_TYPED_ARRAY_UINT8);
+    JS_FreeValue(ctx, args[0]);
     return view;
 }
 
