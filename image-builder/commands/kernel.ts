@@ -1,0 +1,125 @@
+// Owns the command `kernel`: source, fragments and tool versions to a key, the cache, and the files in dist. The steps do the
+// work; this decides what is rebuilt. Must never compile twice what the cache has, except for --verify, which asks for just that.
+import { mkdir, mkdtemp, readFile, readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { cached, keyOf, lookup, sumOf, type Entry } from "../lib/cache.js";
+import type { Context } from "../lib/context.js";
+import { BuildError, explainDisk } from "../lib/errors.js";
+import type { Json } from "../lib/hash.js";
+import { writeSection } from "../lib/manifest.js";
+import { clock } from "../lib/progress.js";
+import { publish } from "../lib/publish.js";
+import { kernelSource, readPins, type KernelSource } from "../steps/kernel-source.js";
+import { parseAllowMissing, parseFragments, type Fragment } from "../steps/kconfig.js";
+import { ARCHES, compile, configure, defaultJobs, FIXED, toolVersions, type Recipe } from "../steps/make-kernel.js";
+
+export interface KernelOptions {
+  readonly source?: string;
+  readonly arch: string;
+  readonly configs: string;
+  readonly fragment: readonly string[];
+  readonly output: string;
+  readonly jobs?: number;
+  readonly configOnly?: boolean;
+  readonly verify?: boolean;
+}
+
+/** Raised when the way a kernel is made changes, so that old cache entries are not taken for new ones. */
+const RECIPE_VERSION = 1;
+
+/** Runs the command; the returned value is what --json prints. */
+export async function kernel(context: Context, options: KernelOptions): Promise<Json> {
+  const started = Date.now();
+  const recipe = await readRecipe(options);
+  const tools = await toolVersions(context);
+  const source = await kernelSource(context, await readPins(context.root), options.source);
+  const inputs: Json = {
+    recipe: RECIPE_VERSION,
+    arch: recipe.arch.name,
+    source: { origin: source.origin, sha256: source.sha256 },
+    requests: recipe.wishes.map((w) => w.any.map((r) => `${r.symbol}=${r.value}`).join(" | ")),
+    tools,
+    fixed: { ...FIXED },
+  };
+  if (options.configOnly === true) return configOnly(context, source, recipe, options);
+  // the package's name is for the reader: the same bytes from a folder or another version string are the same kernel
+  const keyInputs: Json = { ...(inputs as { readonly [k: string]: Json }), source: source.sha256 };
+  const names = [recipe.arch.image, "vmlinux", "config"];
+  if (options.verify === true) return verify(context, source, recipe, keyInputs, names);
+  const entry = await cached(context, "kernel", keyInputs, names, (dir) => build(context, source, recipe, dir));
+  const changed: string[] = [];
+  for (const [name, to] of [[recipe.arch.image, recipe.arch.image], ["vmlinux", "vmlinux"], ["config", "kernel.config"]] as const) {
+    if (await publish(join(entry.dir, name), join(options.output, to), entry.files[name] as Entry["files"][string])) changed.push(to);
+  }
+  const { config, ...images } = entry.files;
+  const outputs = { ...images, "kernel.config": config as Entry["files"][string] };
+  await writeSection(context, options.output, "kernel", { key: entry.key, inputs, outputs });
+  context.progress.note(`kernel: ${source.origin}, ${entry.cached ? "nothing to rebuild" : `built in ${clock(Date.now() - started)}`}; ${recipe.arch.image} ${images[recipe.arch.image]?.bytes} bytes, vmlinux ${images["vmlinux"]?.bytes} bytes`);
+  return { key: entry.key, cached: entry.cached, changed, source: source.origin, outputs: outputs as unknown as Json };
+}
+
+async function readRecipe(options: KernelOptions): Promise<Recipe> {
+  const arch = ARCHES.find((a) => a.name === options.arch);
+  if (arch === undefined) throw new BuildError("usage", `unknown architecture ${options.arch}`, `known: ${ARCHES.map((a) => a.name).join(", ")}`);
+  const fragments: Fragment[] = [];
+  for (const dir of ["common", arch.name]) {
+    const names = await readdir(join(options.configs, dir)).catch(() => {
+      throw new BuildError("missing", `there is no folder ${join(options.configs, dir)} with kernel fragments`, "--configs takes a folder laid out as kernel-configs/ is");
+    });
+    for (const name of names.filter((n) => n.endsWith(".conf")).sort()) {
+      fragments.push({ name: `${dir}/${name}`, text: await readFile(join(options.configs, dir, name), "utf8") });
+    }
+  }
+  for (const path of options.fragment) {
+    const text = await readFile(path, "utf8").catch(() => {
+      throw new BuildError("missing", `the fragment ${path} cannot be read`, "--fragment takes a file of CONFIG_NAME=value lines");
+    });
+    fragments.push({ name: path, text });
+  }
+  const allow = await readFile(join(options.configs, "allow-missing.txt"), "utf8").catch(() => "");
+  return { arch, wishes: parseFragments(fragments), allowed: parseAllowMissing("allow-missing.txt", allow), jobs: options.jobs ?? defaultJobs() };
+}
+
+async function build(context: Context, source: KernelSource, recipe: Recipe, dir: string): Promise<void> {
+  // unpacked and compiled in folders that go away with the cache's temporary one, whatever happens
+  const tree = await source.unpack(join(dir, "source"));
+  const out = join(dir, "objects");
+  await configure(context, tree, out, recipe);
+  await compile(context, tree, out, recipe, dir);
+}
+
+async function inScratch<T>(context: Context, work: (dir: string) => Promise<T>): Promise<T> {
+  const home = join(context.cache, "kernel");
+  try {
+    await mkdir(home, { recursive: true });
+    const dir = await mkdtemp(join(home, `.building-${process.pid}-`));
+    return await work(dir).finally(() => rm(dir, { recursive: true, force: true }));
+  } catch (error) {
+    throw explainDisk(error, home);
+  }
+}
+
+async function configOnly(context: Context, source: KernelSource, recipe: Recipe, options: KernelOptions): Promise<Json> {
+  return inScratch(context, async (dir) => {
+    const tree = await source.unpack(join(dir, "source"));
+    await configure(context, tree, join(dir, "objects"), recipe);
+    const sum = await sumOf(join(dir, "objects/.config"));
+    await publish(join(dir, "objects/.config"), join(options.output, "kernel.config"), sum);
+    context.progress.note(`all ${recipe.wishes.length} requests are in the final configuration, ${join(options.output, "kernel.config")}`);
+    return { requests: recipe.wishes.length, config: { ...sum } };
+  });
+}
+
+/** Builds once more in another folder and compares with what the cache holds. */
+async function verify(context: Context, source: KernelSource, recipe: Recipe, keyInputs: Json, names: readonly string[]): Promise<Json> {
+  const first = await lookup(context, "kernel", keyOf("kernel", keyInputs));
+  if (first === undefined) throw new BuildError("missing", "there is no built kernel to compare with", "run the command without --verify first");
+  return inScratch(context, async (dir) => {
+    await build(context, source, recipe, dir);
+    const differing: string[] = [];
+    for (const name of names) if ((await sumOf(join(dir, name))).sha256 !== first.files[name]?.sha256) differing.push(name);
+    if (differing.length > 0) throw new BuildError("failed", `a second build of the same inputs gave other bytes: ${differing.join(", ")}`, "some input is not in the key");
+    context.progress.note(`a second build gave the same bytes: ${names.join(", ")}`);
+    return { key: first.key, equal: true, compared: [...names] };
+  });
+}

@@ -1,0 +1,52 @@
+// Owns SHA-256 over files, trees and plain values: the keys of the cache and the sums in the manifest. Must never depend on
+// modification times, owners or the place a tree lies in.
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { lstat, readdir, readlink } from "node:fs/promises";
+import { join } from "node:path";
+
+/** Any JSON value, as it goes into a key. */
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+
+/** SHA-256 of bytes or text, lower-case hex. */
+export function sha256(data: Uint8Array | string): string {
+  return createHash("sha256").update(data).digest("hex");
+}
+
+/** SHA-256 of a file's content, lower-case hex. Throws the errno error of the first read that fails. */
+export async function sha256File(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk as Uint8Array);
+  return hash.digest("hex");
+}
+
+/** JSON with the keys of every object sorted, so that equal values give equal text. */
+export function canonical(value: Json): string {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
+  if (value !== null && typeof value === "object") {
+    const record = value as { readonly [key: string]: Json };
+    return `{${Object.keys(record).sort().map((k) => `${JSON.stringify(k)}:${canonical(record[k] as Json)}`).join(",")}}`;
+  }
+  return JSON.stringify(value);
+}
+
+/** SHA-256 over a folder: names, permission bits, link targets and contents, in byte order of the names; `.git` is left out. */
+export async function sha256Tree(root: string): Promise<string> {
+  const hash = createHash("sha256");
+  const walk = async (dir: string, name: string): Promise<void> => {
+    for (const child of (await readdir(dir)).sort()) {
+      if (name === "" && child === ".git") continue;
+      const path = join(dir, child);
+      const rel = name === "" ? child : `${name}/${child}`;
+      const st = await lstat(path);
+      const mode = (st.mode & 0o777).toString(8);
+      if (st.isDirectory()) {
+        hash.update(`d ${mode} ${rel}\0`);
+        await walk(path, rel);
+      } else if (st.isSymbolicLink()) hash.update(`l ${rel}\0${await readlink(path)}\0`);
+      else if (st.isFile()) hash.update(`f ${mode} ${rel}\0${await sha256File(path)}\0`);
+    }
+  };
+  await walk(root, "");
+  return hash.digest("hex");
+}

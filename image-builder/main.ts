@@ -1,0 +1,99 @@
+// Owns the command line: argv to a command, exit codes, and how a failure is told. Every path a user gives is relative to where
+// he stands; every default lies in the project. Must never leave a child process or a half-written file behind on Ctrl-C.
+import { join } from "node:path";
+import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { clean } from "./commands/clean.js";
+import { image } from "./commands/image.js";
+import { initrd } from "./commands/initrd.js";
+import { kernel } from "./commands/kernel.js";
+import { cacheFolder, projectRoot, type Context } from "./lib/context.js";
+import { BuildError, EXIT, explainDisk } from "./lib/errors.js";
+import type { Json } from "./lib/hash.js";
+import { progress } from "./lib/progress.js";
+
+const dist = (name: string): string => join(projectRoot, "dist", name);
+const stop = new AbortController();
+
+interface Shared {
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+}
+
+function count(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError("wanted a whole number from 1");
+  return value;
+}
+
+/** Runs one command's work with a context; prints its answer as JSON when asked. */
+function doing<O>(work: (context: Context, options: O) => Promise<Json>): (options: O & Shared) => Promise<void> {
+  return async (options) => {
+    const context: Context = { root: projectRoot, cache: cacheFolder(), progress: progress(options.quiet === true), signal: stop.signal };
+    try {
+      const answer = await work(context, options);
+      if (options.json === true) process.stdout.write(`${JSON.stringify(answer, null, 2)}\n`);
+    } finally {
+      context.progress.end();
+    }
+  };
+}
+
+function command(name: string, what: string): Command {
+  return new Command(name).description(what).option("--json", "print the result as JSON on standard output").option("--quiet", "no progress on standard error");
+}
+
+function withRoot(on: Command): Command {
+  return on.option("--agent <file>", "the static program that becomes /init", dist("kata-agent"))
+    .option("--rootfs <dir>", "folder with files.json and overlay/", join(projectRoot, "rootfs"))
+    .option("--arch <name>", "the guest's architecture", "x86_64");
+}
+
+function program(): Command {
+  const top = new Command("image-builder").description("Makes the guest's kernel, initrd and disk image, reproducibly and without root.")
+    .addHelpText("after", `
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 an input or a program is missing, 4 a kernel fragment or files.json is refused,
+5 the source cannot be fetched, 130 interrupted. Cache: KATA_CACHE (now ${cacheFolder()}). SOURCE_DATE_EPOCH sets the files' times.`);
+  top.addCommand(command("kernel", "compile bzImage and vmlinux with the fragments in kernel-configs/")
+    .option("--source <path>", "a Linux tarball or tree, instead of the pinned Debian package")
+    .option("--arch <name>", "architecture", "x86_64")
+    .option("--configs <dir>", "folder with common/ and <arch>/ fragments", join(projectRoot, "kernel-configs"))
+    .option("--fragment <file>", "one more fragment (may be repeated)", (file: string, all: string[]) => [...all, file], [])
+    .option("--output <dir>", "where bzImage, vmlinux and kernel.config go", join(projectRoot, "dist"))
+    .option("--jobs <n>", "compile jobs at once (default: number of processors)", count)
+    .option("--config-only", "configure and check the requests, compile nothing")
+    .option("--verify", "build a second time elsewhere and compare with the built kernel")
+    .action(doing(kernel)));
+  top.addCommand(withRoot(command("initrd", "write the initrd: the agent as /init in a newc archive"))
+    .option("--output <file>", "the file to write", dist("initrd.img"))
+    .option("--compress <method>", "raw, lz4, zstd or gzip", "raw")
+    .action(doing(initrd)));
+  top.addCommand(withRoot(command("image", "write the same root as a read-only disk image without partitions"))
+    .option("--output <file>", "the file to write", dist("rootfs.img"))
+    .option("--fs <name>", "erofs or ext4", "erofs")
+    .option("--lz4", "compress the erofs (lz4hc)")
+    .action(doing(image)));
+  top.addCommand(command("clean", "remove what was built in dist")
+    .option("--output <dir>", "the folder to clean", join(projectRoot, "dist"))
+    .option("--cache", "remove compiled kernels, images and downloads from the cache too")
+    .action(doing(clean)));
+  for (const sub of [top, ...top.commands]) sub.exitOverride().configureOutput({ outputError: (text, write) => write(text) });
+  return top;
+}
+
+function tell(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  const known = stop.signal.aborted ? new BuildError("interrupted", "interrupted; nothing half-made is left") : explainDisk(error, "the output or cache folder");
+  if (known instanceof BuildError) {
+    process.stderr.write(`image-builder: ${known.message}\n${known.hint === "" ? "" : `${known.hint.replace(/^/gm, "  -> ")}\n`}`);
+    return EXIT[known.failure];
+  }
+  process.stderr.write(`image-builder: unexpected failure (a defect): ${error instanceof Error ? error.stack ?? error.message : String(error)}\n`);
+  return EXIT.failed;
+}
+
+for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, () => stop.abort());
+try {
+  await program().parseAsync();
+} catch (error) {
+  process.exitCode = tell(error);
+}
