@@ -1,0 +1,60 @@
+# One word for each thing that can be made; `make` alone lists them. Results land in dist/.
+SHELL := /bin/sh
+TSX := node_modules/.bin/tsx
+AGENT_SOURCES := $(shell find agent protos -name '*.ts' -o -name '*.c' -o -name '*.h' -o -name '*.mjs' -o -name '*.json' -o -name '*.proto')
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: deps-run agent kernel initrd sample ## the main job: build everything, boot a VM, run a container in it
+	@./katactl run dist/sample-image -- /bin/sh -c 'echo "hello from a container: $$(uname -sr), process $$$$ of $$(hostname)"; id'
+
+test: deps-test ## all tests (types, rules, unit, host, fuzz, vm)
+	@$(MAKE) --no-print-directory agent debug kernel initrd image sample
+	@$(MAKE) --no-print-directory check
+	@node_modules/.bin/vitest run
+
+agent: deps-build dist/kata-agent ## dist/kata-agent, the static binary
+dist/kata-agent: $(AGENT_SOURCES) package.json package-lock.json
+	@node agent/native/build.mjs
+
+debug: deps-build dist/kata-agent.debug ## the twin with ASAN and UBSAN
+dist/kata-agent.debug: $(AGENT_SOURCES) package.json package-lock.json
+	@node agent/native/build.mjs --debug
+
+kernel: deps-build ## dist/bzImage and dist/vmlinux (long the first time, cached by content)
+	@$(TSX) image-builder/main.ts kernel
+
+initrd: agent ## dist/initrd.img
+	@$(TSX) image-builder/main.ts initrd
+
+image: agent ## dist/rootfs.img, the same root file system as a disk image
+	@$(TSX) image-builder/main.ts image
+
+sample: deps-run ## dist/sample-image, a small busybox userland as an OCI layout
+	@[ -e dist/sample-image/index.json ] || $(TSX) tools/make-sample-image.ts
+
+check: deps-build ## types
+	@node_modules/.bin/tsc -p agent && node_modules/.bin/tsc -p .
+
+unit host vm fuzz rules: ## one kind of test alone (make vm T=name runs those whose name fits)
+	@node_modules/.bin/vitest run --project $@ $(T)
+
+bench: deps-test agent kernel initrd ## measures, writes dist/bench.json, holds it against bench/budgets.json
+	@$(TSX) bench/main.ts
+
+gen: ## regenerates agent/rpc/gen from protos/
+	@$(TSX) protos/gen.ts
+
+clean: ## removes dist/ (caches outside the tree stay)
+	@rm -rf dist
+
+deps-build:
+	@tools/deps.sh build
+deps-run:
+	@tools/deps.sh run
+deps-test:
+	@tools/deps.sh test
+
+.PHONY: help run test agent debug kernel initrd image sample check unit host vm fuzz rules bench gen clean deps-build deps-run deps-test
+.DEFAULT_GOAL := help

@@ -1,0 +1,101 @@
+// The TOML file of settings, as much of TOML 1.0 as it needs: comments, bare keys, basic and literal strings, integers,
+// booleans, inline tables for time-outs, and [tables], which are skipped. Loaded only when a file is named.
+import { AppError, attempt } from "../lib/errors.js";
+import { readText } from "../lib/fs.js";
+import type { Level } from "../lib/log.js";
+import { lines } from "../lib/text.js";
+import type { Config } from "./config.js";
+
+type Value = string | number | boolean | { readonly [key: string]: Value };
+
+const bad = (message: string): AppError => new AppError("invalid", message);
+
+/** Cuts a comment off, but not inside a string. */
+function withoutComment(line: string): string {
+  let quote = "";
+  for (let i = 0; i < line.length; i++) {
+    const c = line[i] as string;
+    if (quote !== "") {
+      if (c === "\\" && quote === '"') i++;
+      else if (c === quote) quote = "";
+    } else if (c === '"' || c === "'") quote = c;
+    else if (c === "#") return line.slice(0, i);
+  }
+  return line;
+}
+
+function parseValue(text: string, key: string): Value {
+  if (text === "true" || text === "false") return text === "true";
+  if (text.length > 1 && text.startsWith("'") && text.endsWith("'")) return text.slice(1, -1);
+  if (text.length > 1 && text.startsWith('"') && text.endsWith('"')) {
+    try {
+      return JSON.parse(text) as string;
+    } catch {
+      throw bad(`${key}: not a string: ${text}`);
+    }
+  }
+  if (text.startsWith("{") && text.endsWith("}")) return inlineTable(text.slice(1, -1), key);
+  const plain = text.split("_").join("");
+  const value = Number(plain);
+  if (plain === "" || !Number.isInteger(value)) throw bad(`${key}: cannot read the value ${text}`);
+  return value;
+}
+
+function inlineTable(text: string, key: string): Value {
+  const table: { [key: string]: Value } = {};
+  for (const part of text.split(",")) {
+    const at = part.indexOf("=");
+    if (at < 0) throw bad(`${key}: cannot read the table {${text}}`);
+    table[part.slice(0, at).trim()] = parseValue(part.slice(at + 1).trim(), key);
+  }
+  return table;
+}
+
+/** The top-level keys of a TOML text. Throws AppError "invalid" with the line's number. */
+export function parseToml(text: string): Map<string, Value> {
+  const found = new Map<string, Value>();
+  let top = true;
+  lines(text).forEach((raw, i) => {
+    const line = withoutComment(raw).trim();
+    if (line === "") return;
+    if (line.startsWith("[")) {
+      top = false;
+      return;
+    }
+    const at = line.indexOf("=");
+    if (at <= 0) throw bad(`line ${i + 1}: expected key = value`);
+    const key = line.slice(0, at).trim();
+    const value = attempt(`line ${i + 1}`, () => parseValue(line.slice(at + 1).trim(), key));
+    if (top) found.set(key, value);
+  });
+  return found;
+}
+
+/** Reads `path` into `config`. */
+export function configFromToml(path: string, config: Config, level: (text: string) => Level): Config {
+  return attempt(`configuration file ${path}`, () => {
+    const values = parseToml(readText(path));
+    const take = <T extends "string" | "number" | "boolean">(key: string, type: T, set: (v: T extends "string" ? string : T extends "number" ? number : boolean) => void): void => {
+      const value = values.get(key);
+      if (value === undefined) return;
+      if (typeof value !== type) throw bad(`${key}: expected a ${type}`);
+      set(value as never);
+    };
+    take("server_addr", "string", (v) => { config.serverAddr = v; });
+    take("log_level", "string", (v) => { config.logLevel = level(v); });
+    take("log_vport", "number", (v) => { config.logVport = v; });
+    take("debug_console", "boolean", (v) => { config.debugConsole = v; });
+    take("debug_console_vport", "number", (v) => { config.debugConsoleVport = v; });
+    take("dev_mode", "boolean", (v) => { config.devMode = v; });
+    take("tracing", "boolean", (v) => { config.tracing = v; });
+    take("passfd_listener_port", "number", (v) => { config.passfdListenerPort = v; });
+    take("container_pipe_size", "number", (v) => { config.containerPipeSize = v; });
+    take("unified_cgroup_hierarchy", "boolean", (v) => { config.cgroupV1 = !v; });
+    const timeout = values.get("hotplug_timeout");
+    if (timeout !== undefined) {
+      if (typeof timeout !== "object" || typeof timeout.secs !== "number") throw bad("hotplug_timeout: expected { secs = N, nanos = N }");
+      config.hotplugTimeoutMs = timeout.secs * 1000 + (typeof timeout.nanos === "number" ? timeout.nanos / 1e6 : 0);
+    }
+    return config;
+  });
+}

@@ -1,0 +1,84 @@
+// The file systems, links and cgroups that PID 1 makes before anything else runs, as a table. A failure stops the boot with
+// the line that failed. Order matters: a later entry may lie inside an earlier one.
+import { isErrno, must, sys } from "../sys/call.js";
+import { E } from "../sys/errno.js";
+import { chdir, symlinkat, AT_FDCWD, unlinkat, statfs } from "../sys/file.js";
+import { NR } from "../sys/nr.js";
+import { attempt } from "../lib/errors.js";
+import { mkdirs, readText } from "../lib/fs.js";
+import { lines } from "../lib/text.js";
+
+const enum MS { RDONLY = 1, NOSUID = 2, NODEV = 4, NOEXEC = 8, REMOUNT = 32, BIND = 4096, MOVE = 8192, RELATIME = 0x200000 }
+
+type EarlyMount = readonly [type: string, at: string, flags: number, data?: string];
+
+const TABLE: readonly EarlyMount[] = [
+  ["proc", "/proc", MS.NOSUID | MS.NODEV | MS.NOEXEC],
+  ["sysfs", "/sys", MS.NOSUID | MS.NODEV | MS.NOEXEC],
+  ["devtmpfs", "/dev", MS.NOSUID],
+  ["tmpfs", "/dev/shm", MS.NOSUID | MS.NODEV],
+  ["devpts", "/dev/pts", MS.NOSUID | MS.NOEXEC, "ptmxmode=0666,mode=0620,gid=5"],
+  ["tmpfs", "/run", MS.NOSUID | MS.NODEV, "mode=0755"],
+];
+const V2: EarlyMount = ["cgroup2", "/sys/fs/cgroup", MS.NOSUID | MS.NODEV | MS.NOEXEC | MS.RELATIME, "nsdelegate"];
+const V1_KNOWN = ["cpu", "cpuacct", "blkio", "cpuset", "memory", "devices", "freezer", "net_cls", "perf_event", "net_prio", "hugetlb", "pids", "rdma"];
+
+function mountOne([type, at, flags, data]: EarlyMount): void {
+  attempt(`mount ${type} on ${at}`, () => {
+    const first = sys(NR.mount, type, at, type, flags, data ?? null);
+    if (first === -E.EBUSY) return; // the kernel mounted it already (devtmpfs with a root on a block device)
+    if (first === -E.ENOENT) {
+      mkdirs(at);
+      must("mount", NR.mount, type, at, type, flags, data ?? null);
+    } else if (first < 0) must("mount", NR.mount, type, at, type, flags, data ?? null);
+  });
+}
+
+const TMPFS_MAGIC = 0x01021994;
+const RAMFS_MAGIC = 0x858458f6;
+
+/**
+ * Leaves the initramfs' own root for a bind mount of the same files on top of it. pivot_root(2) refuses to work in a
+ * namespace whose root has no parent mount; with this one mount more every container can pivot.
+ */
+function leaveRootfs(): void {
+  const type = statfs("/").type;
+  if (type !== TMPFS_MAGIC && type !== RAMFS_MAGIC) return;
+  attempt("bind the initramfs root onto itself", () => {
+    must("mount", NR.mount, "/", "/run", null, MS.BIND, null);
+    chdir("/run");
+    must("mount", NR.mount, ".", "/", null, MS.MOVE, null);
+    must("chroot", NR.chroot, ".");
+    chdir("/");
+  });
+}
+
+function cgroupV1(): void {
+  mountOne(["tmpfs", "/sys/fs/cgroup", MS.NOSUID | MS.NODEV | MS.NOEXEC, "mode=755"]);
+  for (const line of lines(readText("/proc/cgroups"))) {
+    const [name = "", , , enabled] = line.split("\t");
+    if (enabled === "1" && V1_KNOWN.includes(name)) mountOne(["cgroup", `/sys/fs/cgroup/${name}`, MS.NOSUID | MS.NODEV | MS.NOEXEC | MS.RELATIME, name]);
+  }
+  must("mount", NR.mount, "tmpfs", "/sys/fs/cgroup", "tmpfs", MS.REMOUNT | MS.RDONLY | MS.NOSUID | MS.NODEV | MS.NOEXEC, "mode=755");
+}
+
+/** Mounts /proc, /sys, /dev, /dev/shm, /dev/pts and /run. */
+export function mountEarly(): void {
+  leaveRootfs();
+  for (const entry of TABLE) mountOne(entry);
+  try {
+    unlinkat(AT_FDCWD, "/dev/ptmx");
+  } catch (error) {
+    if (!isErrno(error, E.ENOENT)) throw error;
+  }
+  attempt("link /dev/ptmx", () => symlinkat("/dev/pts/ptmx", AT_FDCWD, "/dev/ptmx"));
+  for (const [name, to] of [["fd", "/proc/self/fd"], ["stdin", "fd/0"], ["stdout", "fd/1"], ["stderr", "fd/2"]] as const) {
+    sys(NR.symlinkat, to, AT_FDCWD, `/dev/${name}`);
+  }
+}
+
+/** Mounts the unified cgroup hierarchy, or every enabled version 1 controller. */
+export function mountCgroups(v1: boolean): void {
+  if (v1) cgroupV1();
+  else mountOne(V2);
+}

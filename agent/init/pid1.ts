@@ -1,0 +1,54 @@
+// What only PID 1 does: session and console, host name, PATH, power-off, and a last clear line when it cannot go on.
+import { sys } from "../sys/call.js";
+import { NR } from "../sys/nr.js";
+import { RB, reboot, sethostname, syncAll } from "../sys/system.js";
+import { messageOf } from "../lib/errors.js";
+import { readTextIf } from "../lib/fs.js";
+import { words } from "../lib/text.js";
+
+const TIOCSCTTY = 0x540e;
+
+/** Becomes leader of a session with the console as its terminal (no terminal is no error). */
+export function takeConsole(): void {
+  sys(NR.setsid);
+  sys(NR.ioctl, 0, TIOCSCTTY, 1);
+}
+
+/** Sets the host name: the first word of /etc/hostname, else "localhost". */
+export function nameHost(): void {
+  const name = words(readTextIf("/etc/hostname") ?? "")[0] ?? "localhost";
+  try {
+    sethostname(name);
+  } catch {
+    // a name the kernel refuses is no reason not to boot
+  }
+}
+
+/** Writes one line to the console, whatever state the log is in. */
+export function consoleLine(text: string): void {
+  const bytes = native.utf8Encode(`${text}\n`);
+  sys(NR.write, 2, bytes, bytes.length);
+}
+
+/**
+ * Ends the machine: writes back, then powers off; a VMM without power-off (microvm without ACPI) needs the restart that
+ * follows, which it takes as the end.
+ */
+export function powerOff(): never {
+  syncAll();
+  for (const command of [RB.POWER_OFF, RB.AUTOBOOT, RB.HALT]) {
+    try {
+      reboot(command);
+    } catch {
+      // try the next way
+    }
+  }
+  for (;;) sys(NR.exit_group, 1);
+}
+
+/** PID 1 cannot go on: says why in one line and stops the machine. Any other process exits with status 1. */
+export function fatal(what: string, error: unknown, isInit: boolean): never {
+  consoleLine(`kata-agent: fatal: ${what}: ${messageOf(error)}`);
+  if (isInit) powerOff();
+  for (;;) sys(NR.exit_group, 1);
+}

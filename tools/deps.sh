@@ -1,0 +1,43 @@
+#!/bin/sh
+# Installs what a build or a test needs and is not there yet, says what, asks nothing.
+#   tools/deps.sh build   compilers, kernel build tools, image tools, Node packages
+#   tools/deps.sh run     QEMU and a userland for the sample image, besides `build`
+#   tools/deps.sh test    everything the tests and benchmarks use, besides `run`
+# A distribution other than Debian gets the list of what is missing instead.
+set -eu
+cd "$(dirname "$0")/.."
+BUILD="gcc make musl-tools libc6-dev linux-libc-dev xz-utils patch dpkg-dev bison flex bc libelf-dev libssl-dev zstd lz4 cpio kmod rsync erofs-utils e2fsprogs ca-certificates"
+RUN="qemu-system-x86 qemu-system-common busybox-static"
+TEST="crun runc iproute2 socat squashfs-tools util-linux procps"
+case "${1:-build}" in
+build) want="$BUILD" ;;
+run) want="$BUILD $RUN" ;;
+test) want="$BUILD $RUN $TEST" ;;
+*) echo "usage: tools/deps.sh build|run|test" >&2; exit 2 ;;
+esac
+command -v node >/dev/null 2>&1 || want="$want nodejs"
+command -v npm >/dev/null 2>&1 || want="$want npm"
+if command -v dpkg-query >/dev/null 2>&1; then
+  missing=""
+  for p in $want; do
+    dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q "install ok installed" || missing="$missing $p"
+  done
+  if [ -n "$missing" ]; then
+    if [ "$(id -u)" != 0 ]; then echo "missing packages:$missing (run as root, or: apt-get install$missing)" >&2; exit 1; fi
+    echo "installing Debian packages:$missing" >&2
+    export DEBIAN_FRONTEND=noninteractive
+    # shellcheck disable=SC2086
+    { apt-get update -q && apt-get install -q -y --no-install-recommends $missing; } >"${TMPDIR:-/tmp}/kata-agent-apt.log" 2>&1 ||
+      { tail -n 20 "${TMPDIR:-/tmp}/kata-agent-apt.log" >&2; echo "apt-get failed (log above)" >&2; exit 1; }
+  fi
+else
+  for p in gcc make musl-gcc bison flex bc zstd lz4 mkfs.erofs mke2fs qemu-system-x86_64 busybox; do
+    command -v "$p" >/dev/null 2>&1 || echo "not found: $p (this is no Debian system: install it yourself)" >&2
+  done
+fi
+stamp=node_modules/.package-lock.json
+if [ ! -e "$stamp" ] || [ package-lock.json -nt "$stamp" ]; then
+  echo "installing Node packages (package-lock.json)" >&2
+  npm ci --no-audit --no-fund --loglevel=error >&2
+  touch "$stamp"
+fi

@@ -1,0 +1,19 @@
+import { defineConfig } from "vitest/config";
+
+// One project for each kind of test. host and vm start processes of their own and run one file at a time.
+const project = (name: string, extra: object = {}): object => ({
+  test: { name, include: [`test/${name}/**/*.test.ts`], environment: "node", setupFiles: ["test/helpers/fake-native.ts"], define: {}, ...extra },
+  define: { __ARCH__: '"x86_64"', __VERSION__: '"0.0.0"', __DEBUG__: "true" },
+});
+
+export default defineConfig({
+  test: {
+    projects: [
+      project("unit", { testTimeout: 20_000 }),
+      project("rules"),
+      project("fuzz", { testTimeout: 60_000 }),
+      project("host", { testTimeout: 60_000, hookTimeout: 60_000, fileParallelism: false }),
+      project("vm", { testTimeout: 240_000, hookTimeout: 240_000, fileParallelism: false }),
+    ] as never,
+  },
+});
