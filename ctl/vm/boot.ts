@@ -1,0 +1,216 @@
+// Boots a VM and waits for its agent: daemons, QEMU, console, first answered call; and takes all of it down again.
+// It owns the VM's folder: on a good end it is removed, after a failure the logs stay and their place is told.
+import { createWriteStream, readdirSync, rmSync, type WriteStream } from "node:fs";
+import { join } from "node:path";
+import { formatAddress, type Address } from "../client/address.js";
+import type { AgentClient } from "../client/agent-client.js";
+import { connectAgent } from "../client/connect.js";
+import { chooseAccel, type AccelChoice } from "./accel.js";
+import { Console } from "./console.js";
+import { kernelWords, qemuArgs, type Machine, type MachineType } from "./machine.js";
+import { DIST, needed, runFolder } from "./places.js";
+import { findProgram, lastLines, startProgram, type Program, type ProgramEnd } from "./program.js";
+import { SHARE_TAG, startVirtiofsd } from "./share.js";
+import { openWire, type OpenWire, type WireChoice } from "./wire.js";
+
+export interface BootOptions {
+  machine?: MachineType;
+  transport?: WireChoice;
+  memoryMiB?: number;
+  cpus?: number;
+  kernel?: string | undefined;
+  /** Boot from an initrd (default) or from a disk image as the root file system. */
+  root?: { initrd: string } | { image: string; fstype?: string };
+  disks?: { file: string; readOnly: boolean }[];
+  /** Folder of the host to share under SHARE_TAG. */
+  share?: { folder: string; by: "virtiofs" | "9p" } | undefined;
+  /** Words for the kernel command line. */
+  append?: string[];
+  /** Further words for QEMU. */
+  extra?: string[];
+  /** Milliseconds from the start of QEMU to the first answered call. */
+  timeoutMs?: number;
+  /** Progress in words. */
+  say?: (line: string) => void;
+  /** Ends the boot. */
+  signal?: AbortSignal;
+}
+
+export interface Vm {
+  /** A client that has been answered once. */
+  client: AgentClient;
+  address: Address;
+  accel: AccelChoice;
+  machine: MachineType;
+  transport: string;
+  /** Milliseconds from the start of QEMU to the first answered call. */
+  readyMs: number;
+  qemuPid: number;
+  folder: string;
+  consolePath: string;
+  /** Everything the guest has written to its console. */
+  console(): string;
+  /** Resolves when QEMU has ended, for whatever reason. */
+  poweredOff: Promise<ProgramEnd>;
+  /** Wait for the guest's own power-off, at most `graceMs`, then take everything down. With `keepLogs` the logs stay. */
+  stop(options?: { graceMs?: number; keepLogs?: boolean }): Promise<void>;
+}
+
+/** A boot that failed; the message has the last console lines and where the logs are. */
+export class BootError extends Error {
+  override readonly name = "BootError";
+}
+
+const DEFAULT_TIMEOUT_MS = 60_000;
+
+interface Parts {
+  folder: string;
+  wire?: OpenWire;
+  share?: Program;
+  qemu?: Program;
+  client?: AgentClient;
+  console?: Console;
+}
+
+const takeDown = async (parts: Parts): Promise<void> => {
+  parts.client?.close();
+  await parts.qemu?.kill();
+  await parts.console?.close();
+  await parts.wire?.daemon?.stop();
+  await parts.share?.stop();
+};
+
+const dropFolder = (folder: string, keepLogs: boolean): void => {
+  if (!keepLogs) return rmSync(folder, { recursive: true, force: true });
+  for (const name of readdirSync(folder)) if (!name.endsWith(".log")) rmSync(join(folder, name), { recursive: true, force: true });
+};
+
+/** The kernel to boot: the one asked for, else dist/vmlinux (fewest instructions to boot), else dist/bzImage. */
+export const kernelFile = (asked: string | undefined): string => {
+  if (asked !== undefined) return needed(asked, "kernel", "check the path");
+  try {
+    return needed(join(DIST, "vmlinux"), "kernel", "");
+  } catch {
+    return needed(join(DIST, "bzImage"), "kernel", "make it with `make kernel`");
+  }
+};
+
+const rootOf = (options: BootOptions): { initrd?: string; image?: string; fstype?: string } => {
+  const root = options.root ?? { initrd: join(DIST, "initrd.img") };
+  if ("initrd" in root) return { initrd: needed(root.initrd, "initrd", "make it with `make initrd`") };
+  return { image: needed(root.image, "disk image", "make it with `make image`"), fstype: root.fstype ?? "erofs" };
+};
+
+const buildMachine = (options: BootOptions, accel: AccelChoice, wire: OpenWire, virtiofs: string | undefined): Machine => {
+  const root = rootOf(options);
+  const type = options.machine ?? "q35";
+  return {
+    type, accel: accel.accel, memoryMiB: options.memoryMiB ?? 256, cpus: options.cpus ?? 1, kernel: kernelFile(options.kernel),
+    initrd: root.initrd, wire: wire.wire,
+    disks: [...(root.image === undefined ? [] : [{ file: root.image, readOnly: true }]), ...(options.disks ?? [])],
+    virtiofs: virtiofs === undefined ? undefined : { socket: virtiofs, tag: SHARE_TAG },
+    ninep: options.share?.by === "9p" ? { folder: options.share.folder, tag: SHARE_TAG } : undefined,
+    append: kernelWords({ type, wire: wire.wire, rootFstype: root.fstype, append: options.append ?? [] }), extra: options.extra ?? [],
+  };
+};
+
+const failure = (parts: Parts, what: string): string => {
+  const console = parts.console?.text().trimEnd().split("\n").slice(-12).join("\n") ?? "";
+  const qemu = lastLines(join(parts.folder, "qemu.log"), 5);
+  return [what, ...(qemu === "" ? [] : [`QEMU said:\n${qemu}`]), ...(console === "" ? ["the console stayed empty"] : [`last lines of the console:\n${console}`]), `logs: ${parts.folder}`].join("\n");
+};
+
+/** Wait for the agent's word on the console, then for its first answer. */
+const firstAnswer = async (parts: Required<Pick<Parts, "qemu" | "console" | "wire">>, timeoutMs: number, signal: AbortSignal | undefined): Promise<AgentClient> => {
+  const stop = new AbortController();
+  const abort = (): void => stop.abort();
+  signal?.addEventListener("abort", abort, { once: true });
+  const ended = parts.qemu.ended.then((end) => {
+    stop.abort();
+    throw new Error(`the VM ended before its agent answered (QEMU ${end.signal ?? `exit code ${end.code}`})`);
+  });
+  const timer = setTimeout(abort, timeoutMs);
+  const begin = performance.now();
+  const answer = (async (): Promise<AgentClient> => {
+    // A CONNECT before the guest's driver is up ends the vsock daemon's worker; a serial port simply keeps our first bytes.
+    if (parts.wire.wire.kind !== "serial") await parts.console.waitFor(/"listening/, stop.signal);
+    return connectAgent(parts.wire.address, { waitMs: Math.max(0, timeoutMs - (performance.now() - begin)), signal: stop.signal });
+  })();
+  try {
+    return await Promise.race([answer, ended]);
+  } catch (error) {
+    answer.then((late) => late.close(), () => undefined);
+    if (signal?.aborted === true) throw new Error("the boot was cancelled");
+    if (stop.signal.aborted && parts.qemu.running()) throw new Error(`the agent did not answer within ${timeoutMs} ms`);
+    throw error;
+  } finally {
+    ended.catch(() => undefined);
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", abort);
+  }
+};
+
+/**
+ * Boot a VM. Throws Error for things that are missing (QEMU, kernel, images), BootError when the guest does not come up;
+ * nothing is left running then.
+ */
+export const bootVm = async (options: BootOptions = {}): Promise<Vm> => {
+  const say = options.say ?? (() => undefined);
+  const qemuFile = findProgram("qemu-system-x86_64");
+  if (qemuFile === undefined) throw new Error("QEMU is not installed: qemu-system-x86_64 is not on PATH (Debian package qemu-system-x86)");
+  const kernel = kernelFile(options.kernel);
+  rootOf(options);
+  for (const disk of options.disks ?? []) needed(disk.file, "disk", "check the path");
+  const accel = await chooseAccel(qemuFile, kernel);
+  const parts: Parts = { folder: runFolder() };
+  try {
+    const wire = (parts.wire = await openWire(options.transport ?? "auto", parts.folder, say));
+    const virtiofs = options.share?.by === "virtiofs" ? await startVirtiofsd(options.share.folder, parts.folder) : undefined;
+    if (virtiofs !== undefined) parts.share = virtiofs.program;
+    const machine = buildMachine({ ...options, kernel }, accel, wire, virtiofs?.socket);
+    say(`${machine.type} with ${accel.accel} (${accel.why}), ${wire.wire.kind} (${wire.why})`);
+    const begin = performance.now();
+    const qemu = (parts.qemu = await startProgram(qemuFile, qemuArgs(machine), { log: join(parts.folder, "qemu.log"), stdout: "pipe" }));
+    const log: WriteStream = createWriteStream(join(parts.folder, "console.log"), { mode: 0o600 });
+    const console = (parts.console = new Console(qemu.process.stdout, log, machine.type === "microvm" ? () => void qemu.kill() : undefined));
+    parts.client = await firstAnswer({ qemu, console, wire }, options.timeoutMs ?? DEFAULT_TIMEOUT_MS, options.signal);
+    const readyMs = performance.now() - begin;
+    say(`agent answered at ${formatAddress(wire.address)} ${readyMs.toFixed(0)} ms after the start of the VMM`);
+    return vmOf(parts as Required<Parts>, { accel, machine: machine.type, readyMs });
+  } catch (error) {
+    await takeDown(parts);
+    if (parts.qemu === undefined) {
+      dropFolder(parts.folder, false);
+      throw error;
+    }
+    const text = failure(parts, (error as Error).message);
+    dropFolder(parts.folder, true);
+    throw new BootError(text, { cause: error });
+  }
+};
+
+const DEFAULT_GRACE_MS = 3_000;
+
+const vmOf = (parts: Required<Parts>, facts: Pick<Vm, "accel" | "machine" | "readyMs">): Vm => {
+  let stopping: Promise<void> | undefined;
+  const stop = async (graceMs: number, keepLogs: boolean): Promise<void> => {
+    const timer = setTimeout(() => void parts.qemu.kill(), graceMs);
+    if (graceMs <= 0) await parts.qemu.kill();
+    await parts.qemu.ended;
+    clearTimeout(timer);
+    await takeDown(parts);
+    dropFolder(parts.folder, keepLogs);
+  };
+  return {
+    ...facts,
+    client: parts.client,
+    address: parts.wire.address,
+    transport: parts.wire.wire.kind,
+    qemuPid: parts.qemu.pid,
+    folder: parts.folder,
+    consolePath: join(parts.folder, "console.log"),
+    console: () => parts.console.text(),
+    poweredOff: parts.qemu.ended,
+    stop: (options = {}) => (stopping ??= stop(options.graceMs ?? DEFAULT_GRACE_MS, options.keepLogs ?? false)),
+  };
+};

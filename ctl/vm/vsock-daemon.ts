@@ -1,0 +1,85 @@
+// The daemon that gives a guest real AF_VSOCK where the host kernel has no vhost-vsock: vhost-device-vsock, from crates, built
+// once into the cache outside the tree. It owns that build (one at a time, whole or not at all) and the daemon's command line.
+// Source: rust-vmm/vhost-device, crate vhost-device-vsock.
+import { spawn } from "node:child_process";
+import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { findProgram, startProgram, waitForFile, type Program } from "./program.js";
+import { cacheFolder } from "./places.js";
+
+const VERSION = "0.3.0";
+const BUILD_LIMIT_MS = 30 * 60_000;
+
+const home = (): string => join(cacheFolder(), "tools", `vhost-device-vsock-${VERSION}`);
+const built = (): string => join(home(), "bin", "vhost-device-vsock");
+
+/** The daemon if it is at hand without building: in the cache or on PATH. */
+export const findVsockDaemon = (): string | undefined =>
+  existsSync(built()) ? built() : findProgram("vhost-device-vsock");
+
+/** cargo, if there is one. */
+export const findCargo = (): string | undefined => findProgram("cargo", join(process.env["HOME"] ?? "/root", ".cargo", "bin"));
+
+const run = (command: string, args: string[], onLine: (line: string) => void): Promise<number | null> =>
+  new Promise((resolve, reject) => {
+    const child = spawn(command, args, { stdio: ["ignore", "ignore", "pipe"], timeout: BUILD_LIMIT_MS });
+    child.stderr.on("data", (piece: Buffer) => {
+      for (const line of piece.toString("utf8").split(/[\r\n]+/)) if (line.trim() !== "") onLine(line.trim());
+    });
+    child.once("error", reject);
+    child.once("close", resolve);
+  });
+
+/**
+ * Build the daemon with cargo into the cache. Two at once wait for each other; a failed build leaves nothing.
+ * `progress` gets a line now and then. Throws Error with the compiler's last words.
+ */
+export const buildVsockDaemon = async (progress: (line: string) => void): Promise<string> => {
+  const cargo = findCargo();
+  if (cargo === undefined) throw new Error("vhost-device-vsock cannot be built: cargo is not installed");
+  const tools = join(cacheFolder(), "tools");
+  mkdirSync(tools, { recursive: true });
+  const half = join(tools, `.half-vhost-device-vsock-${process.pid}`);
+  const said: string[] = [];
+  // flock(1) holds the lock exactly as long as the build lives, also when we are killed.
+  const code = await run("flock", [
+    join(tools, ".vhost-device-vsock.lock"), "sh", "-c",
+    'test -x "$1" || exec nice -n 10 "$2" install --locked --root "$3" --target-dir "$3/target" --version "$4" vhost-device-vsock', "sh", built(), cargo, half, VERSION,
+  ], (line) => {
+    said.push(line);
+    progress(`vhost-device-vsock: ${line}`);
+  });
+  try {
+    if (existsSync(built())) return built();
+    if (code !== 0 || !existsSync(join(half, "bin", "vhost-device-vsock"))) {
+      throw new Error(`vhost-device-vsock could not be built (cargo ended with ${code}): ${said.slice(-5).join(" | ")}`);
+    }
+    rmSync(join(half, "target"), { recursive: true, force: true });
+    renameSync(half, home());
+    return built();
+  } finally {
+    rmSync(half, { recursive: true, force: true });
+  }
+};
+
+export interface VsockDaemon {
+  program: Program;
+  /** Socket for QEMU. */
+  vhostSocket: string;
+  /** Socket for us, with the CONNECT handshake. */
+  hostSocket: string;
+}
+
+/** Start one daemon for one VM; its sockets are in `folder`. Throws Error with the daemon's last words. */
+export const startVsockDaemon = async (daemon: string, folder: string): Promise<VsockDaemon> => {
+  const vhostSocket = join(folder, "vhost.sock");
+  const hostSocket = join(folder, "vsock.sock");
+  const program = await startProgram(daemon, ["--guest-cid", "3", "--socket", vhostSocket, "--uds-path", hostSocket], { log: join(folder, "vsock-daemon.log") });
+  try {
+    await waitForFile(vhostSocket, program, 5_000);
+  } catch (error) {
+    await program.kill();
+    throw error;
+  }
+  return { program, vhostSocket, hostSocket };
+};
