@@ -1,5 +1,6 @@
 // What only PID 1 does: session and console, host name, PATH, power-off, and a last clear line when it cannot go on.
 import { sys } from "../sys/call.js";
+import { exists } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { RB, reboot, sethostname, syncAll } from "../sys/system.js";
 import { messageOf } from "../lib/errors.js";
@@ -31,12 +32,13 @@ export function consoleLine(text: string): void {
 }
 
 /**
- * Ends the machine: writes back, then powers off; a VMM without power-off (microvm without ACPI) needs the restart that
- * follows, which it takes as the end.
+ * Ends the machine: writes back, then powers off. Without ACPI (microvm, Firecracker) there is no power-off and the kernel
+ * would only halt, so the machine restarts instead, which those VMMs take as the end.
  */
 export function powerOff(): never {
   syncAll();
-  for (const command of [RB.POWER_OFF, RB.AUTOBOOT, RB.HALT]) {
+  const commands = exists("/sys/firmware/acpi") ? [RB.POWER_OFF, RB.AUTOBOOT] : [RB.AUTOBOOT, RB.POWER_OFF];
+  for (const command of commands) {
     try {
       reboot(command);
     } catch {

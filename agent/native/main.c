@@ -60,7 +60,6 @@ static JSModuleDef *read_module(JSContext *ctx, int i)
 static JSModuleDef *resolve_import(JSContext *ctx, const char *name, void *opaque)
 {
     int i = chunk_index(name);
-    (void)opaque;
     if (i < 0 || i >= LOADED_MAX) {
         JS_ThrowReferenceError(ctx, "no embedded module '%s'", name);
         return NULL;

@@ -73,7 +73,6 @@ static JSValue native_syscall(JSContext *ctx, JSValueConst self, int argc, JSVal
     const char *held[6];
     int strings = 0;
     size_t size;
-    (void)self;
     for (int i = 0; i < 6 && i + 1 < argc; i++) {
         JSValueConst v = argv[i + 1];
         if (JS_IsString(v)) {
@@ -103,7 +102,6 @@ static JSValue native_address_of(JSContext *ctx, JSValueConst self, int argc, JS
 {
     size_t size;
     uint8_t *p = bytes_of(ctx, argv[0], &size);
-    (void)self, (void)argc;
     return p ? JS_NewInt64(ctx, (int64_t)(uintptr_t)p) : JS_ThrowTypeError(ctx, "addressOf: not a buffer");
 }
 
@@ -122,7 +120,6 @@ static JSValue native_utf8_encode(JSContext *ctx, JSValueConst self, int argc, J
     size_t size;
     const char *s = JS_ToCStringLen(ctx, &size, argv[0]);
     JSValue v;
-    (void)self, (void)argc;
     if (!s)
         return JS_EXCEPTION;
     v = new_bytes(ctx, s, size);
@@ -156,7 +153,6 @@ static JSValue native_utf8_decode(JSContext *ctx, JSValueConst self, int argc, J
 {
     size_t size = 0, start, end;
     uint8_t *p = bytes_of(ctx, argv[0], &size);
-    (void)self;
     start = argc > 1 && JS_IsNumber(argv[1]) ? (size_t)to_long(ctx, argv[1]) : 0;
     end = argc > 2 && JS_IsNumber(argv[2]) ? (size_t)to_long(ctx, argv[2]) : size;
     if (end > size || start > end)
@@ -172,7 +168,6 @@ static JSValue native_load(JSContext *ctx, JSValueConst self, int argc, JSValueC
 {
     const char *name = JS_ToCString(ctx, argv[0]);
     JSValue ns;
-    (void)self, (void)argc;
     if (!name)
         return JS_EXCEPTION;
     ns = load_chunk(ctx, name);
@@ -182,19 +177,11 @@ static JSValue native_load(JSContext *ctx, JSValueConst self, int argc, JSValueC
 
 static JSValue native_collect(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
-    (void)self, (void)argc, (void)argv;
     JS_RunGC(JS_GetRuntime(ctx));
     return JS_UNDEFINED;
 }
 
 static scmp_filter_ctx filter; /* one filter is built at a time */
-
-static JSValue seccomp_result(JSContext *ctx, int fd)
-{
-    int r = seccomp_export_bpf(filter, fd);
-    (void)ctx;
-    return JS_NewInt32(ctx, r);
-}
 
 /* seccomp(op, ...): 0 resolve name for arch, 1 new filter, 2 add arch, 3 attribute, 4 rule, 5 export to descriptor, 6 release. */
 static JSValue native_seccomp(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
@@ -203,7 +190,6 @@ static JSValue native_seccomp(JSContext *ctx, JSValueConst self, int argc, JSVal
     size_t size = 0;
     const char *name;
     int r = -EINVAL;
-    (void)self;
     for (int i = 0; i < 5 && i < argc; i++)
         if (JS_IsNumber(argv[i]))
             n[i] = (uint32_t)to_long(ctx, argv[i]);
@@ -228,7 +214,7 @@ static JSValue native_seccomp(JSContext *ctx, JSValueConst self, int argc, JSVal
         r = seccomp_rule_add_array(filter, n[1], (int)n[2], size / sizeof(struct scmp_arg_cmp), args);
         break;
     }
-    case 5: return seccomp_result(ctx, (int)n[1]);
+    case 5: r = seccomp_export_bpf(filter, (int)n[1]); break;
     }
     return JS_NewInt32(ctx, r);
 }
@@ -253,7 +239,6 @@ JSValue install_native(JSContext *ctx, int argc, char **argv, char **envp)
         JS_CFUNC_DEF("seccomp", 4, native_seccomp),
     };
     JSValue global = JS_GetGlobalObject(ctx), native = JS_NewObject(ctx);
-    (void)argc;
     JS_SetPropertyFunctionList(ctx, native, functions, sizeof(functions) / sizeof(functions[0]));
     JS_SetPropertyStr(ctx, native, "args", string_list(ctx, argv));
     JS_SetPropertyStr(ctx, native, "env", string_list(ctx, envp));

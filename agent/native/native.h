@@ -1,15 +1,9 @@
-/* The two halves of the C host share these few declarations. */
-#ifndef NATIVE_H
-#define NATIVE_H
+#pragma once
 #include <stdint.h>
 #include "quickjs.h"
 
 /* One piece of embedded bytecode: an ES module compiled from one output file of the bundler. */
-struct chunk {
-    const char *name;
-    const uint8_t *data;
-    uint32_t size;
-};
+struct chunk { const char *name; const uint8_t *data; uint32_t size; };
 extern const struct chunk chunks[];
 extern const unsigned chunk_count;
 
@@ -18,5 +12,3 @@ JSValue load_chunk(JSContext *ctx, const char *name);
 
 /* Puts the `native` object (see sys/native.d.ts) on the global object and returns a reference to it. */
 JSValue install_native(JSContext *ctx, int argc, char **argv, char **envp);
-
-#endif

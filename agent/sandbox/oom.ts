@@ -1,0 +1,29 @@
+// Out-of-memory events of all containers in one queue; each goes to exactly one waiting GetOOMEvent, first come first served.
+const LIMIT = 100;
+
+export class OomQueue {
+  readonly #events: string[] = [];
+  readonly #waiters: ((containerId: string) => void)[] = [];
+
+  /** Adds an event; beyond 100 that nobody fetches, the oldest is dropped. */
+  push(containerId: string): void {
+    const waiter = this.#waiters.shift();
+    if (waiter !== undefined) return waiter(containerId);
+    this.#events.push(containerId);
+    if (this.#events.length > LIMIT) this.#events.shift();
+  }
+
+  /** Hands the next event to `take`, now or later; returns a function that gives up waiting. */
+  next(take: (containerId: string) => void): () => void {
+    const event = this.#events.shift();
+    if (event !== undefined) {
+      take(event);
+      return () => undefined;
+    }
+    this.#waiters.push(take);
+    return () => {
+      const i = this.#waiters.indexOf(take);
+      if (i >= 0) this.#waiters.splice(i, 1);
+    };
+  }
+}
