@@ -1,6 +1,77 @@
-import { must, sys } from "../sys/call.js";
+// Wiring, no logic: reads the settings, prepares the machine when it is PID 1, puts the services together and hands the
+// process over to the loop.
+import { sys } from "../sys/call.js";
 import { NR } from "../sys/nr.js";
-import { E } from "../sys/errno.js";
-native.tick = () => { native.syscall(NR.exit_group, 0); };
-native.syscall(NR.write, 1, "hello\n", 6);
-try { must("openat", NR.openat, -100, "/nonexist", 0, 0); } catch (e) { const t = String(e) + (sys(NR.close, 99) === -E.EBADF) + "\n"; native.syscall(NR.write, 1, t, t.length); }
+import { blockSignals, SIG } from "../sys/poll.js";
+import { CLOCK, clockMs, getpid } from "../sys/system.js";
+import { VMADDR_CID_HOST } from "../sys/socket.js";
+import { attempt } from "../lib/errors.js";
+import { readText } from "../lib/fs.js";
+import { lazy } from "../lib/lazy.js";
+import { listen } from "../lib/listen.js";
+import { Level, log, setLevel } from "../lib/log.js";
+import { onCrash, run } from "../lib/loop.js";
+import { startReaper } from "../lib/reaper.js";
+import { serve } from "../rpc/methods.js";
+import { Server } from "../rpc/server.js";
+import { health } from "../rpc/services/health.js";
+import { parseArguments } from "./arguments.js";
+import { fromCommandLine, fromFile, withEnvironment, type Config } from "./config.js";
+import { fatal } from "./pid1.js";
+import { AGENT_VERSION, versionLine } from "./version.js";
+
+const machine = lazy<typeof import("./machine.js")>("init/machine.js");
+const isInit = getpid() === 1;
+
+function exit(status: number): never {
+  for (;;) sys(NR.exit_group, status);
+}
+
+function print(fd: number, text: string): void {
+  const bytes = native.utf8Encode(text);
+  sys(NR.write, fd, bytes, bytes.length);
+}
+
+function settings(file: string | undefined): Config {
+  if (file !== undefined) return withEnvironment(fromFile(file), native.env);
+  const words = readText("/proc/cmdline");
+  return words.includes("agent.config_file=") ? fromCommandLine(words) : withEnvironment(fromCommandLine(words), native.env);
+}
+
+/** Ends the agent in order: no more connections, then the machine's end (PID 1) or the process's. */
+function shutDown(server: Server): void {
+  server.close();
+  print(2, "kata-agent shutdown complete\n");
+  if (isInit) machine().powerOff();
+  exit(0);
+}
+
+function start(config: Config): void {
+  setLevel(config.logLevel);
+  log(Level.INFO, "announce", { "agent-version": AGENT_VERSION, "api-version": "0.0.1", config: JSON.stringify(config), "extra-features": '["seccomp"]' });
+  const server = new Server();
+  startReaper([SIG.TERM, SIG.INT], (signal) => {
+    log(Level.INFO, "asked to stop", { signal });
+    shutDown(server);
+  });
+  serve(health);
+  listen(config.serverAddr, VMADDR_CID_HOST, (channel) => channel.start(server.attach(channel)));
+  log(Level.INFO, "listening", { address: config.serverAddr, "uptime-ms": Math.round(clockMs(CLOCK.BOOTTIME)) });
+}
+
+const action = parseArguments(native.args.slice(1), versionLine());
+if (action.do !== "serve" && !isInit) {
+  print(action.do === "print" ? 1 : 2, action.text);
+  exit(action.do === "print" ? 0 : 2);
+}
+try {
+  blockSignals();
+  onCrash((error) => fatal("uncaught", error, isInit));
+  if (isInit) attempt("prepare the machine", () => machine().prepare());
+  const config = attempt("read the settings", () => settings(action.do === "serve" ? action.config : undefined));
+  if (isInit) machine().finish(config);
+  start(config);
+} catch (error) {
+  fatal("cannot start", error, isInit);
+}
+run();

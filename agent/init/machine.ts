@@ -1,0 +1,18 @@
+// The boot of a machine whose PID 1 is the agent, in order. Loaded only then: an agent that runs by hand never has it.
+import { mountCgroups, mountEarly } from "./early-mounts.js";
+import { nameHost, powerOff, takeConsole } from "./pid1.js";
+import type { Config } from "./config.js";
+
+/** What needs no settings: file systems, the console, the host name. */
+export function prepare(): void {
+  mountEarly();
+  takeConsole();
+  nameHost();
+}
+
+/** What needs them: the cgroup hierarchy. */
+export function finish(config: Config): void {
+  mountCgroups(config.cgroupV1);
+}
+
+export { powerOff };
