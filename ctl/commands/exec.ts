@@ -1,0 +1,59 @@
+// `exec`: one more process in a container of a running VM.
+import { randomUUID } from "node:crypto";
+import { parseAddress } from "../client/address.js";
+import type { Input } from "../client/agent-client.js";
+import type { Process } from "../client/gen/messages.js";
+import { connectAgent } from "../client/connect.js";
+import { attach } from "../container/attach.js";
+import { mergeEnv } from "../container/plan.js";
+import { findVm, type VmRecord } from "../vm/registry.js";
+import { armInterrupt } from "./interrupt.js";
+
+export interface ExecOptions {
+  interactive?: boolean;
+  tty?: boolean;
+  env: string[];
+  workdir: string;
+  user: string;
+  container?: string;
+  address?: string;
+}
+
+const PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+const idsOf = (user: string): { UID: number; GID: number } => {
+  const match = /^(\d+)(?::(\d+))?$/.exec(user);
+  if (!match) throw new Error(`bad user '${user}': exec takes numbers, UID or UID:GID`);
+  return { UID: Number(match[1]), GID: Number(match[2] ?? match[1]) };
+};
+
+const targetOf = (name: string, options: ExecOptions): { address: string; container: string } => {
+  if (options.address !== undefined) return { address: options.address, container: options.container ?? name };
+  const vm: VmRecord = findVm(name);
+  const container = options.container ?? vm.container;
+  if (container === "") throw new Error(`VM '${name}' was booted without a container: name one with --container`);
+  // The port is one stream: a second client would mix its bytes with those of the first.
+  if (vm.transport === "serial" && vm.container !== "") throw new Error(`VM '${name}' is reached over virtio-serial, which has room for one client, and that is its \`run\`; run it with --transport vsock`);
+  return { address: vm.address, container };
+};
+
+/** Run a command in a container; resolves with its exit status. `name` is that of the VM, or of the container with --address. */
+export const execCommand = async (name: string, command: string[], options: ExecOptions): Promise<number> => {
+  const { address, container } = targetOf(name, options);
+  const client = await connectAgent(parseAddress(address));
+  const exec_id = randomUUID();
+  const process_: Input<Process> = {
+    Terminal: options.tty === true, User: idsOf(options.user), Args: command, Cwd: options.workdir,
+    Env: mergeEnv([PATH, ...(options.tty === true ? ["TERM=xterm"] : [])], options.env),
+  };
+  const interrupt = armInterrupt();
+  try {
+    await client.execProcess({ container_id: container, exec_id, process: process_ });
+    void interrupt.first.then((signal) => client.signalProcess({ container_id: container, exec_id, signal }).catch(() => undefined));
+    void interrupt.second.then(() => client.signalProcess({ container_id: container, exec_id, signal: 9 }).catch(() => undefined));
+    return await attach(client, { container_id: container, exec_id }, { terminal: options.tty === true, interactive: options.interactive === true });
+  } finally {
+    interrupt.disarm();
+    client.close();
+  }
+};

@@ -1,0 +1,145 @@
+// `run`: an image in, the container's output and exit status out. It owns the order of the run (image to disk, boot, sandbox,
+// container, streams, and all of it back) and the work folder. Only the container writes to stdout.
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { formatAddress } from "../client/address.js";
+import type { AgentClient } from "../client/agent-client.js";
+import { attach } from "../container/attach.js";
+import { planContainer, type ContainerPlan } from "../container/plan.js";
+import { makeDisk } from "../image/make-disk.js";
+import { openImage } from "../image/open-image.js";
+import { bootVm, type Vm } from "../vm/boot.js";
+import { claimName, register } from "../vm/registry.js";
+import { EXIT_INTERRUPTED } from "./exit.js";
+import { armInterrupt, type Interrupt } from "./interrupt.js";
+import { bootOptions, type VmOptions } from "./options.js";
+
+export interface RunOptions extends VmOptions {
+  interactive?: boolean;
+  tty?: boolean;
+  env: string[];
+  workdir?: string;
+  user?: string;
+  memory?: number;
+  cpus?: number;
+  name?: string;
+  ref: string;
+  keep?: boolean;
+  json?: boolean;
+  quiet?: boolean;
+}
+
+const KIB = 1024;
+/** Memory that the guest itself needs beside a container with a limit. */
+const GUEST_MIB = 128;
+
+const fitVm = (options: RunOptions): RunOptions => ({
+  ...options,
+  vmMemory: Math.max(options.vmMemory, options.memory === undefined ? 0 : options.memory + GUEST_MIB * KIB * KIB),
+  ...(options.vmCpus === undefined && options.cpus !== undefined ? { vmCpus: Math.ceil(options.cpus) } : {}),
+});
+
+const KILL_AFTER_MS = 2_000;
+
+// A signal goes to the container first; one that ignores it is killed, so that Ctrl-C always ends the run.
+const forwardSignals = (client: AgentClient, id: string, interrupt: Interrupt): (() => void) => {
+  let timer: NodeJS.Timeout | undefined;
+  const kill = (): void => void client.signalProcess({ container_id: id, signal: 9 }).catch(() => undefined);
+  void interrupt.first.then((signal) => {
+    timer = setTimeout(kill, KILL_AFTER_MS);
+    return client.signalProcess({ container_id: id, exec_id: id, signal }).catch(() => undefined);
+  });
+  void interrupt.second.then(kill);
+  return () => clearTimeout(timer);
+};
+
+const runContainer = async (vm: Vm, plan: ContainerPlan, id: string, options: RunOptions, interrupt: Interrupt): Promise<number> => {
+  const client = vm.client;
+  await client.createSandbox(plan.sandbox);
+  await client.createContainer(plan.container);
+  await client.startContainer({ container_id: id });
+  const stopForwarding = forwardSignals(client, id, interrupt);
+  try {
+    return await attach(client, { container_id: id, exec_id: id }, { terminal: options.tty === true, interactive: options.interactive === true });
+  } finally {
+    stopForwarding();
+  }
+};
+
+const farewell = async (vm: Vm, id: string): Promise<void> => {
+  // The machine goes away with all that is in it; the calls are only made so that the guest can end in order.
+  await vm.client.removeContainer({ container_id: id }, { timeoutMs: 5_000 }).catch(() => undefined);
+  await vm.client.destroySandbox({}, { timeoutMs: 5_000 }).catch(() => undefined);
+};
+
+interface Times {
+  imageMs: number;
+  vmm_to_first_rpc_ms: number;
+  totalMs: number;
+}
+
+const report = (options: RunOptions, id: string, vm: Vm, status: number, times: Times, say: (line: string) => void): void => {
+  if (options.json === true) {
+    process.stderr.write(`${JSON.stringify({ id, status, accel: vm.accel.accel, machine: vm.machine, transport: vm.transport, image_ms: Math.round(times.imageMs), vmm_to_first_rpc_ms: Math.round(times.vmm_to_first_rpc_ms), total_ms: Math.round(times.totalMs) })}\n`);
+    return;
+  }
+  const boot = kernelTime(vm.console());
+  say(`image ${times.imageMs.toFixed(0)} ms; start of the VMM to first RPC ${times.vmm_to_first_rpc_ms.toFixed(0)} ms${boot === undefined ? "" : ` (start of the kernel to agent listening ${boot} ms)`}; all ${times.totalMs.toFixed(0)} ms; exit status ${status}`);
+};
+
+/** Milliseconds from the start of the kernel to the agent's "listening" line, when that line tells it. */
+export const kernelTime = (console: string): number | undefined => {
+  const line = console.split("\n").find((text) => text.includes('"listening'));
+  const match = /"uptime[_-]ms":"?(\d+)/.exec(line ?? "");
+  return match ? Number(match[1]) : undefined;
+};
+
+const inVm = async (image: string, command: string[], options: RunOptions, work: string, interrupt: Interrupt): Promise<number> => {
+  const say = (line: string): void => void (options.quiet === true || options.json === true || process.stderr.write(`katactl: ${line}\n`));
+  const id = options.name === undefined ? randomBytes(6).toString("hex") : claimName(options.name);
+  const begin = performance.now();
+  const opened = await openImage(resolve(image), work, options.ref);
+  const disk = join(work, "container.img");
+  // Asked for before the disk is made: wrong users and missing commands need no boot to be told.
+  const guestDisk = options.image === undefined ? "/dev/vda" : "/dev/vdb";
+  const plan = planContainer(opened, id, guestDisk, {
+    command, env: options.env, workdir: options.workdir, user: options.user, terminal: options.tty === true, memory: options.memory, cpus: options.cpus,
+  });
+  for (const path of plan.ignored) say(`config.json: ${path} is not known to the protocol and left out`);
+  await makeDisk(opened.tree, disk);
+  const imageMs = performance.now() - begin;
+  if (interrupt.signal.aborted) return EXIT_INTERRUPTED;
+  const vm = await bootVm({ ...bootOptions(fitVm(options)), disks: [{ file: disk, readOnly: true }], say, signal: interrupt.signal });
+  const unregister = register({
+    name: id, qemuPid: vm.qemuPid, address: formatAddress(vm.address), transport: vm.transport, accel: vm.accel.accel, machine: vm.machine, console: vm.consolePath, container: id,
+  });
+  let good = false;
+  try {
+    const status = await runContainer(vm, plan, id, options, interrupt);
+    good = true;
+    await farewell(vm, id);
+    report(options, id, vm, status, { imageMs, vmm_to_first_rpc_ms: vm.readyMs, totalMs: performance.now() - begin }, say);
+    return status;
+  } finally {
+    unregister();
+    await vm.stop({ graceMs: good ? 3_000 : 0, keepLogs: !good || options.keep === true });
+    if (!good || options.keep === true) process.stderr.write(`katactl: logs: ${vm.folder}\n`);
+  }
+};
+
+/** Run one container; resolves with the exit status for our own process. Nothing is left behind. */
+export const runCommand = async (image: string, command: string[], options: RunOptions): Promise<number> => {
+  const work = mkdtempSync(join(tmpdir(), "katactl-image-"));
+  const interrupt = armInterrupt();
+  try {
+    return await inVm(image, command, options, work, interrupt);
+  } catch (error) {
+    if (interrupt.signal.aborted) return EXIT_INTERRUPTED;
+    throw error;
+  } finally {
+    interrupt.disarm();
+    rmSync(work, { recursive: true, force: true });
+  }
+};

@@ -1,0 +1,127 @@
+// From an opened image and the user's wishes to everything the agent is asked for: sandbox, storages, spec. Pure but for
+// reading the image's passwd file. It treats a bundle's spec as the Kata runtime does before it sends it.
+import type { Input } from "../client/agent-client.js";
+import type { CreateContainerRequest, CreateSandboxRequest, Spec, Storage } from "../client/gen/messages.js";
+import { schema } from "../client/schema.js";
+import type { Json } from "../image/config.js";
+import { DISK_FSTYPE } from "../image/make-disk.js";
+import type { OpenedImage } from "../image/open-image.js";
+import { ImageError } from "../image/tree.js";
+import { defaultSpec, SHM_PATH } from "./default-spec.js";
+import { toMessage } from "./to-message.js";
+import { resolveUser } from "./users.js";
+
+export interface Wishes {
+  /** Command and arguments; empty: those of the image. */
+  command: string[];
+  /** NAME=value, later ones win over earlier ones and over the image's. */
+  env: string[];
+  workdir?: string | undefined;
+  user?: string | undefined;
+  terminal: boolean;
+  memory?: number | undefined;
+  cpus?: number | undefined;
+}
+
+export interface ContainerPlan {
+  sandbox: Input<CreateSandboxRequest>;
+  container: Input<CreateContainerRequest>;
+  /** Things in a bundle's spec that the protocol cannot carry. */
+  ignored: string[];
+}
+
+const BASE = "/run/kata-containers";
+const PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/** Environment lists laid over each other, later values winning; the order of first appearance is kept. */
+export const mergeEnv = (...lists: string[][]): string[] => {
+  const merged = new Map<string, string>();
+  for (const entry of lists.flat()) merged.set(entry.split("=", 1)[0] ?? "", entry);
+  return [...merged.values()];
+};
+
+/** The command to run. Throws ImageError when neither the user nor the image names one. */
+export const commandOf = (image: OpenedImage, command: string[]): string[] => {
+  const args = command.length > 0 ? [...image.config.entrypoint, ...command] : [...image.config.entrypoint, ...image.config.cmd];
+  if (args.length === 0) throw new ImageError("the image names no command: give one after --");
+  return args;
+};
+
+const NAMESPACES_KEPT = new Set(["ipc", "uts", "mount", "user"]);
+
+// The Kata runtime clears what has no meaning in the guest: these namespaces, host paths of others, host devices, block I/O.
+const asKataSends = (spec: Spec): Spec => {
+  const linux = spec.Linux;
+  if (linux === undefined) return spec;
+  const resources = linux.Resources;
+  return {
+    ...spec,
+    Linux: {
+      ...linux,
+      Namespaces: (linux.Namespaces ?? []).filter((ns) => NAMESPACES_KEPT.has(ns.Type)).map((ns) => ({ Type: ns.Type, Path: "" })),
+      ...(resources === undefined ? {} : { Resources: withoutHostParts(resources) }),
+    },
+  };
+};
+
+const withoutHostParts = ({ Devices: _devices, BlockIO: _block, Network: _network, ...rest }: NonNullable<NonNullable<Spec["Linux"]>["Resources"]>): NonNullable<NonNullable<Spec["Linux"]>["Resources"]> =>
+  rest as NonNullable<NonNullable<Spec["Linux"]>["Resources"]>;
+
+const bundleSpec = (json: { [key: string]: Json }, id: string, rootPath: string, wishes: Wishes): { spec: Input<Spec>; ignored: string[] } => {
+  const { value, unknown } = toMessage(schema().root.lookupType("grpc.Spec"), json);
+  const spec = asKataSends(value as unknown as Spec);
+  const process = spec.Process;
+  if (process === undefined) throw new ImageError("config.json has no process");
+  const bind = spec.Mounts?.find((mount) => mount.type === "bind" || mount.options?.some((option) => option === "bind" || option === "rbind"));
+  if (bind !== undefined) throw new ImageError(`config.json binds ${bind.source} of the host on ${bind.destination}: host folders are not given to this VM`);
+  const args = wishes.command.length > 0 ? wishes.command : process.Args;
+  if ((args ?? []).length === 0) throw new ImageError("config.json has no process.args: give a command after --");
+  const linux: Input<Spec>["Linux"] = { ...spec.Linux, CgroupsPath: spec.Linux?.CgroupsPath || `/katactl/${id}` };
+  return {
+    spec: {
+      ...spec,
+      Root: { Path: rootPath, Readonly: spec.Root?.Readonly ?? false },
+      Process: {
+        ...process, Args: args, Terminal: wishes.terminal, Env: mergeEnv(process.Env ?? [], wishes.env), Cwd: wishes.workdir ?? (process.Cwd || "/"),
+      },
+      Linux: linux,
+    },
+    ignored: unknown,
+  };
+};
+
+const imageSpec = (image: OpenedImage, id: string, rootPath: string, wishes: Wishes): Input<Spec> => {
+  const user = resolveUser(image.tree, wishes.user ?? image.config.user);
+  const base = [PATH, `HOSTNAME=${id}`, `HOME=${user.home}`, ...(wishes.terminal ? ["TERM=xterm"] : [])];
+  return defaultSpec({
+    id, rootPath, args: commandOf(image, wishes.command), env: mergeEnv(base, image.config.env, wishes.env),
+    workdir: wishes.workdir ?? (image.config.workdir || "/"), user, terminal: wishes.terminal, hostname: id, memory: wishes.memory, cpus: wishes.cpus,
+  });
+};
+
+/** Lower layer from the disk, upper layer in the guest's memory, both joined as the container's root. */
+export const rootStorages = (id: string, disk: string, rootPath: string): Input<Storage>[] => {
+  const layers = `${BASE}/sandbox/layers/${id}`;
+  return [
+    { driver: "blk", source: disk, fstype: DISK_FSTYPE, options: ["ro"], mount_point: `${layers}/lower` },
+    {
+      driver: "overlayfs", source: "overlay", fstype: "overlay", mount_point: rootPath,
+      options: [`lowerdir=${layers}/lower`, `upperdir=${layers}/upper`, `workdir=${layers}/work`],
+      driver_options: ["upper", "work"].map((name) => `io.katacontainers.volume.overlayfs.create_directory=${layers}/${name}`),
+    },
+  ];
+};
+
+/** All requests for one container whose root is on the guest's disk `disk` (for instance /dev/vda). */
+export const planContainer = (image: OpenedImage, id: string, disk: string, wishes: Wishes): ContainerPlan => {
+  const rootPath = `${BASE}/${id}/rootfs`;
+  const { spec, ignored } = image.spec === undefined ? { spec: imageSpec(image, id, rootPath, wishes), ignored: [] } : bundleSpec(image.spec, id, rootPath, wishes);
+  return {
+    sandbox: {
+      sandbox_id: id,
+      storages: [{ driver: "ephemeral", source: "shm", fstype: "tmpfs", options: ["noexec", "nosuid", "nodev", "mode=1777", "size=67108864"], mount_point: SHM_PATH }],
+    },
+    container: { container_id: id, exec_id: id, storages: rootStorages(id, disk, rootPath), OCI: spec },
+    ignored,
+  };
+};

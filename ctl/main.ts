@@ -1,0 +1,94 @@
+// The command line of the host side: words to commands, errors to exit status. It holds no logic of its own.
+import { Command, CommanderError } from "commander";
+import { callCommand } from "./commands/call.js";
+import { execCommand } from "./commands/exec.js";
+import { errorText, EXIT_OURS, exitStatus } from "./commands/exit.js";
+import { bootCommand, psCommand, stopCommand } from "./commands/machines.js";
+import { parseBytes, parseEnv, parsePositive, parseSeconds, withVmOptions } from "./commands/options.js";
+import { runCommand } from "./commands/run.js";
+
+let status = 0;
+const then = <A extends unknown[]>(command: (...args: A) => number | Promise<number>) => async (...args: A): Promise<void> => {
+  status = await command(...args);
+};
+
+const list = (text: string, so_far: string[]): string[] => [...so_far, text];
+
+const program = new Command("katactl")
+  .description("Boot small VMs with kata-agent as their init, and run containers in them.")
+  .enablePositionalOptions()
+  .exitOverride();
+
+withVmOptions(program.command("run"))
+  .description("run one container in a VM of its own; its output is ours, its exit status too")
+  .argument("<container-image>", "OCI layout folder, docker-save or OCI tar, root file system tar, or bundle folder")
+  .argument("[command...]", "command and arguments, after --")
+  .option("-i, --interactive", "send our standard input to the container")
+  .option("-t, --tty", "give the container a terminal")
+  .option("-e, --env <NAME=value>", "set an environment variable (again for more)", parseEnv, [] as string[])
+  .option("-w, --workdir <path>", "working directory")
+  .option("-u, --user <user[:group]>", "run as this user")
+  .option("-m, --memory <size>", "memory limit of the container", parseBytes)
+  .option("--cpus <n>", "processor limit of the container", parsePositive)
+  .option("--name <name>", "name of VM and container")
+  .option("--ref <name>", "which image, when the file holds several", "")
+  .option("--keep", "keep the logs and say where they are")
+  .option("--json", "tell how it went as one JSON line on stderr")
+  .option("-q, --quiet", "say nothing but errors")
+  .passThroughOptions()
+  .action(then((image: string, command: string[], options) => runCommand(image, command, options)));
+
+program.command("exec")
+  .description("run one more command in a container of a running VM")
+  .argument("<vm>", "name of the VM, or of the container with --address")
+  .argument("<command...>", "command and arguments, after --")
+  .option("-i, --interactive", "send our standard input")
+  .option("-t, --tty", "give the command a terminal")
+  .option("-e, --env <NAME=value>", "set an environment variable (again for more)", parseEnv, [] as string[])
+  .option("-w, --workdir <path>", "working directory", "/")
+  .option("-u, --user <uid[:gid]>", "run as this user", "0:0")
+  .option("--container <id>", "which container in the VM")
+  .option("--address <address>", "address of the agent instead of a VM's name")
+  .passThroughOptions()
+  .action(then((vm: string, command: string[], options) => execCommand(vm, command, options)));
+
+program.command("ctl")
+  .description("make any call of the agent's API")
+  .argument("<call>", "for instance Check, CreateSandbox, StatsContainer")
+  .argument("[json]", "the request; names as in protos/*.proto or in camelCase, bytes as base64", "{}")
+  .option("--address <address>", "unix://PATH, vsock://CID:PORT, hybrid://PATH[:PORT] or serial://PATH")
+  .option("--vm <name>", "a running VM by its name")
+  .option("--timeout <seconds>", "time the call gets", parseSeconds)
+  .option("--compact", "answer in one line")
+  .action(then((name: string, json: string, options) => callCommand(name, json, options)));
+
+withVmOptions(program.command("boot"))
+  .description("boot a VM, print its name and address, keep it until Ctrl-C")
+  .option("--name <name>", "name of the VM")
+  .option("-d, --detach", "keep it in the background; end it with stop")
+  .option("--disk <file>", "disk for the VM (again for more)", list, [] as string[])
+  .option("--share <folder>", "share a folder through virtio-fs")
+  .option("--ninep <folder>", "share a folder through 9p")
+  .option("--json", "print one JSON line")
+  .option("-q, --quiet", "say nothing but errors")
+  .action(then((options) => bootCommand(options)));
+
+program.command("ps").description("list running VMs").option("--json", "as JSON").action(then((options: { json?: boolean }) => psCommand(options)));
+
+program.command("stop")
+  .description("end a running VM")
+  .argument("<vm>", "its name")
+  .option("--timeout <seconds>", "how long to wait", parseSeconds, 10_000)
+  .action(then((name: string, options: { timeout: number }) => stopCommand(name, options)));
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  // commander has already printed its own errors and help texts.
+  if (error instanceof CommanderError) status = error.exitCode === 0 ? 0 : EXIT_OURS;
+  else {
+    process.stderr.write(`katactl: ${errorText(error)}\n`);
+    status = exitStatus(error);
+  }
+}
+process.exitCode = status;
