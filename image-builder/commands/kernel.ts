@@ -9,7 +9,7 @@ import type { Json } from "../lib/hash.js";
 import { writeSection } from "../lib/manifest.js";
 import { clock } from "../lib/progress.js";
 import { publish } from "../lib/publish.js";
-import { kernelSource, readPins, type KernelSource } from "../steps/kernel-source.js";
+import { kernelSource, type KernelSource } from "../steps/kernel-source.js";
 import { parseAllowMissing, parseFragments, type Fragment } from "../steps/kconfig.js";
 import { ARCHES, compile, configure, defaultJobs, FIXED, toolVersions, type Recipe } from "../steps/make-kernel.js";
 
@@ -32,7 +32,7 @@ export async function kernel(context: Context, options: KernelOptions): Promise<
   const started = Date.now();
   const recipe = await readRecipe(options);
   const tools = await toolVersions(context);
-  const source = await kernelSource(context, await readPins(context.root), options.source);
+  const source = await kernelSource(context, options.source);
   const inputs: Json = {
     recipe: RECIPE_VERSION,
     arch: recipe.arch.name,

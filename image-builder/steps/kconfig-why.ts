@@ -101,7 +101,7 @@ export function evaluate(expression: string, final: ReadonlyMap<string, string>)
   const tokens = expression.match(/&&|\|\||!=|=|!|\(|\)|"[^"]*"|[\w.-]+/g) ?? [];
   if (/[$<>]/.test(expression)) return undefined;
   let at = 0;
-  const value = (token: string): string => (token.startsWith('"') ? token.slice(1, -1) : token === "y" || token === "m" || token === "n" ? token : final.get(token) ?? "n");
+  const value = (token: string): string => (token.startsWith('"') ? token.slice(1, -1) : /^([ymn]|-?\d+|0x[\da-fA-F]+)$/.test(token) ? token : final.get(token) ?? "n");
   const unary = (): boolean => {
     const token = tokens[at++] ?? "n";
     if (token === "!") return !unary();

@@ -23,7 +23,7 @@ export interface KernelSource {
 }
 
 /** The pins file, read and checked for the fields that this step uses. */
-export async function readPins(root: string): Promise<KernelPin> {
+async function readPins(root: string): Promise<KernelPin> {
   const path = join(root, "image-builder/pins.json");
   const pins = JSON.parse(await readFile(path, "utf8")) as { readonly kernel?: KernelPin };
   if (pins.kernel === undefined || pins.kernel.versions.length === 0) throw new BuildError("config", `${path} pins no kernel`, "restore the file from the repository");
@@ -31,8 +31,8 @@ export async function readPins(root: string): Promise<KernelPin> {
 }
 
 /** The source to build: `given` (a tarball or folder) or, without it, the pinned package. Throws BuildError "missing" or "fetch". */
-export async function kernelSource(context: Context, pin: KernelPin, given: string | undefined): Promise<KernelSource> {
-  if (given === undefined) return fromPackage(context, pin);
+export async function kernelSource(context: Context, given: string | undefined): Promise<KernelSource> {
+  if (given === undefined) return fromPackage(context, await readPins(context.root));
   const path = resolve(given);
   const st = await stat(path).catch(() => undefined);
   if (st === undefined) throw new BuildError("missing", `the kernel source ${given} does not exist`, "--source takes a Linux tarball or an unpacked tree");
