@@ -1,0 +1,66 @@
+// WriteStdin, ReadStdout, ReadStderr, CloseStdin, TtyWinResize. The bytes of a reply are read from the pipe straight into the
+// reply buffer; a request's bytes go from the receive buffer straight into the pipe. Nothing is kept in between: a slow
+// reader leaves its bytes in the pipe, and the writer waits there.
+import type { Sandbox } from "../../sandbox/sandbox.js";
+import { E } from "../../sys/errno.js";
+import { SysError } from "../../sys/call.js";
+import { AppError } from "../../lib/errors.js";
+import { type Call, DATA_AT, MAX_READ } from "../call.js";
+import { type Handlers, LATER } from "../methods.js";
+import type { OutStream, InStream } from "../../engine/io.js";
+
+/** Answers with what the stream has; waits for it without holding anything but the call. */
+function answerRead(stream: OutStream, length: number, call: Call): void {
+  const want = Math.min(length, MAX_READ);
+  const attempt = (): void => {
+    if (call.done) return stream.doneWaiting();
+    if (!call.writable) return call.whenWritable(attempt);
+    const n = want === 0 ? 0 : stream.readInto(call.room(want), DATA_AT, want);
+    if (n === -E.EAGAIN) return stream.whenReadable(attempt);
+    if (n < 0) call.fail(new SysError("read", -n));
+    else call.replyBytes(n);
+    stream.doneWaiting();
+  };
+  stream.take(attempt);
+}
+
+/** Writes everything, in the order in which the calls came, and answers with the number of bytes. */
+function answerWrite(stream: InStream, data: Uint8Array, call: Call): { len: number } | typeof LATER {
+  const n = stream.writeNow(data);
+  if (n === data.length) return { len: n };
+  const rest = data.slice(Math.max(0, n)); // the receive buffer is used again when this returns
+  const stop = stream.write(rest, (error) => {
+    if (error !== undefined) call.fail(error);
+    else call.reply({ len: data.length });
+  });
+  call.onCancel = stop;
+  return LATER;
+}
+
+/** The handlers of the streams of `sandbox`'s processes. */
+export function stdio(sandbox: Sandbox): Handlers {
+  const read = (name: "stdout" | "stderr") => (request: { containerId: string; execId: string; len: number }, call: Call): typeof LATER => {
+    answerRead(sandbox.output(request.containerId, request.execId, name), request.len, call);
+    return LATER;
+  };
+  return {
+    ReadStdout: read("stdout"),
+    ReadStderr: read("stderr"),
+    WriteStdin: (request, call) => {
+      const input = sandbox.input(request.containerId, request.execId);
+      if (input === undefined) throw new AppError("internal", "Cannot get writer");
+      const { data } = request;
+      if (data.length === 0) {
+        input.end();
+        return { len: 0 };
+      }
+      return answerWrite(input, data, call);
+    },
+    CloseStdin: (request) => {
+      sandbox.input(request.containerId, request.execId)?.end();
+    },
+    TtyWinResize: (request) => {
+      sandbox.resize(request.containerId, request.execId, request.row, request.column);
+    },
+  };
+}
