@@ -65,7 +65,7 @@ const property = (f: protobuf.Field): string => {
 };
 
 const typesOf = (root: protobuf.Root): protobuf.Type[] =>
-  ["grpc", "types"].flatMap((pkg) => {
+  ["grpc", "types", "ttrpc"].flatMap((pkg) => {
     const ns = root.lookup(pkg);
     return ns instanceof protobuf.Namespace ? ns.nestedArray.filter((o) => o instanceof protobuf.Type) : [];
   });

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import protobuf from "protobufjs";
 
 /** The files that together make up the protocol. */
-export const PROTO_FILES = ["agent.proto", "csi.proto", "health.proto", "oci.proto", "types.proto"];
+export const PROTO_FILES = ["agent.proto", "csi.proto", "health.proto", "oci.proto", "ttrpc.proto", "types.proto"];
 
 /**
  * Parse all .proto files in `folder` into one resolved reflection root.

@@ -12,6 +12,7 @@ export class DecodeError extends Error {}
 type Fields = Record<string, unknown>;
 
 const GROUP_DEPTH = 64;
+const NOT_UTF8 = "it is not valid UTF-8";
 const TWO_32 = 4294967296;
 
 let buffer: Uint8Array = new Uint8Array(0);
@@ -24,24 +25,25 @@ let placeNumber = 0;
 /**
  * Decode message `type` from bytes [start, end) of `bytes`. Views into `bytes` are part of the result. Throws DecodeError.
  */
-export const decode = <K extends keyof Messages>(type: K, bytes: Uint8Array, start = 0, end = bytes.length): Messages[K] =>
-  decodeAs(schemaOf(type), bytes, start, end) as Messages[K];
+export function decode<K extends keyof Messages>(type: K, bytes: Uint8Array, start = 0, end = bytes.length): Messages[K] {
+  return decodeAs(schemaOf(type), bytes, start, end) as Messages[K];
+}
 
 /** The same for a schema at hand. */
-export const decodeAs = (schema: Schema, bytes: Uint8Array, start: number, end: number): Fields => {
+export function decodeAs(schema: Schema, bytes: Uint8Array, start: number, end: number): Fields {
   buffer = bytes;
   p = start;
   const message = fresh(schema);
   fill(schema, message, end);
   return message;
-};
+}
 
-const fail = (what: string): never => {
+function fail(what: string): never {
   const field = place.names[placeNumber];
   throw new DecodeError(`${place.name}${placeNumber === 0 ? "" : `.${field === undefined || field === "" ? placeNumber : field}`}: ${what}`);
-};
+}
 
-const fresh = (schema: Schema): Fields => {
+function fresh(schema: Schema): Fields {
   const message: Fields = { ...schema.scalars };
   const { containers } = schema;
   for (let i = 0; i < containers.length; i++) {
@@ -50,9 +52,9 @@ const fresh = (schema: Schema): Fields => {
     message[schema.names[number] as string] = isMap ? (Object.create(null) as Fields) : [];
   }
   return message;
-};
+}
 
-const fill = (schema: Schema, message: Fields, end: number): void => {
+function fill(schema: Schema, message: Fields, end: number): void {
   const bytes = buffer;
   const { codes, names } = schema;
   while (p < end) {
@@ -69,7 +71,11 @@ const fill = (schema: Schema, message: Fields, end: number): void => {
       stop = stop < 128 ? stop + ++p : longLength(end) + p;
       if (stop > end) fail("its length reaches past the end");
       if (number === 0) fail("field number 0 is not allowed");
-      if (kind === 0) p = stop;
+      if (code === KIND.STRING) {
+        const value = utf8Decode(bytes, p, stop); // a singular string: the most common field, so not by way of functions
+        message[names[number] as string] = value === undefined ? fail(NOT_UTF8) : value;
+        p = stop;
+      } else if (kind === 0) p = stop;
       else lengthField(schema, message, names[number] as string, number, code, stop);
     } else if ((tag & 7) === 0 && kind >= KIND.BOOL && (code & 48) !== LABEL.MAP) {
       const value = scalar(kind, end);
@@ -78,10 +84,10 @@ const fill = (schema: Schema, message: Fields, end: number): void => {
     } else skip(tag, end, 0);
   }
   if (p > end) fail("it ends in the middle");
-};
+}
 
 /** A field that came with a length; `p` is at its first byte, `stop` after its last. */
-const lengthField = (schema: Schema, message: Fields, name: string, number: number, code: number, stop: number): void => {
+function lengthField(schema: Schema, message: Fields, name: string, number: number, code: number, stop: number): void {
   if ((code & 48) === LABEL.MAP) return mapEntry(schema, message[name] as Fields, number, code, stop);
   const kind = code & 15;
   const isList = (code & 48) === LABEL.LIST;
@@ -102,22 +108,22 @@ const lengthField = (schema: Schema, message: Fields, name: string, number: numb
   const value = kind === KIND.STRING ? text(stop) : view(stop);
   if (isList) (message[name] as unknown[]).push(value);
   else message[name] = value;
-};
+}
 
-const text = (stop: number): string => {
+function text(stop: number): string {
   const value = utf8Decode(buffer, p, stop);
-  if (value === undefined) return fail("it is not valid UTF-8");
+  if (value === undefined) return fail(NOT_UTF8);
   p = stop;
   return value;
-};
+}
 
-const view = (stop: number): Uint8Array => {
+function view(stop: number): Uint8Array {
   const value = new Uint8Array(buffer.buffer, buffer.byteOffset + p, stop - p);
   p = stop;
   return value;
-};
+}
 
-const mapEntry = (schema: Schema, map: Fields, number: number, code: number, stop: number): void => {
+function mapEntry(schema: Schema, map: Fields, number: number, code: number, stop: number): void {
   const kind = code & 15;
   let key = "";
   let value: unknown = kind === KIND.MESSAGE ? fresh(partOf(schema, number)) : defaultOf(kind);
@@ -133,16 +139,16 @@ const mapEntry = (schema: Schema, map: Fields, number: number, code: number, sto
     else skip(tag, stop, 0);
   }
   map[key] = value;
-};
+}
 
 /** Reads a length and returns where its bytes stop. */
-const lengthWithin = (end: number): number => {
+function lengthWithin(end: number): number {
   const stop = longLength(end) + p;
   return stop > end ? fail("its length reaches past the end") : stop;
-};
+}
 
 /** Reads a varint into `low` and `high`. */
-const varint = (end: number): void => {
+function varint(end: number): void {
   const bytes = buffer;
   let shift = 0;
   low = 0;
@@ -163,9 +169,9 @@ const varint = (end: number): void => {
   }
   low >>>= 0;
   high >>>= 0;
-};
+}
 
-const scalar = (kind: number, end: number): unknown => {
+function scalar(kind: number, end: number): unknown {
   const byte = p < end ? (buffer[p] as number) : 128;
   if (byte < 128) {
     p++;
@@ -186,28 +192,28 @@ const scalar = (kind: number, end: number): unknown => {
     default:
       return high * TWO_32 + low;
   }
-};
+}
 
 /** A tag whose first byte has been read and says that more follow. */
-const longTag = (end: number): number => {
+function longTag(end: number): number {
   p--;
   return longTagFrom(end);
-};
+}
 
-const longTagFrom = (end: number): number => {
+function longTagFrom(end: number): number {
   varint(end);
   if (high !== 0) fail("a field number has more than 29 bits");
   if (low < 8) fail("field number 0 is not allowed");
   return low;
-};
+}
 
-const longLength = (end: number): number => {
+function longLength(end: number): number {
   varint(end);
   return high * TWO_32 + low;
-};
+}
 
 /** Passes over an unknown field whose tag has been read. */
-const skip = (tag: number, end: number, depth: number): void => {
+function skip(tag: number, end: number, depth: number): void {
   const wire = tag & 7;
   if (tag >>> 3 === 0) fail("field number 0 is not allowed");
   if (wire === 0) varint(end);
@@ -217,9 +223,9 @@ const skip = (tag: number, end: number, depth: number): void => {
   else if (wire === 3) skipGroup(tag >>> 3, end, depth + 1);
   else fail(wire === 4 ? "a group ends that did not begin" : `wire type ${wire} does not exist`);
   if (p > end) fail("it ends in the middle");
-};
+}
 
-const skipGroup = (number: number, end: number, depth: number): void => {
+function skipGroup(number: number, end: number, depth: number): void {
   if (depth > GROUP_DEPTH) fail("groups are nested too deeply");
   for (;;) {
     const tag = longTagFrom(end);
@@ -229,4 +235,4 @@ const skipGroup = (number: number, end: number, depth: number): void => {
     }
     skip(tag, end, depth);
   }
-};
+}

@@ -28,33 +28,40 @@ let bytes: Uint8Array = new Uint8Array(0);
 let p = 0;
 
 /** Append message `type` with the fields of `value` to `out`. Throws TypeError if a field holds something of another type. */
-export const encode = <K extends keyof Messages>(type: K, value: Init<Messages[K]>, out: Out): void =>
+export function encode<K extends keyof Messages>(type: K, value: Init<Messages[K]>, out: Out): void {
   encodeAs(schemaOf(type), value as Fields, out);
+}
 
 /** The same for a schema at hand. */
-export const encodeAs = (schema: Schema, value: Fields, out: Out): void => {
+export function encodeAs(schema: Schema, value: Fields, out: Out): void {
   bytes = out.bytes;
   p = out.at;
   put(schema, value);
   out.bytes = bytes;
   out.at = p;
-};
+}
 
 /** Makes room for `n` more bytes. */
-const room = (n: number): void => {
+function room(n: number): void {
   if (p + n <= bytes.length) return;
   const larger = new Uint8Array(Math.max(2 * bytes.length, p + n, 256));
   larger.set(bytes.subarray(0, p));
   bytes = larger;
-};
+}
 
-const put = (schema: Schema, message: Fields): void => {
+function put(schema: Schema, message: Fields): void {
   const { codes, names } = schema;
   for (let number = 1; number < codes.length; number++) {
     const code = codes[number] as number;
     if (code === 0) continue;
     const value = message[names[number] as string];
     if (value === undefined || value === null) continue;
+    if (code >= KIND.BOOL && code <= KIND.WIDE && typeof value === "number" && value > 0 && value < 128 && number < 16) {
+      room(2); // a small number: common enough in replies to be done here
+      bytes[p++] = number << 3;
+      bytes[p++] = value;
+      continue;
+    }
     switch (code & 48) {
       case LABEL.LIST:
         putList(schema, number, code & 15, value as readonly unknown[]);
@@ -69,14 +76,14 @@ const put = (schema: Schema, message: Fields): void => {
         if (!isDefault(code, value)) field(schema, number, number, code & 15, value);
     }
   }
-};
+}
 
-const isDefault = (kind: number, value: unknown): boolean => {
+function isDefault(kind: number, value: unknown): boolean {
   if (kind <= KIND.BYTES) return kind !== KIND.MESSAGE && (value as string | Uint8Array).length === 0;
   return value === 0 || value === false || value === 0n;
-};
+}
 
-const putList = (schema: Schema, number: number, kind: number, list: readonly unknown[]): void => {
+function putList(schema: Schema, number: number, kind: number, list: readonly unknown[]): void {
   if (list.length === 0) return;
   if (kind < KIND.BOOL) {
     for (let i = 0; i < list.length; i++) field(schema, number, number, kind, list[i]);
@@ -85,19 +92,19 @@ const putList = (schema: Schema, number: number, kind: number, list: readonly un
   const start = open((number << 3) | 2);
   for (let i = 0; i < list.length; i++) scalar(kind, list[i]);
   close(start);
-};
+}
 
-const putMap = (schema: Schema, number: number, kind: number, map: Fields): void => {
+function putMap(schema: Schema, number: number, kind: number, map: Fields): void {
   for (const key of Object.keys(map)) {
     const start = open((number << 3) | 2);
     field(schema, number, 1, KIND.STRING, key);
     field(schema, number, 2, kind, map[key]);
     close(start);
   }
-};
+}
 
 /** One value under `tag`; for a message its schema is that of field `number`. */
-const field = (schema: Schema, number: number, tag: number, kind: number, value: unknown): void => {
+function field(schema: Schema, number: number, tag: number, kind: number, value: unknown): void {
   if (kind === KIND.MESSAGE) {
     const start = open((tag << 3) | 2);
     put(partOf(schema, number), value as Fields);
@@ -113,16 +120,16 @@ const field = (schema: Schema, number: number, tag: number, kind: number, value:
     bytes.set(content, p);
     p += content.length;
   }
-};
+}
 
 /** Begins a part whose length is not known yet: one byte is kept free for it. */
-const open = (tag: number): number => {
+function open(tag: number): number {
   small(tag);
   room(1);
   return ++p;
-};
+}
 
-const close = (start: number): void => {
+function close(start: number): void {
   const length = p - start;
   if (length < 128) {
     bytes[start - 1] = length;
@@ -134,19 +141,19 @@ const close = (start: number): void => {
   p = start - 1;
   small(length);
   p += length;
-};
+}
 
 /** A varint of at most 32 bits. */
-const small = (value: number): void => {
+function small(value: number): void {
   room(5);
   while (value > 127) {
     bytes[p++] = (value & 127) | 128;
     value >>>= 7;
   }
   bytes[p++] = value;
-};
+}
 
-const scalar = (kind: number, value: unknown): void => {
+function scalar(kind: number, value: unknown): void {
   if (kind === KIND.BOOL) return small(value ? 1 : 0);
   if (typeof value === "bigint") return wide(Number(value & 0xffffffffn), Number((value >> 32n) & 0xffffffffn));
   if (typeof value !== "number") throw new TypeError(`cannot encode ${typeof value} as an integer`);
@@ -155,10 +162,10 @@ const scalar = (kind: number, value: unknown): void => {
   if (whole >= 2 * TWO_63 || (kind === KIND.INT64 && whole >= TWO_63)) return wide(0xffffffff, kind === KIND.INT64 ? 0x7fffffff : 0xffffffff);
   const top = Math.floor(whole / TWO_32);
   wide(whole - top * TWO_32, top >>> 0);
-};
+}
 
 /** A varint of 64 bits from two unsigned halves. */
-const wide = (low: number, high: number): void => {
+function wide(low: number, high: number): void {
   room(10);
   while (high > 0) {
     bytes[p++] = (low & 127) | 128;
@@ -166,4 +173,4 @@ const wide = (low: number, high: number): void => {
     high >>>= 7;
   }
   small(low);
-};
+}

@@ -4,10 +4,10 @@
 import { TABLE } from "./gen/table.js";
 
 /** What a field holds. Up to BYTES the value has a length on the wire, above it is a varint. */
-export const KIND = { MESSAGE: 1, STRING: 2, BYTES: 3, BOOL: 4, UINT32: 5, INT32: 6, UINT64: 7, INT64: 8, WIDE: 9 } as const;
+export const enum KIND { MESSAGE = 1, STRING = 2, BYTES = 3, BOOL = 4, UINT32 = 5, INT32 = 6, UINT64 = 7, INT64 = 8, WIDE = 9 }
 
 /** How often a field occurs. */
-export const LABEL = { SINGULAR: 0, LIST: 16, MAP: 32, OPTIONAL: 48 } as const;
+export const enum LABEL { SINGULAR = 0, LIST = 16, MAP = 32, OPTIONAL = 48 }
 
 /** One message; the arrays are indexed by field number and have no holes. A code is kind plus label, 0 where there is no field. */
 export interface Schema {
@@ -28,23 +28,23 @@ const LABEL_LETTERS = " *%?";
 const known = new Map<string, Schema>();
 
 /** Schema of message `name`; throws Error for a name that is not in the table. */
-export const schemaOf = (name: string): Schema => {
+export function schemaOf(name: string): Schema {
   let schema = known.get(name);
   if (schema === undefined) {
     schema = parse(name);
     known.set(name, schema);
   }
   return schema;
-};
+}
 
 /** Schema of message field `number`. */
-export const partOf = (schema: Schema, number: number): Schema => {
+export function partOf(schema: Schema, number: number): Schema {
   const part = schema.parts[number] as Schema | string;
   if (typeof part !== "string") return part;
   return (schema.parts[number] = schemaOf(part));
-};
+}
 
-const parse = (message: string): Schema => {
+function parse(message: string): Schema {
   const start = TABLE.indexOf(`\n${message} `);
   if (start < 0) throw new Error(`no message ${message} in the table`);
   const first = start + message.length + 2;
@@ -52,9 +52,9 @@ const parse = (message: string): Schema => {
   const schema: Schema = { name: message, codes: [0], names: [""], parts: [""], scalars: {}, containers: [] };
   if (line !== "") for (const token of line.split(" ")) addField(schema, token);
   return schema;
-};
+}
 
-const addField = (schema: Schema, token: string): void => {
+function addField(schema: Schema, token: string): void {
   const label = Math.max(0, LABEL_LETTERS.indexOf(token.charAt(0)));
   const kind = KIND_LETTERS.indexOf(token.charAt(label === 0 ? 0 : 1));
   const [head = "", number] = token.slice(label === 0 ? 1 : 2).split("=");
@@ -65,16 +65,16 @@ const addField = (schema: Schema, token: string): void => {
     schema.names.push("");
     schema.parts.push("");
   }
-  schema.codes.push(kind | (label << 4));
+  const code = kind | (label << 4);
+  schema.codes.push(code);
   schema.names.push(name);
   schema.parts.push(part);
-  const code = kind | (label << 4);
   if (label === 1 || label === 2) schema.containers.push(at);
   else if (label === 0 && kind !== KIND.MESSAGE) schema.scalars[name] = defaultOf(code);
-};
+}
 
 /** The default of a singular scalar. The byte default is shared: it is empty, so nobody can change it. */
-export const defaultOf = (code: number): unknown => {
+export function defaultOf(code: number): unknown {
   switch (code & 15) {
     case KIND.STRING:
       return "";
@@ -85,6 +85,6 @@ export const defaultOf = (code: number): unknown => {
     default:
       return 0;
   }
-};
+}
 
 const NO_BYTES = new Uint8Array(0);

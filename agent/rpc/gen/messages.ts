@@ -706,6 +706,29 @@ export interface ARPNeighbor {
   flags: number;
 }
 
+export interface Request {
+  service: string;
+  method: string;
+  payload: Uint8Array;
+  timeoutNano: number;
+  metadata: KeyValue[];
+}
+
+export interface KeyValue {
+  key: string;
+  value: string;
+}
+
+export interface Response {
+  status?: Status;
+  payload: Uint8Array;
+}
+
+export interface Status {
+  code: number;
+  message: string;
+}
+
 /** All messages by name. */
 export interface Messages {
   Empty: Empty;
@@ -822,6 +845,10 @@ export interface Messages {
   Interface: Interface;
   Route: Route;
   ARPNeighbor: ARPNeighbor;
+  Request: Request;
+  KeyValue: KeyValue;
+  Response: Response;
+  Status: Status;
 }
 
 /** All methods by name, which is unique over both services. */

@@ -114,6 +114,10 @@ export const TABLE =
   "\nInterface sdevice sname *mipAddresses:IPAddress qmtu shwAddr sdevicePath stype urawFlags " +
   "\nRoute sdest sgateway sdevice ssource uscope ifamily uflags umtu " +
   "\nARPNeighbor mtoIPAddress:IPAddress sdevice slladdr istate iflags " +
+  "\nRequest sservice smethod ypayload jtimeoutNano *mmetadata:KeyValue " +
+  "\nKeyValue skey svalue " +
+  "\nResponse mstatus:Status ypayload " +
+  "\nStatus icode smessage " +
   "\nEmpty \n";
 
 export const METHODS =

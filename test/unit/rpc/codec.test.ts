@@ -11,7 +11,7 @@ import { loadProtos } from "../../../protos/load.js";
 import { propertyName } from "../../../protos/names.js";
 
 const root = loadProtos(join(fileURLToPath(import.meta.url), "../../../../protos"));
-const types = ["grpc", "types"].flatMap((pkg) => (root.lookup(pkg) as protobuf.Namespace).nestedArray.filter((o) => o instanceof protobuf.Type));
+const types = ["grpc", "types", "ttrpc"].flatMap((pkg) => (root.lookup(pkg) as protobuf.Namespace).nestedArray.filter((o) => o instanceof protobuf.Type));
 
 const bytesOf = <K extends keyof Messages>(type: K, value: Init<Messages[K]>): number[] => {
   const out: Out = { bytes: new Uint8Array(4), at: 0 };

@@ -1,0 +1,64 @@
+// A descriptor that bytes go in and out of without waiting: a connected socket, or a virtio-serial port. It keeps nothing of what
+// passes; who owns it decides what to do when it cannot take more. See epoll(7); drivers/char/virtio_console.c for the port.
+import { sys } from "../sys/call.js";
+import { E } from "../sys/errno.js";
+import type { Fd } from "../sys/fd.js";
+import { NR } from "../sys/nr.js";
+import { EPOLL } from "../sys/poll.js";
+import { type Watch, watch } from "./loop.js";
+
+const MSG_NOSIGNAL = 0x4000;
+
+/** Is told what the channel is ready for. At the end of the stream and on errors it is told to read. */
+export interface ChannelOwner {
+  readable(): void;
+  writable(): void;
+}
+
+export class FdChannel {
+  #watch: Watch | undefined = undefined;
+  #reads = true;
+
+  /** Takes the descriptor over. `endless`: a serial port, whose end only means that the peer has left. */
+  constructor(readonly fd: Fd, readonly endless: boolean) {}
+
+  /** Begins to tell `owner`. Throws SysError (EPERM: the file cannot be polled). */
+  start(owner: ChannelOwner): void {
+    // a port without a peer reports a hang-up for as long as there is none, so only changes are of interest
+    const events = this.endless ? EPOLL.IN | EPOLL.OUT | EPOLL.ET : EPOLL.IN;
+    this.#watch = watch(this.fd.n, events, (ready) => {
+      if ((ready & ~EPOLL.OUT) !== 0 && (this.#reads || !this.endless)) owner.readable();
+      if ((ready & EPOLL.OUT) !== 0 && this.fd.open) owner.writable();
+    });
+  }
+
+  /** read(2) into bytes [at, at + length); 0 at the end, the negative errno on failure. */
+  read(bytes: Uint8Array, at: number, length: number): number {
+    return this.#transfer(NR.read, bytes, at, length);
+  }
+
+  /** write(2), or send(2) without SIGPIPE on a socket, of bytes [at, at + length). */
+  write(bytes: Uint8Array, at: number, length: number): number {
+    return this.#transfer(this.endless ? NR.write : NR.sendto, bytes, at, length);
+  }
+
+  #transfer(nr: number, bytes: Uint8Array, at: number, length: number): number {
+    if (at < 0 || length < 0 || at + length > bytes.length) throw new RangeError("channel: bytes outside the buffer");
+    const address = native.addressOf(bytes) + at;
+    let r: number;
+    do r = sys(nr, this.fd.n, address, length, MSG_NOSIGNAL, 0, 0);
+    while (r === -E.EINTR);
+    return r;
+  }
+
+  want(readable: boolean, writable: boolean): void {
+    this.#reads = readable;
+    if (!this.endless) this.#watch?.modify((readable ? EPOLL.IN : 0) | (writable ? EPOLL.OUT : 0));
+  }
+
+  close(): void {
+    this.#watch?.close();
+    this.#watch = undefined;
+    this.fd.close();
+  }
+}

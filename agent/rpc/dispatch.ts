@@ -1,0 +1,90 @@
+// The one wrapper around every method: finds it, logs, decodes the request, runs the handler, answers; deadlines and errors are dealt
+// with here and nowhere else. Requests are started in the order in which they came; a handler that answers at once costs no promise.
+import { messageOf } from "../lib/errors.js";
+import { Level, log, logs } from "../lib/log.js";
+import { after } from "../lib/loop.js";
+import { Call, sendError, sendStatus, sendValue } from "./call.js";
+import type { Connection } from "./connection.js";
+import { DecodeError, decodeAs } from "./decode.js";
+import { type Envelope, namesIn, openRequest } from "./frame.js";
+import { LATER, type Method, methodNamed } from "./methods.js";
+import { statusOf } from "./status.js";
+
+const MAX_PENDING = 4096; // calls of one connection that wait for something
+const INVALID_ARGUMENT = 3;
+const DEADLINE_EXCEEDED = { code: 4, message: "timeout" };
+const BUSY = { code: 8, message: `more than ${MAX_PENDING} calls of this connection are pending` };
+
+const envelope: Envelope = { route: "", payloadStart: 0, payloadEnd: 0, timeoutNano: 0 };
+const routes = new Map<string, Method>();
+
+/** Starts the call whose request envelope is in [start, end); those bytes are used again when this returns. Never throws. */
+export function dispatch(connection: Connection, stream: number, bytes: Uint8Array, start: number, end: number): void {
+  let method: Method;
+  try {
+    openRequest(bytes, start, end, envelope);
+    method = routes.get(envelope.route) ?? lookUp(bytes, start, end);
+  } catch (error) {
+    const { code, message } = statusOf(error);
+    const malformed = error instanceof DecodeError;
+    log(Level.WARN, `rpc refused: ${messageOf(error)}`, { stream }, "rpc");
+    return sendStatus(connection, stream, { code: malformed ? INVALID_ARGUMENT : code, message });
+  }
+  run(connection, stream, method, bytes);
+}
+
+/** Runs the handler. One that does not ask for its call gets none unless its answer has to be waited for. */
+function run(connection: Connection, stream: number, method: Method, bytes: Uint8Array): void {
+  const { payloadStart, payloadEnd, timeoutNano } = envelope;
+  const call = method.needsCall ? new Call(connection, stream, method) : undefined;
+  let result: unknown;
+  try {
+    if (!method.quiet && logs(Level.INFO)) log(Level.INFO, `rpc call from shim to agent: "${snakeCase(method.name)}"`, undefined, "rpc");
+    const request = method.copies
+      ? decodeAs(method.request, bytes.slice(payloadStart, payloadEnd), 0, payloadEnd - payloadStart)
+      : decodeAs(method.request, bytes, payloadStart, payloadEnd);
+    result = method.handler(request, call as Call);
+  } catch (error) {
+    if (call === undefined) sendError(connection, stream, method, error);
+    else call.fail(error);
+    return;
+  }
+  if (result === LATER || result instanceof Promise) wait(call ?? new Call(connection, stream, method), timeoutNano, result);
+  else if (call === undefined) sendValue(connection, stream, method, result);
+  else call.reply(result);
+}
+
+function lookUp(bytes: Uint8Array, start: number, end: number): Method {
+  const { service, method: name } = namesIn(bytes, start, end);
+  const method = methodNamed(service, name);
+  if (envelope.route !== "") routes.set(envelope.route, method);
+  return method;
+}
+
+/** Keeps a call that is not answered yet. */
+function wait(call: Call, timeoutNano: number, result: unknown): void {
+  if (result instanceof Promise) {
+    result.then(
+      (value: unknown) => {
+        if (value !== LATER) call.reply(value);
+      },
+      (error: unknown) => call.fail(error),
+    );
+  }
+  if (call.done) return;
+  const { calls } = call.connection;
+  if (calls.size >= MAX_PENDING) return call.cancel(BUSY);
+  calls.add(call);
+  if (timeoutNano > 0) call.timer = after(Math.ceil(timeoutNano / 1e6), () => call.cancel(DEADLINE_EXCEEDED));
+}
+
+/** "GetOOMEvent" as "get_oom_event": a new word begins at a capital after a small letter, or at the last of several capitals. */
+export function snakeCase(name: string): string {
+  const isCapital = (i: number): boolean => i < name.length && name.charAt(i) >= "A" && name.charAt(i) <= "Z";
+  let result = "";
+  for (let i = 0; i < name.length; i++) {
+    const begins = isCapital(i) && i > 0 && (!isCapital(i - 1) || (i + 1 < name.length && !isCapital(i + 1)));
+    result += (begins ? "_" : "") + name.charAt(i).toLowerCase();
+  }
+  return result;
+}

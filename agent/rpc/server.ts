@@ -1,0 +1,42 @@
+// The server: takes connections from listeners and serial ports and ends them all at once. It holds the list of connections and no other
+// state; who may connect is decided by the listener (lib/listen.ts).
+import { type Listening, listen } from "../lib/listen.js";
+import { type Channel, Connection } from "./connection.js";
+
+/** The host's CID; only the host may talk to the agent (vsock(7), VMADDR_CID_HOST). */
+const HOST_CID = 2;
+
+export class Server {
+  readonly #connections = new Set<Connection>();
+  readonly #listeners: Listening[] = [];
+  #open = true;
+
+  /** Number of open connections. */
+  get size(): number {
+    return this.#connections.size;
+  }
+
+  /** Serves at an address of lib/listen.ts. Throws its errors. `peer` is the only CID let in on vsock. */
+  listen(address: string, peer = HOST_CID): void {
+    const listening = listen(address, peer, (channel) => {
+      const connection = this.attach(channel);
+      if (!connection.closed) channel.start(connection);
+    });
+    this.#listeners.push(listening);
+  }
+
+  /** Serves one more channel until its peer goes; after `close` it is closed at once. Tell the result what the channel is ready for. */
+  attach(channel: Channel): Connection {
+    const connection = new Connection(channel, (c) => this.#connections.delete(c));
+    if (this.#open) this.#connections.add(connection);
+    else connection.close();
+    return connection;
+  }
+
+  /** Stops listening and closes all connections: calls that are pending are cancelled without an answer. */
+  close(): void {
+    this.#open = false;
+    for (const listening of this.#listeners) listening.close();
+    for (const connection of [...this.#connections]) connection.close();
+  }
+}
