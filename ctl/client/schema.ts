@@ -40,19 +40,11 @@ export const schema = (): Schema => {
   return loaded;
 };
 
-const ENVELOPE = `syntax = "proto3";
-message KeyValue { string key = 1; string value = 2; }
-message Request { string service = 1; string method = 2; bytes payload = 3; int64 timeout_nano = 4; repeated KeyValue metadata = 5; }
-message Status { int32 code = 1; string message = 2; }
-message Response { Status status = 1; bytes payload = 2; }`;
-
-const envelope = protobuf.parse(ENVELOPE, { keepCase: true }).root;
-
 /** The ttRPC request around a method's own request message. */
-export const RequestEnvelope = envelope.lookupType("Request");
+export const RequestEnvelope = schema().root.lookupType("ttrpc.Request");
 
 /** The ttRPC response around a method's own response message. */
-export const ResponseEnvelope = envelope.lookupType("Response");
+export const ResponseEnvelope = schema().root.lookupType("ttrpc.Response");
 
 /** The decoded form of a response envelope. */
 export interface ResponseFields {

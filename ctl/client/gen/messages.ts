@@ -118,6 +118,10 @@ export interface IPAddress { family: IPFamily; address: string; mask: string }
 export interface Interface { device: string; name: string; IPAddresses: IPAddress[]; mtu: number; hwAddr: string; devicePath: string; type: string; raw_flags: number }
 export interface Route { dest: string; gateway: string; device: string; source: string; scope: number; family: IPFamily; flags: number; mtu: number }
 export interface ARPNeighbor { toIPAddress?: IPAddress; device: string; lladdr: string; state: number; flags: number }
+export interface Request { service: string; method: string; payload: Uint8Array; timeout_nano: number; metadata: KeyValue[] }
+export interface KeyValue { key: string; value: string }
+export interface Response { status?: Status; payload: Uint8Array }
+export interface Status { code: number; message: string }
 
 /** Request and response of every call. */
 export interface Calls {
