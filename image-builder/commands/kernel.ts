@@ -32,28 +32,28 @@ export async function kernel(context: Context, options: KernelOptions): Promise<
   const started = Date.now();
   const recipe = await readRecipe(options);
   const tools = await toolVersions(context);
-  const source = await kernelSource(context, options.source);
-  const inputs: Json = {
+  // the package's name is for the reader: the same bytes from a folder or another version string are the same kernel
+  const keyInputs = (source: Json): { readonly [key: string]: Json } => ({
     recipe: RECIPE_VERSION,
     arch: recipe.arch.name,
-    source: { origin: source.origin, sha256: source.sha256 },
+    source,
     requests: recipe.wishes.map((w) => w.any.map((r) => `${r.symbol}=${r.value}`).join(" | ")),
     tools,
     fixed: { ...FIXED },
-  };
+  });
+  const isBuilt = async (sha256: string): Promise<boolean> => options.configOnly !== true && (await lookup(context, "kernel", keyOf("kernel", keyInputs(sha256)))) !== undefined;
+  const source = await kernelSource(context, options.source, isBuilt);
   if (options.configOnly === true) return configOnly(context, source, recipe, options);
-  // the package's name is for the reader: the same bytes from a folder or another version string are the same kernel
-  const keyInputs: Json = { ...(inputs as { readonly [k: string]: Json }), source: source.sha256 };
   const names = [recipe.arch.image, "vmlinux", "config"];
-  if (options.verify === true) return verify(context, source, recipe, keyInputs, names);
-  const entry = await cached(context, "kernel", keyInputs, names, (dir) => build(context, source, recipe, dir));
+  if (options.verify === true) return verify(context, source, recipe, keyInputs(source.sha256), names);
+  const entry = await cached(context, "kernel", keyInputs(source.sha256), names, (dir) => build(context, source, recipe, dir));
   const changed: string[] = [];
   for (const [name, to] of [[recipe.arch.image, recipe.arch.image], ["vmlinux", "vmlinux"], ["config", "kernel.config"]] as const) {
     if (await publish(join(entry.dir, name), join(options.output, to), entry.files[name] as Entry["files"][string])) changed.push(to);
   }
   const { config, ...images } = entry.files;
   const outputs = { ...images, "kernel.config": config as Entry["files"][string] };
-  await writeSection(context, options.output, "kernel", { key: entry.key, inputs, outputs });
+  await writeSection(context, options.output, "kernel", { key: entry.key, inputs: keyInputs({ origin: source.origin, sha256: source.sha256 }), outputs });
   context.progress.note(`kernel: ${source.origin}, ${entry.cached ? "nothing to rebuild" : `built in ${clock(Date.now() - started)}`}; ${recipe.arch.image} ${images[recipe.arch.image]?.bytes} bytes, vmlinux ${images["vmlinux"]?.bytes} bytes`);
   return { key: entry.key, cached: entry.cached, changed, source: source.origin, outputs: outputs as unknown as Json };
 }

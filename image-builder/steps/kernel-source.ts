@@ -30,9 +30,12 @@ async function readPins(root: string): Promise<KernelPin> {
   return pins.kernel;
 }
 
-/** The source to build: `given` (a tarball or folder) or, without it, the pinned package. Throws BuildError "missing" or "fetch". */
-export async function kernelSource(context: Context, given: string | undefined): Promise<KernelSource> {
-  if (given === undefined) return fromPackage(context, await readPins(context.root));
+/**
+ * The source to build: `given` (a tarball or folder) or, without it, the pinned package. `isBuilt` tells whether the cache has the
+ * kernel of a source with this sum: then nothing is fetched before it is unpacked. Throws BuildError "missing" or "fetch".
+ */
+export async function kernelSource(context: Context, given: string | undefined, isBuilt: (sha256: string) => Promise<boolean>): Promise<KernelSource> {
+  if (given === undefined) return fromPackage(context, await readPins(context.root), isBuilt);
   const path = resolve(given);
   const st = await stat(path).catch(() => undefined);
   if (st === undefined) throw new BuildError("missing", `the kernel source ${given} does not exist`, "--source takes a Linux tarball or an unpacked tree");
@@ -45,19 +48,25 @@ export async function kernelSource(context: Context, given: string | undefined):
   return { origin: "folder", sha256: await sha256Tree(path), unpack: () => Promise.resolve(path) };
 }
 
-async function fromPackage(context: Context, pin: KernelPin): Promise<KernelSource> {
-  const deb = await fetchPackage(context, pin);
-  return {
-    origin: `${pin.package} ${deb.version}`,
-    sha256: deb.sha256,
-    async unpack(into) {
-      const stage = `${into}.deb`;
-      await mkdir(stage, { recursive: true });
-      context.progress.step(`unpacking ${pin.package} ${deb.version}`);
-      await run("dpkg-deb", ["-x", deb.file, stage], { signal: context.signal, package: "dpkg" });
-      return untar(context, join(stage, pin.tarball), into);
-    },
+async function fromPackage(context: Context, pin: KernelPin, isBuilt: (sha256: string) => Promise<boolean>): Promise<KernelSource> {
+  const from = (only: KernelPin): KernelSource => {
+    const { version, sha256 } = only.versions[0] as KernelPin["versions"][number];
+    return {
+      origin: `${pin.package} ${version}`,
+      sha256,
+      async unpack(into) {
+        const deb = await fetchPackage(context, only);
+        const stage = `${into}.deb`;
+        await mkdir(stage, { recursive: true });
+        context.progress.step(`unpacking ${pin.package} ${version}`);
+        await run("dpkg-deb", ["-x", deb.file, stage], { signal: context.signal, package: "dpkg" });
+        return untar(context, join(stage, pin.tarball), into);
+      },
+    };
   };
+  for (const version of pin.versions) if (await isBuilt(version.sha256)) return from({ ...pin, versions: [version] });
+  const { version, sha256 } = await fetchPackage(context, pin);
+  return from({ ...pin, versions: [{ version, sha256 }] });
 }
 
 async function untar(context: Context, tarball: string, into: string): Promise<string> {

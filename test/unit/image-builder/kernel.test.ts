@@ -1,14 +1,17 @@
 // The kernel command on a tree that compiles in a moment: what is rebuilt, what is refused, what is left behind.
 import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { kernel, type KernelOptions } from "../../../image-builder/commands/kernel.js";
 import type { BuildError } from "../../../image-builder/lib/errors.js";
 import { readManifest } from "../../../image-builder/lib/manifest.js";
 import { cli, configs, context, entries, fakeKernel, leftovers, removeTemps, startCli, temp, write } from "./stage.js";
 
-afterEach(removeTemps);
+afterEach(() => {
+  vi.unstubAllEnvs();
+  removeTemps();
+});
 
 const options = (source: string, conf: string, output: string, more: Partial<KernelOptions> = {}): KernelOptions => ({ source, configs: conf, output, arch: "x86_64", fragment: [], jobs: 1, ...more });
 const failure = async (work: Promise<unknown>): Promise<BuildError> => work.then(() => { throw new Error("did not fail"); }, (e: BuildError) => e);
@@ -133,6 +136,31 @@ describe("kernel", () => {
     const other = fakeKernel(join(temp(), "count"), { known: ["A"], extra: "date +%s%N" });
     await kernel(at, options(other, conf, temp()));
     expect((await failure(kernel(at, options(other, conf, temp(), { verify: true })))).message).toMatch(/other bytes: bzImage$/);
+  });
+});
+
+describe("the pinned package", () => {
+  it("is fetched, unpacked and built; what is built already needs neither archive nor download again", async () => {
+    const [count, deb, bin, root] = [join(temp(), "count"), temp(), temp(), temp()];
+    mkdirSync(join(deb, "usr/src"), { recursive: true });
+    execFileSync("tar", ["-cJf", join(deb, "usr/src/linux.tar.xz"), "-C", fakeKernel(count, { known: ["A"] }), "--transform", "s,^\\.,linux,", "."]);
+    write(join(deb, "DEBIAN/control"), "Package: linux-x\nVersion: 1-1\nArchitecture: all\nMaintainer: t <t@example.org>\nDescription: t\n");
+    const file = join(bin, "linux-x_1-1_all.deb");
+    execFileSync("dpkg-deb", ["-b", deb, file], { stdio: "ignore" });
+    const sha256 = execFileSync("sha256sum", [file], { encoding: "utf8" }).slice(0, 64);
+    write(join(bin, "apt-get"), `#!/bin/sh\ncase "$2" in download) cp ${file} .;; esac\n`, 0o755);
+    write(join(bin, "apt-cache"), "#!/bin/sh\necho 'linux-x | 1-1 | x'\n", 0o755);
+    write(join(root, "image-builder/pins.json"), JSON.stringify({ kernel: { series: "1", package: "linux-x", tarball: "usr/src/linux.tar.xz", suites: { archive: ["a", "b"], security: [] }, versions: [{ version: "2-1", sha256: "00" }, { version: "1-1", sha256 }] } }));
+    const [path, conf, out, at] = [process.env["PATH"] ?? "", configs("CONFIG_A=y\n"), temp(), context(root)];
+    const { source, ...plain } = options("", conf, out);
+    expect(source).toBe("");
+    vi.stubEnv("PATH", `${bin}:${path}`);
+    expect(await kernel(at, plain)).toMatchObject({ cached: false, source: "linux-x 1-1" });
+    expect((await readManifest(out))["kernel"]?.inputs).toMatchObject({ source: { origin: "linux-x 1-1", sha256 } });
+    rmSync(join(at.cache, "downloads"), { recursive: true });
+    write(join(bin, "apt-get"), "#!/bin/sh\nexit 100\n", 0o755);
+    expect(await kernel(at, plain)).toMatchObject({ cached: true, source: "linux-x 1-1" });
+    expect(compiles(count)).toBe(1);
   });
 });
 
