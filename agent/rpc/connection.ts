@@ -38,14 +38,11 @@ export class Connection {
   private waiting: (() => void)[] = [];
   private stale: Timer | undefined = undefined;
   closed = false;
+  /** The peer takes its replies too slowly: from CONGESTED_BYTES in the queue until half of that. */
+  congested = false;
 
   /** `onClose` is told once, when the channel has been closed. */
   constructor(readonly channel: Channel, readonly onClose: (connection: Connection) => void) {}
-
-  /** The peer takes its replies too slowly. */
-  get congested(): boolean {
-    return this.queued > CONGESTED_BYTES;
-  }
 
   /** Runs `go` when the peer takes replies again; at once if it does. */
   whenWritable(go: () => void): void {
@@ -147,6 +144,7 @@ export class Connection {
     }
     this.queue.push(bytes.slice(at, end));
     this.queued += end - at;
+    if (this.queued > CONGESTED_BYTES) this.congested = true;
     this.channel.want(!this.congested, true);
   }
 
@@ -162,6 +160,7 @@ export class Connection {
       if (n < first.length) this.queue[0] = first.subarray(n);
       else this.queue.shift();
     }
+    this.congested = this.congested && this.queued > CONGESTED_BYTES / 2;
     this.channel.want(!this.congested, this.queued > 0);
     if (wasCongested && !this.congested) this.resume();
   }
@@ -195,6 +194,7 @@ export class Connection {
 
   private forget(): void {
     this.fill = this.skip = this.queued = 0;
+    this.congested = false;
     this.queue = [];
     this.waiting = [];
     this.stale?.cancel();

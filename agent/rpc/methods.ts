@@ -68,12 +68,14 @@ export function methodNamed(service: string, name: string): Method {
   const stop = METHODS.indexOf("\n", start + 1);
   const token = METHODS.slice(start + service.length + 2, stop < 0 ? METHODS.length : stop)
     .split(" ")
-    .find((t) => t === name || t.startsWith(`${name}:`) || t.startsWith(`${name}>`));
-  if (token === undefined || name === "") throw new AppError("unimplemented", `${name} method`);
+    .find((t) => nameOf(t) === name);
+  if (token === undefined) throw new AppError("unimplemented", `${name} method`);
   const method = build(service, name, token);
   methods.set(id, method);
   return method;
 }
+
+const nameOf = (token: string): string | undefined => (token.split(">")[0] as string).split(":")[0];
 
 function build(service: string, name: string, token: string): Method {
   const handler = handlerOf(name);
@@ -86,8 +88,8 @@ function build(service: string, name: string, token: string): Method {
 
 function handlerOf(name: string): AnyHandler | undefined {
   if (!handlers.has(name)) {
-    const group = groups.find((g) => g.methods.includes(name));
-    if (group !== undefined) serve(group.load());
+    const i = groups.findIndex((g) => g.methods.includes(name));
+    if (i >= 0) for (const group of groups.splice(i, 1)) serve(group.load());
   }
   return handlers.get(name);
 }
