@@ -56,7 +56,7 @@ export interface VmOptions {
 export const withVmOptions = (command: Command): Command =>
   command
     .option("--transport <how>", `how to reach the agent: ${WIRE_CHOICES.join(", ")}`, oneOf(WIRE_CHOICES), "auto")
-    .option("--machine <type>", "machine of QEMU: q35 or microvm", oneOf(["q35", "microvm"] as const), "q35")
+    .option("--machine <type>", "machine of QEMU: microvm (boots fastest) or q35 (PCI, ACPI, hot plug)", oneOf(["microvm", "q35"] as const), "microvm")
     .option("--kernel <file>", "kernel to boot (default: dist/vmlinux, else dist/bzImage)")
     .option("--initrd <file>", "initrd to boot from (default: dist/initrd.img)")
     .option("--image <file>", "disk image to boot from instead of an initrd (dist/rootfs.img)")

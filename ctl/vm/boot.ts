@@ -114,8 +114,17 @@ const buildMachine = (options: BootOptions, accel: AccelChoice, wire: OpenWire, 
   };
 };
 
+const LAST_LINES = 12;
+
+/** The lines that tell most: those up to a kernel panic (its register dump says nothing to a user), else the last ones. */
+const tellingLines = (console: string): string => {
+  const lines = console.trimEnd().split("\n");
+  const panic = lines.findIndex((line) => line.includes("Kernel panic"));
+  return lines.slice(0, panic < 0 ? undefined : panic + 1).slice(-LAST_LINES).join("\n");
+};
+
 const failure = (parts: Parts, what: string): string => {
-  const console = parts.console?.text().trimEnd().split("\n").slice(-12).join("\n") ?? "";
+  const console = tellingLines(parts.console?.text() ?? "");
   const qemu = lastLines(join(parts.folder, "qemu.log"), 5);
   return [what, ...(qemu === "" ? [] : [`QEMU said:\n${qemu}`]), ...(console === "" ? ["the console stayed empty"] : [`last lines of the console:\n${console}`]), `logs: ${parts.folder}`].join("\n");
 };
@@ -125,6 +134,7 @@ const firstAnswer = async (parts: Required<Pick<Parts, "qemu" | "console" | "wir
   const stop = new AbortController();
   const abort = (): void => stop.abort();
   signal?.addEventListener("abort", abort, { once: true });
+  if (signal?.aborted === true) abort();
   const ended = parts.qemu.ended.then((end) => {
     stop.abort();
     throw new Error(`the VM ended before its agent answered (QEMU ${end.signal ?? `exit code ${end.code}`})`);
@@ -179,7 +189,7 @@ export const bootVm = async (options: BootOptions = {}): Promise<Vm> => {
     return vmOf(parts as Required<Parts>, { accel, machine: machine.type, readyMs });
   } catch (error) {
     await takeDown(parts);
-    if (parts.qemu === undefined) {
+    if (parts.qemu === undefined || options.signal?.aborted === true) {
       dropFolder(parts.folder, false);
       throw error;
     }

@@ -80,6 +80,8 @@ export const qemuArgs = (machine: Machine): string[] => {
   return [
     "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
     "-machine", `${board}${sharesMemory(machine) ? ",memory-backend=mem0" : ""}`,
+    // Daemons of vhost-user devices refuse the old form of virtio that virtio-mmio has by default.
+    ...(machine.type === "microvm" ? ["-global", "virtio-mmio.force-legacy=false"] : []),
     "-accel", machine.accel === "kvm" ? "kvm" : machine.cpus > 1 ? "tcg,thread=multi" : "tcg",
     "-cpu", machine.accel === "kvm" ? "host" : "max",
     "-m", `${machine.memoryMiB}M`, "-smp", String(machine.cpus),

@@ -1,0 +1,108 @@
+// Streams of a process joined to ours: what arrives, what is sent, and that a terminal is given back.
+import { PassThrough, Writable } from "node:stream";
+import { afterEach, describe, expect, it } from "vitest";
+import { connectAgent } from "../../../ctl/client/connect.js";
+import type { AgentClient } from "../../../ctl/client/agent-client.js";
+import { attach } from "../../../ctl/container/attach.js";
+import { fakeAgent, type FakeAgent, type FakeAnswer, type FakeCall } from "../../helpers/fake-agent.js";
+
+const open: (FakeAgent | AgentClient)[] = [];
+afterEach(async () => {
+  for (const item of open.splice(0).reverse()) await item.close();
+});
+
+const NAME = { container_id: "c", exec_id: "e" };
+
+interface Script {
+  stdout?: string[];
+  stderr?: string[];
+  status?: number;
+  /** Answers of single calls in place of the usual ones. */
+  answer?: (call: FakeCall) => FakeAnswer | Promise<FakeAnswer>;
+}
+
+/** A process that says what the script holds; the calls it got are in `calls`. */
+const scripted = async (script: Script): Promise<{ client: AgentClient; calls: string[]; input: string[] }> => {
+  const calls: string[] = [];
+  const input: string[] = [];
+  const agent = await fakeAgent((call) => {
+    const own = script.answer?.(call);
+    if (own !== undefined) return own;
+    if (call.method === "Check") return { status: "SERVING" };
+    calls.push(call.method === "TtyWinResize" ? `resize ${String(call.request["column"])}x${String(call.request["row"])}` : call.method);
+    if (call.method === "ReadStdout") return { data: Buffer.from(script.stdout?.shift() ?? "") };
+    if (call.method === "ReadStderr") return { data: Buffer.from(script.stderr?.shift() ?? "") };
+    if (call.method === "WriteStdin") input.push(Buffer.from(call.request["data"] as Uint8Array).toString());
+    return call.method === "WaitProcess" ? { status: script.status ?? 0 } : {};
+  });
+  open.push(agent);
+  const client = await connectAgent(`unix://${agent.path}`);
+  open.push(client);
+  return { client, calls, input };
+};
+
+const sinks = (): { stdin: PassThrough; stdout: PassThrough; stderr: PassThrough } => ({ stdin: new PassThrough(), stdout: new PassThrough(), stderr: new PassThrough() });
+
+describe("attach", () => {
+  it("carries both outputs apart and gives the exit status, asked for only after their ends", async () => {
+    const { client, calls } = await scripted({ stdout: ["out ", "more"], stderr: ["err"], status: 7 });
+    const io = sinks();
+    expect(await attach(client, NAME, { terminal: false, interactive: false, ...io })).toBe(7);
+    expect(io.stdout.read()?.toString()).toBe("out more");
+    expect(io.stderr.read()?.toString()).toBe("err");
+    expect(calls.filter((call) => call === "WaitProcess")).toHaveLength(1);
+    expect(calls.at(-1)).toBe("WaitProcess");
+    expect(calls).toContain("CloseStdin");
+  });
+
+  it("sends input to its end and then closes it", async () => {
+    let closed: () => void = () => undefined;
+    const end = new Promise<void>((resolve) => (closed = resolve));
+    const { client, input } = await scripted({
+      answer: (call) => {
+        if (call.method === "CloseStdin") closed();
+        return call.method === "ReadStdout" ? end.then(() => ({ data: new Uint8Array() })) : undefined;
+      },
+    });
+    const io = sinks();
+    io.stdin.end("typed");
+    expect(await attach(client, NAME, { terminal: false, interactive: true, ...io })).toBe(0);
+    expect(input).toEqual(["typed"]);
+  });
+
+  it("ends although input never ends", async () => {
+    const { client } = await scripted({ status: 3 });
+    const io = sinks();
+    expect(await attach(client, NAME, { terminal: false, interactive: true, ...io })).toBe(3);
+    expect(io.stdin.destroyed).toBe(true);
+  });
+
+  it("reads on when our own reader has gone, so that the process can end", async () => {
+    const { client, calls } = await scripted({ stdout: ["a", "b", "c"], status: 0 });
+    const gone = new Writable({ write: (_data, _encoding, done) => done(Object.assign(new Error("EPIPE"), { code: "EPIPE" })) });
+    expect(await attach(client, NAME, { terminal: false, interactive: false, ...sinks(), stdout: gone })).toBe(0);
+    expect(calls.filter((call) => call === "ReadStdout")).toHaveLength(4);
+  });
+
+  it("puts a terminal in raw mode, follows its size, reads one stream, and gives the mode back", async () => {
+    const { client, calls } = await scripted({ stdout: ["$ "] });
+    const modes: boolean[] = [];
+    const io = sinks();
+    const stdin = Object.assign(io.stdin, { isTTY: true, setRawMode: (raw: boolean) => void modes.push(raw) });
+    const stdout = Object.assign(io.stdout, { columns: 80, rows: 24 });
+    await attach(client, NAME, { terminal: true, interactive: true, ...io, stdin, stdout });
+    expect(modes).toEqual([true, false]);
+    expect(calls[0]).toBe("resize 80x24");
+    expect(calls).not.toContain("ReadStderr");
+    expect(stdout.listenerCount("resize")).toBe(0);
+  });
+
+  it("gives the terminal back when the connection is lost", async () => {
+    const { client } = await scripted({ answer: (call) => (call.method === "ReadStdout" ? (call.socket.destroy(), undefined) : undefined) });
+    const modes: boolean[] = [];
+    const io = sinks();
+    const stdin = Object.assign(io.stdin, { isTTY: true, setRawMode: (raw: boolean) => void modes.push(raw) });
+    await expect(attach(client, NAME, { terminal: true, interactive: true, ...io, stdin })).rejects.toThrow(/connection (closed|lost)/);
+    expect(modes).toEqual([true, false]);
+  });
+});
