@@ -82,18 +82,10 @@ interface Times {
 
 const report = (options: RunOptions, id: string, vm: Vm, status: number, times: Times, say: (line: string) => void): void => {
   if (options.json === true) {
-    process.stderr.write(`${JSON.stringify({ id, status, accel: vm.accel.accel, machine: vm.machine, transport: vm.transport, image_ms: Math.round(times.imageMs), vmm_to_first_rpc_ms: Math.round(times.vmm_to_first_rpc_ms), total_ms: Math.round(times.totalMs) })}\n`);
+    process.stderr.write(`${JSON.stringify({ id, status, accel: vm.accel.accel, machine: vm.machine, transport: vm.transport, image_ms: Math.round(times.imageMs), vmm_to_first_rpc_ms: Math.round(times.vmm_to_first_rpc_ms), ...(vm.kernelMs === undefined ? {} : { kernel_to_first_rpc_ms: Math.round(vm.kernelMs) }), total_ms: Math.round(times.totalMs) })}\n`);
     return;
   }
-  const boot = kernelTime(vm.console());
-  say(`image ${times.imageMs.toFixed(0)} ms; start of the VMM to first RPC ${times.vmm_to_first_rpc_ms.toFixed(0)} ms${boot === undefined ? "" : ` (start of the kernel to agent listening ${boot} ms)`}; all ${times.totalMs.toFixed(0)} ms; exit status ${status}`);
-};
-
-/** Milliseconds from the start of the kernel to the agent's "listening" line, when that line tells it. */
-export const kernelTime = (console: string): number | undefined => {
-  const line = console.split("\n").find((text) => text.includes('"listening'));
-  const match = /"uptime[_-]ms":"?(\d+)/.exec(line ?? "");
-  return match ? Number(match[1]) : undefined;
+  say(`image ${times.imageMs.toFixed(0)} ms; start of the VMM to first RPC ${times.vmm_to_first_rpc_ms.toFixed(0)} ms${vm.kernelMs === undefined ? "" : `, start of the kernel to first RPC ${vm.kernelMs.toFixed(0)} ms`}; all ${times.totalMs.toFixed(0)} ms; exit status ${status}`);
 };
 
 const inVm = async (image: string, command: string[], options: RunOptions, work: string, interrupt: Interrupt): Promise<number> => {

@@ -45,6 +45,8 @@ export interface Vm {
   transport: string;
   /** Milliseconds from the start of QEMU to the first answered call. */
   readyMs: number;
+  /** Milliseconds from the start of the guest's kernel to the first answered call; undefined when the agent did not tell its time. */
+  kernelMs: number | undefined;
   qemuPid: number;
   folder: string;
   consolePath: string;
@@ -129,6 +131,14 @@ const failure = (parts: Parts, what: string): string => {
   return [what, ...(qemu === "" ? [] : [`QEMU said:\n${qemu}`]), ...(console === "" ? ["the console stayed empty"] : [`last lines of the console:\n${console}`]), `logs: ${parts.folder}`].join("\n");
 };
 
+const LISTENING = /"msg":"listening"[^\n]*\n/;
+
+/** Uptime of the kernel in milliseconds when the agent began to listen, from its line on the console. */
+export const listeningUptime = (console: string): number | undefined => {
+  const match = /"uptime-ms":"?(\d+)/.exec(LISTENING.exec(console)?.[0] ?? "");
+  return match ? Number(match[1]) : undefined;
+};
+
 /** Wait for the agent's word on the console, then for its first answer. */
 const firstAnswer = async (parts: Required<Pick<Parts, "qemu" | "console" | "wire">>, timeoutMs: number, signal: AbortSignal | undefined): Promise<AgentClient> => {
   const stop = new AbortController();
@@ -143,7 +153,7 @@ const firstAnswer = async (parts: Required<Pick<Parts, "qemu" | "console" | "wir
   const begin = performance.now();
   const answer = (async (): Promise<AgentClient> => {
     // A CONNECT before the guest's driver is up ends the vsock daemon's worker; a serial port simply keeps our first bytes.
-    if (parts.wire.wire.kind !== "serial") await parts.console.waitFor(/"listening/, stop.signal);
+    if (parts.wire.wire.kind !== "serial") await parts.console.waitFor(LISTENING, stop.signal);
     return connectAgent(parts.wire.address, { waitMs: Math.max(0, timeoutMs - (performance.now() - begin)), signal: stop.signal });
   })();
   try {
@@ -183,10 +193,16 @@ export const bootVm = async (options: BootOptions = {}): Promise<Vm> => {
     const qemu = (parts.qemu = await startProgram(qemuFile, qemuArgs(machine), { log: join(parts.folder, "qemu.log"), stdout: "pipe" }));
     const log: WriteStream = createWriteStream(join(parts.folder, "console.log"), { mode: 0o600 });
     const console = (parts.console = new Console(qemu.process.stdout, log, machine.type === "microvm" ? () => void qemu.kill() : undefined));
+    let listening = Number.NaN;
+    console.waitFor(LISTENING).then(() => (listening = performance.now()), () => undefined);
     parts.client = await firstAnswer({ qemu, console, wire }, options.timeoutMs ?? DEFAULT_TIMEOUT_MS, options.signal);
-    const readyMs = performance.now() - begin;
-    say(`agent answered at ${formatAddress(wire.address)} ${readyMs.toFixed(0)} ms after the start of the VMM`);
-    return vmOf(parts as Required<Parts>, { accel, machine: machine.type, readyMs });
+    const answered = performance.now();
+    const readyMs = answered - begin;
+    const uptime = listeningUptime(console.text());
+    // An answer can overtake the console's line: then the two are the same moment.
+    const kernelMs = uptime === undefined ? undefined : uptime + Math.max(0, answered - (Number.isNaN(listening) ? answered : listening));
+    say(`agent answered at ${formatAddress(wire.address)} ${readyMs.toFixed(0)} ms after the start of the VMM${kernelMs === undefined ? "" : `, ${kernelMs.toFixed(0)} ms after the start of its kernel`}`);
+    return vmOf(parts as Required<Parts>, { accel, machine: machine.type, readyMs, kernelMs });
   } catch (error) {
     await takeDown(parts);
     if (parts.qemu === undefined || options.signal?.aborted === true) {
@@ -201,7 +217,7 @@ export const bootVm = async (options: BootOptions = {}): Promise<Vm> => {
 
 const DEFAULT_GRACE_MS = 3_000;
 
-const vmOf = (parts: Required<Parts>, facts: Pick<Vm, "accel" | "machine" | "readyMs">): Vm => {
+const vmOf = (parts: Required<Parts>, facts: Pick<Vm, "accel" | "machine" | "readyMs" | "kernelMs">): Vm => {
   let stopping: Promise<void> | undefined;
   const stop = async (graceMs: number, keepLogs: boolean): Promise<void> => {
     const timer = setTimeout(() => void parts.qemu.kill(), graceMs);

@@ -1,0 +1,159 @@
+// The first thing a user does: an image, a command, its output and its exit status, through a real VM; and that nothing stays.
+import { execFileSync, spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { execa } from "execa";
+import { spawn as spawnTerminal } from "node-pty";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { makeSampleImage } from "../../tools/make-sample-image.js";
+import { vmMissing } from "../helpers/vm.js";
+import { tarball, writeLayout } from "../helpers/tarball.js";
+
+const TOP = fileURLToPath(new URL("../..", import.meta.url));
+const KATACTL = join(TOP, "katactl");
+const missing = vmMissing();
+
+let folder: string;
+let image: string;
+let env: NodeJS.ProcessEnv;
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "kc-"));
+  image = join(folder, "image");
+  env = { ...process.env, KATACTL_STATE: join(folder, "state"), TMPDIR: mkdtempSync(join(folder, "t-")) };
+  await makeSampleImage(image);
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** QEMU, daemons and temporary files of ours that are still there. */
+const leftovers = (): string[] => {
+  const own = env["TMPDIR"] ?? "";
+  const commands = execFileSync("ps", ["axo", "args"], { encoding: "utf8" }).split("\n").filter((line) => line.includes(own) && /qemu|vhost-device|virtiofsd|socat/.test(line));
+  return [...commands, ...readdirSync(own), ...(existsSync(join(folder, "state")) ? readdirSync(join(folder, "state")) : [])];
+};
+
+interface Result {
+  exitCode?: number;
+  stdout: string;
+  stderr: string;
+}
+const katactl = (args: string[], input = ""): Promise<Result> => execa(KATACTL, args, { reject: false, env, input });
+const run = (args: string[], input = ""): Promise<Result> => katactl(["run", "-q", image, ...args], input);
+
+describe.skipIf(missing !== undefined)(`katactl in a VM${missing === undefined ? "" : ` (skipped: ${missing})`}`, () => {
+  afterEach(() => expect(leftovers()).toEqual([]));
+
+  it("prints exactly what the container prints, on the right stream, and passes its exit status on", async () => {
+    const result = await run(["--", "sh", "-c", "echo out; echo err >&2; exit 7"]);
+    expect(result).toMatchObject({ exitCode: 7, stdout: "out", stderr: "err" });
+  });
+
+  it("tells the way it took and the times", async () => {
+    const { stderr } = await katactl(["run", image, "--", "true"]);
+    expect(stderr).toMatch(/(microvm|q35) with (kvm|tcg) \(.+\), (vhost-vsock|vhost-user-vsock|serial) \(.+\)/);
+    expect(stderr).toMatch(/start of the VMM to first RPC \d+ ms, start of the kernel to first RPC \d+ ms/);
+  });
+
+  it("sends standard input to its end", async () => {
+    expect((await katactl(["run", "-q", "-i", image, "--", "sh", "-c", "wc -c; echo done"], "x".repeat(100_000))).stdout).toBe("100000\ndone");
+  });
+
+  it("honours environment, folder, user and the container's view of itself", async () => {
+    const { stdout } = await katactl(["run", "-q", "-e", "A=b c", "-w", "/tmp", "-u", "nobody", "--name", "box-1", image, "--", "sh", "-c", "echo $A; pwd; id -u; hostname; echo $$"]);
+    expect(stdout.split("\n")).toEqual(["b c", "/tmp", "65534", "box-1", "1"]);
+  });
+
+  it("holds a memory limit", async () => {
+    const { stdout } = await katactl(["run", "-q", "-m", "32m", image, "--", "cat", "/sys/fs/cgroup/memory.max"]);
+    expect(stdout).toBe("33554432");
+  });
+
+  it("names a missing command and ends with 127", async () => {
+    const result = await run(["--", "no-such-command"]);
+    expect(result.exitCode).toBe(127);
+    expect(result.stderr).toMatch(/no-such-command/);
+    expect(result.stdout).toBe("");
+    expect(result.stderr).toMatch(/logs: (\S+)/);
+    rmSync(/logs: (\S+)/.exec(result.stderr)?.[1] ?? "", { recursive: true });
+  });
+
+  it("says 137 and 143 for killed processes", async () => {
+    expect((await run(["--", "sh", "-c", "sh -c 'kill -9 $$'; exit $?"])).exitCode).toBe(137);
+    expect((await run(["--", "sh", "-c", "sh -c 'kill $$'; exit $?"])).exitCode).toBe(143);
+  });
+
+  it("applies whiteouts and writes only to the container's own layer", async () => {
+    const layout = join(folder, "layered");
+    const base = execFileSync("cat", ["/bin/busybox"], { maxBuffer: 1 << 26 });
+    writeLayout(layout, [
+      await tarball([{ name: "bin/busybox", data: base, mode: 0o755 }, { name: "bin/sh", type: "symlink", linkname: "busybox" }, { name: "bin/ls", type: "link", linkname: "bin/busybox" }, { name: "gone", data: "" }, { name: "d/old", data: "" }]),
+      await tarball([{ name: ".wh.gone" }, { name: "d/.wh..wh..opq" }, { name: "d/new", data: "", mode: 0o4640, uid: 12, gid: 34 }]),
+    ], { config: { Cmd: ["sh", "-c", "ls /d; ls -n /d/new | cut -c1-10; test -e /gone || echo no gone; echo x > /d/written && ls /d"] } });
+    const { stdout } = await katactl(["run", "-q", layout]);
+    expect(stdout.split("\n")).toEqual(["new", "-rwSr-----", "no gone", "new", "written"]);
+  });
+
+  it("gives a terminal of the right size that follows a resize", async () => {
+    const terminal = spawnTerminal(KATACTL, ["run", "-q", "-i", "-t", image, "--", "sh"], { cols: 91, rows: 33, env: env as Record<string, string> });
+    let screen = "";
+    const shown = (words: RegExp): Promise<void> => new Promise((resolve) => {
+      const look = terminal.onData(() => {
+        if (!words.test(screen)) return;
+        look.dispose();
+        resolve();
+      });
+    });
+    terminal.onData((data) => (screen += data));
+    const ended = new Promise<number>((resolve) => terminal.onExit(({ exitCode }) => resolve(exitCode)));
+    await shown(/# $/);
+    terminal.write("stty size; tty\r");
+    await shown(/33 91\r\n\/dev\//);
+    terminal.resize(120, 40);
+    terminal.write("sleep 1; stty size\r");
+    await shown(/40 120/);
+    terminal.write("exit 9\r");
+    expect(await ended).toBe(9);
+  });
+
+  it("leaves nothing after Ctrl-C, also while it boots", async () => {
+    for (const moment of ["katactl: q35 with|katactl: microvm with", "started"]) {
+      const child = spawn(KATACTL, ["run", image, "--", "sh", "-c", "echo started; while :; do sleep 100; done"], { env, stdio: ["ignore", "pipe", "pipe"], detached: true });
+      const ended = new Promise<number | null>((resolve) => child.once("exit", resolve));
+      let said = "";
+      await new Promise<void>((resolve) => {
+        const look = (data: Buffer): void => {
+          said += data.toString();
+          if (new RegExp(moment).test(said)) resolve();
+        };
+        child.stdout.on("data", look);
+        child.stderr.on("data", look);
+      });
+      process.kill(-(child.pid ?? 0), "SIGINT");
+      expect(await ended).toBe(moment === "started" ? 137 : 130);
+      expect(leftovers()).toEqual([]);
+    }
+  });
+
+  it("takes further processes by exec while it runs", async () => {
+    writeFileSync(join(folder, "unused"), "");
+    const child = execa(KATACTL, ["run", "-q", "-i", "--name", "long", image, "--", "sh", "-c", "echo up; cat; echo bye"], { env, reject: false });
+    await new Promise<void>((resolve) => child.stdout?.once("data", () => resolve()));
+    const inner = await katactl(["exec", "long", "-e", "X=1", "--", "sh", "-c", "echo $X; hostname; exit 5"]);
+    expect(inner).toMatchObject({ exitCode: 5, stdout: "1\nlong" });
+    expect((await katactl(["ps"])).stdout).toMatch(/^long +\d+ +long /m);
+    expect(JSON.parse((await katactl(["ctl", "--vm", "long", "StatsContainer", '{"containerId":"long"}'])).stdout)).toHaveProperty("cgroup_stats");
+    expect((await katactl(["exec", "long", "--", "missing-program"])).exitCode).toBe(127);
+    child.stdin?.end();
+    expect(await child).toMatchObject({ exitCode: 0, stdout: "up\nbye" });
+  });
+
+  it("boots a VM in the background, lists it and stops it", async () => {
+    const { stdout } = await katactl(["boot", "-q", "-d", "--name", "vm-1"]);
+    expect(stdout).toMatch(/^vm-1 (hybrid|vsock|serial):/);
+    expect(JSON.parse((await katactl(["ctl", "Check"])).stdout)).toEqual({ status: "SERVING" });
+    expect((await katactl(["boot", "--name", "vm-1"])).stderr).toMatch(/a VM 'vm-1' is running already/);
+    expect((await katactl(["stop", "vm-1"])).exitCode).toBe(0);
+    expect((await katactl(["ps"])).stdout.split("\n")).toHaveLength(1);
+  });
+});
