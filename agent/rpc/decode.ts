@@ -177,6 +177,16 @@ function scalar(kind: number, end: number): unknown {
     p++;
     return kind === KIND.BOOL ? byte !== 0 : byte;
   }
+  if (p + 2 < end) {
+    // two or three bytes: lengths of streams, ids, modes
+    const second = buffer[p + 1] as number;
+    const third = buffer[p + 2] as number;
+    if (second < 128 || third < 128) {
+      const value = second < 128 ? (byte & 127) | (second << 7) : (byte & 127) | ((second & 127) << 7) | (third << 14);
+      p += second < 128 ? 2 : 3;
+      return kind === KIND.BOOL ? value !== 0 : value;
+    }
+  }
   varint(end);
   switch (kind) {
     case KIND.BOOL:

@@ -18,17 +18,16 @@ export function u32(bytes: Uint8Array, at: number): number {
   return (bytes[at] as number) * 16777216 + (((bytes[at + 1] as number) << 16) | ((bytes[at + 2] as number) << 8) | (bytes[at + 3] as number));
 }
 
-function putU32(bytes: Uint8Array, at: number, value: number): void {
-  bytes[at] = value >>> 24;
-  bytes[at + 1] = value >>> 16;
-  bytes[at + 2] = value >>> 8;
-  bytes[at + 3] = value;
-}
-
 /** Writes the header of a frame whose data is `length` bytes long. */
 export function putHeader(bytes: Uint8Array, at: number, length: number, stream: number, type: number): void {
-  putU32(bytes, at, length);
-  putU32(bytes, at + 4, stream);
+  bytes[at] = 0; // the limit has only 23 bits
+  bytes[at + 1] = length >>> 16;
+  bytes[at + 2] = length >>> 8;
+  bytes[at + 3] = length;
+  bytes[at + 4] = stream >>> 24;
+  bytes[at + 5] = stream >>> 16;
+  bytes[at + 6] = stream >>> 8;
+  bytes[at + 7] = stream;
   bytes[at + 8] = type;
   bytes[at + 9] = 0;
 }
