@@ -16,49 +16,58 @@ export interface ChannelOwner {
 }
 
 export class FdChannel {
-  #watch: Watch | undefined = undefined;
-  #reads = true;
+  // no #private names on the path of every byte: the guest's engine checks each use
+  private watching: Watch | undefined = undefined;
+  private reads = true;
+  private n: number;
+  private readonly sends: number;
 
   /** Takes the descriptor over. `endless`: a serial port, whose end only means that the peer has left. */
-  constructor(readonly fd: Fd, readonly endless: boolean) {}
+  constructor(readonly fd: Fd, readonly endless: boolean) {
+    this.n = fd.n;
+    this.sends = endless ? NR.write : NR.sendto;
+  }
 
   /** Begins to tell `owner`. Throws SysError (EPERM: the file cannot be polled). */
   start(owner: ChannelOwner): void {
     // a port without a peer reports a hang-up for as long as there is none, so only changes are of interest
     const events = this.endless ? EPOLL.IN | EPOLL.OUT | EPOLL.ET : EPOLL.IN;
-    this.#watch = watch(this.fd.n, events, (ready) => {
-      if ((ready & ~EPOLL.OUT) !== 0 && (this.#reads || !this.endless)) owner.readable();
-      if ((ready & EPOLL.OUT) !== 0 && this.fd.open) owner.writable();
+    this.watching = watch(this.n, events, (ready) => {
+      if (ready === EPOLL.IN && this.reads) return owner.readable();
+      if ((ready & ~EPOLL.OUT) !== 0 && (this.reads || !this.endless)) owner.readable();
+      if ((ready & EPOLL.OUT) !== 0 && this.n >= 0) owner.writable();
     });
   }
 
   /** read(2) into bytes [at, at + length); 0 at the end, the negative errno on failure. */
   read(bytes: Uint8Array, at: number, length: number): number {
-    return this.#transfer(NR.read, bytes, at, length);
+    if (at < 0 || length < 0 || at + length > bytes.length) throw outside();
+    const address = native.addressOf(bytes) + at;
+    let r = sys(NR.read, this.n, address, length);
+    while (r === -E.EINTR) r = sys(NR.read, this.n, address, length);
+    return r;
   }
 
   /** write(2), or send(2) without SIGPIPE on a socket, of bytes [at, at + length). */
   write(bytes: Uint8Array, at: number, length: number): number {
-    return this.#transfer(this.endless ? NR.write : NR.sendto, bytes, at, length);
-  }
-
-  #transfer(nr: number, bytes: Uint8Array, at: number, length: number): number {
-    if (at < 0 || length < 0 || at + length > bytes.length) throw new RangeError("channel: bytes outside the buffer");
+    if (at < 0 || length < 0 || at + length > bytes.length) throw outside();
     const address = native.addressOf(bytes) + at;
-    let r: number;
-    do r = sys(nr, this.fd.n, address, length, MSG_NOSIGNAL, 0, 0);
-    while (r === -E.EINTR);
+    let r = sys(this.sends, this.n, address, length, MSG_NOSIGNAL);
+    while (r === -E.EINTR) r = sys(this.sends, this.n, address, length, MSG_NOSIGNAL);
     return r;
   }
 
   want(readable: boolean, writable: boolean): void {
-    this.#reads = readable;
-    if (!this.endless) this.#watch?.modify((readable ? EPOLL.IN : 0) | (writable ? EPOLL.OUT : 0));
+    this.reads = readable;
+    if (!this.endless) this.watching?.modify((readable ? EPOLL.IN : 0) | (writable ? EPOLL.OUT : 0));
   }
 
   close(): void {
-    this.#watch?.close();
-    this.#watch = undefined;
+    this.watching?.close();
+    this.watching = undefined;
+    this.n = -1;
     this.fd.close();
   }
 }
+
+const outside = (): RangeError => new RangeError("channel: bytes outside the buffer");

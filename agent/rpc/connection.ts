@@ -92,7 +92,11 @@ export class Connection {
       }
       if (this.buffer !== buffer) return; // the peer was lost meanwhile
     }
-    this.keep(buffer, at, needed);
+    if (at === this.fill && buffer.length === BUFFER_BYTES && !this.channel.endless) {
+      this.fill = 0; // the usual end: everything was whole
+      this.buffer = undefined;
+      spare = buffer;
+    } else this.keep(buffer, at, needed);
   }
 
   /** Moves what is left from `at` on to the front of a buffer in which `needed` bytes have room. */

@@ -15,6 +15,7 @@ export type Init<T> = T extends number
 
 type Fields = Readonly<Record<string, unknown>>;
 
+const SMALL = 268435456; // four bytes as a varint
 const TWO_32 = 4294967296;
 const TWO_63 = 9223372036854775808;
 
@@ -56,10 +57,12 @@ function put(schema: Schema, message: Fields): void {
     if (code === 0) continue;
     const value = message[names[number] as string];
     if (value === undefined || value === null) continue;
-    if (code >= KIND.BOOL && code <= KIND.WIDE && typeof value === "number" && value > 0 && value < 128 && number < 16) {
-      room(2); // a small number: common enough in replies to be done here
+    if (code >= KIND.BOOL && code <= KIND.WIDE && typeof value === "number" && value > 0 && value < SMALL && number < 16) {
+      room(5); // a small number: common enough in replies to be done here
       bytes[p++] = number << 3;
-      bytes[p++] = value;
+      let rest = value;
+      for (; rest > 127; rest >>>= 7) bytes[p++] = (rest & 127) | 128;
+      bytes[p++] = rest;
       continue;
     }
     switch (code & 48) {

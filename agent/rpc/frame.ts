@@ -138,8 +138,9 @@ export function wrapPayload(bytes: Uint8Array, start: number, end: number, strea
   if (end > start) p = lengthBefore(bytes, p, end - start, 0x12);
   bytes[--p] = 0;
   bytes[--p] = 0x0a; // a status that says nothing: OK
-  putHeader(bytes, p - HEADER_BYTES, end - p, stream, FRAME.RESPONSE);
-  return p - HEADER_BYTES;
+  const at = p - HEADER_BYTES;
+  putHeader(bytes, at, end - p, stream, FRAME.RESPONSE);
+  return at;
 }
 
 /** Put tag and length in front of a field whose content begins at `p`; returns where it begins now. */

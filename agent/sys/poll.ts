@@ -13,42 +13,43 @@ const WORDS = EVENT_BYTES / 4;
 
 /** An epoll instance with a reused event buffer. `tag` is a second 32-bit value that comes back with the event. */
 export class Epoll {
-  readonly #fd = new Fd(must("epoll_create1", NR.epoll_create1, 0x80000));
-  readonly #events: Int32Array;
-  readonly #address: number;
-  readonly #one = new Int32Array(4);
+  // no #private names: the engine checks each use, and every event passes here
+  private readonly fd = new Fd(must("epoll_create1", NR.epoll_create1, 0x80000));
+  private readonly events: Int32Array;
+  private readonly address: number;
+  private readonly one = new Int32Array(4);
   constructor(readonly capacity: number) {
-    this.#events = new Int32Array(capacity * WORDS);
-    this.#address = native.addressOf(this.#events.buffer as ArrayBuffer);
+    this.events = new Int32Array(capacity * WORDS);
+    this.address = native.addressOf(this.events.buffer as ArrayBuffer);
   }
-  #control(op: CTL, fd: number, events: number, tag: number): number {
-    this.#one[0] = events;
-    this.#one[DATA_WORD] = fd;
-    this.#one[DATA_WORD + 1] = tag;
-    return sys(NR.epoll_ctl, this.#fd.n, op, fd, this.#one.buffer as ArrayBuffer);
+  private control(op: CTL, fd: number, events: number, tag: number): number {
+    this.one[0] = events;
+    this.one[DATA_WORD] = fd;
+    this.one[DATA_WORD + 1] = tag;
+    return sys(NR.epoll_ctl, this.fd.n, op, fd, this.one.buffer as ArrayBuffer);
   }
   /** Each returns 0 or the negative errno (EPERM: the file cannot be polled). */
   add(fd: number, events: number, tag: number): number {
-    return this.#control(CTL.ADD, fd, events, tag);
+    return this.control(CTL.ADD, fd, events, tag);
   }
   modify(fd: number, events: number, tag: number): number {
-    return this.#control(CTL.MOD, fd, events, tag);
+    return this.control(CTL.MOD, fd, events, tag);
   }
   remove(fd: number): number {
-    return this.#control(CTL.DEL, fd, 0, 0);
+    return this.control(CTL.DEL, fd, 0, 0);
   }
   /** Waits at most `ms` (-1: for ever); returns the number of events, or the negative errno. */
   wait(ms: number): number {
-    return sys(NR.epoll_pwait, this.#fd.n, this.#address, this.capacity, ms, 0, 8);
+    return sys(NR.epoll_pwait, this.fd.n, this.address, this.capacity, ms, 0, 8);
   }
   eventsOf(i: number): number {
-    return this.#events[i * WORDS] as number;
+    return this.events[i * WORDS] as number;
   }
   fdOf(i: number): number {
-    return this.#events[i * WORDS + DATA_WORD] as number;
+    return this.events[i * WORDS + DATA_WORD] as number;
   }
   tagOf(i: number): number {
-    return this.#events[i * WORDS + DATA_WORD + 1] as number;
+    return this.events[i * WORDS + DATA_WORD + 1] as number;
   }
 }
 
