@@ -81,6 +81,9 @@ program.command("stop")
   .option("--timeout <seconds>", "how long to wait", parseSeconds, 10_000)
   .action(then((name: string, options: { timeout: number }) => stopCommand(name, options)));
 
+// A reader that went away (`katactl ps | head`, the parent of a detached VM) is no reason to fail.
+for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
+
 try {
   await program.parseAsync();
 } catch (error) {

@@ -50,14 +50,17 @@ const detach = (name: string): Promise<number> =>
   new Promise((resolve, reject) => {
     const words = process.argv.slice(2).filter((word) => word !== "--detach" && word !== "-d");
     const child = spawn(process.execPath, [...process.execArgv, process.argv[1] ?? "", ...words, ...(words.includes("--name") ? [] : ["--name", name])], {
-      detached: true, stdio: ["ignore", "ignore", "inherit", "ipc"],
+      // Our own stderr must not live on in the child: whoever reads it would wait for its end as long as the VM runs.
+      detached: true, stdio: ["ignore", "ignore", "pipe", "ipc"],
     });
+    child.stderr?.pipe(process.stderr, { end: false });
     child.once("error", reject);
-    child.once("exit", (code) => resolve(code ?? 1));
+    child.once("close", (code) => resolve(code ?? 1));
     child.once("message", (message) => {
       process.stdout.write(`${String(message).slice(READY.length)}\n`);
-      child.removeAllListeners("exit");
-      child.disconnect();
+      child.removeAllListeners("close");
+      child.stderr?.destroy();
+      if (child.connected) child.disconnect();
       child.unref();
       resolve(0);
     });
