@@ -4,7 +4,7 @@
 import type { Sandbox } from "../../sandbox/sandbox.js";
 import { E } from "../../sys/errno.js";
 import { SysError } from "../../sys/call.js";
-import { AppError } from "../../lib/errors.js";
+import { AppError, messageOf } from "../../lib/errors.js";
 import { type Call, DATA_AT, MAX_READ } from "../call.js";
 import { type Handlers, LATER } from "../methods.js";
 import type { OutStream, InStream } from "../../engine/io.js";
@@ -37,6 +37,16 @@ function answerWrite(stream: InStream, data: Uint8Array, call: Call): { len: num
   return LATER;
 }
 
+/** For WriteStdin every failed lookup is INTERNAL, in these words. */
+function inputOf(sandbox: Sandbox, containerId: string, execId: string): InStream | undefined {
+  try {
+    return sandbox.input(containerId, execId);
+  } catch (error) {
+    const text = messageOf(error);
+    throw new AppError("internal", text === "InvalidContainerId" ? "Invalid container id" : `Process not found: ${text === "InitProcessNotFound" ? "init process missing" : "invalid exec id"}`);
+  }
+}
+
 /** The handlers of the streams of `sandbox`'s processes. */
 export function stdio(sandbox: Sandbox): Handlers {
   const read = (name: "stdout" | "stderr") => (request: { containerId: string; execId: string; len: number }, call: Call): typeof LATER => {
@@ -47,7 +57,7 @@ export function stdio(sandbox: Sandbox): Handlers {
     ReadStdout: read("stdout"),
     ReadStderr: read("stderr"),
     WriteStdin: (request, call) => {
-      const input = sandbox.input(request.containerId, request.execId);
+      const input = inputOf(sandbox, request.containerId, request.execId);
       if (input === undefined) throw new AppError("internal", "Cannot get writer");
       const { data } = request;
       if (data.length === 0) {

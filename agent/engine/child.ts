@@ -1,0 +1,115 @@
+// The child's half, after clone3: it goes on in TypeScript with the whole plan in memory, does the steps in order, says ready,
+// waits for start, and leaves by execve or exit_group. It must never return to the event loop. Synchronous throughout.
+import { SysError } from "../sys/call.js";
+import { Fd } from "../sys/fd.js";
+import { open, O } from "../sys/file.js";
+import { unblockSignals } from "../sys/poll.js";
+import { closeOnExecFrom, execve, exitGroup, setDumpable, setns, setsid } from "../sys/process.js";
+import { setresgid, setresuid } from "../sys/cred.js";
+import { openPtyAt } from "../sys/tty.js";
+import { closeOthers } from "../lib/child-task.js";
+import { because } from "../lib/errors.js";
+import { describe, type Step } from "../oci/steps.js";
+import type { ProcessPlan } from "../oci/plan.js";
+import { applyToTree, Tree } from "./apply-fs.js";
+import { applyToProcess, becomeUser, findProgram, joinNamespaces, takeStdio, withHome } from "./apply-proc.js";
+import type { ChildEnd } from "./handshake.js";
+
+/** The child's ends of the pipes; absent when it gets a terminal. */
+export interface Ends { readonly stdin: Fd; readonly stdout: Fd; readonly stderr: Fd }
+
+export interface ChildArgs {
+  readonly steps: readonly Step[];
+  readonly process: ProcessPlan;
+  readonly channel: ChildEnd;
+  readonly ends: Ends | undefined;
+  readonly install: (() => void) | undefined;
+  /** A new user namespace: wait until its maps are written, then become its root. */
+  readonly newUser: boolean;
+}
+
+/** The first process of a container. */
+export function runInit(args: ChildArgs): never {
+  leave(args.channel, () => {
+    setsid();
+    setDumpable(false);
+    prepare(args.steps, args);
+    if (args.newUser) {
+      if (!args.channel.wait("go")) exitGroup(1);
+      setresgid(0);
+      setresuid(0);
+    }
+    const tree = new Tree();
+    for (const step of args.steps) {
+      if (EARLY.includes(step.do)) continue;
+      attemptStep(step, () => applyToTree(tree, step) || applyToProcess(step));
+    }
+    finish(args, tree.terminal, true);
+  });
+}
+
+/** A further process: into the namespaces of `pidfd`'s process, then like the first. */
+export function runExec(args: ChildArgs, pidfd: Fd, namespaces: number): never {
+  leave(args.channel, () => {
+    setsid();
+    setDumpable(false);
+    prepare(args.steps, args, pidfd);
+    setns(pidfd, namespaces);
+    pidfd.close();
+    let terminal: { master: Fd; slave: Fd } | undefined;
+    if (args.process.terminal) {
+      using pts = open("/dev/pts", O.PATH | O.DIRECTORY);
+      terminal = openPtyAt(pts);
+    }
+    finish(args, terminal, args.process.terminal);
+  });
+}
+
+/** What needs the agent's own view of the machine and all rights: cgroups, limits, namespaces of others. */
+const EARLY: readonly string[] = ["join-cgroups", "oom-score", "rlimit", "join"];
+
+function prepare(steps: readonly Step[], args: ChildArgs, keep?: Fd): void {
+  for (const step of steps) if (step.do !== "join" && EARLY.includes(step.do)) attemptStep(step, () => applyToProcess(step));
+  const join = steps.find((s) => s.do === "join");
+  if (join !== undefined) attemptStep(join, () => joinNamespaces(steps));
+  const { ends } = args;
+  closeOthers([args.channel.fd.n, ...(ends === undefined ? [] : [ends.stdin.n, ends.stdout.n, ends.stderr.n]), ...(keep === undefined ? [] : [keep.n])]);
+}
+
+function finish(args: ChildArgs, terminal: { master: Fd; slave: Fd } | undefined, gated: boolean): void {
+  const { process, channel, ends, install } = args;
+  if (terminal !== undefined) takeStdio(terminal.slave, terminal.slave, terminal.slave, true);
+  else if (ends !== undefined) takeStdio(ends.stdin, ends.stdout, ends.stderr, false);
+  closeOnExecFrom(3);
+  const env = withHome(process);
+  becomeUser(process, install);
+  const program = findProgram(process, env);
+  if (gated) {
+    channel.ready(terminal?.master.n ?? -1);
+    if (!channel.wait("start")) exitGroup(1);
+  }
+  unblockSignals();
+  if (process.noNewPrivileges) install?.();
+  const errno = -execve(program, process.args, env);
+  throw because(`exec "${process.args[0]}"`, new SysError("execve", errno));
+}
+
+function attemptStep(step: Step, go: () => unknown): void {
+  try {
+    go();
+  } catch (error) {
+    throw because(describe(step), error);
+  }
+}
+
+/** Runs `body`; whatever comes out of it is told to the parent, and the child ends. */
+function leave(channel: ChildEnd, body: () => void): never {
+  try {
+    body();
+  } catch (error) {
+    channel.failed(error);
+  } finally {
+    exitGroup(127);
+  }
+}
+

@@ -1,0 +1,46 @@
+// The record of one container: plain values but for descriptors and the processes' streams. Only the engine changes it.
+import { AppError } from "../lib/errors.js";
+import type { CapabilitySets } from "../oci/caps.js";
+import type { Process as ProcessSpec } from "../oci/spec.js";
+import type { Cgroup } from "./cgroup.js";
+import type { Channel } from "./handshake.js";
+import type { Process } from "./process.js";
+
+export type Status = "created" | "running" | "paused" | "stopped";
+
+/** What a further process takes over from the container. */
+export interface ExecTemplate {
+  readonly caps: CapabilitySets;
+  readonly limits: Pick<ProcessSpec, "rlimits" | "oomScoreAdj">;
+  readonly seccomp: Filter | undefined;
+}
+export interface Filter { readonly program: Uint8Array; readonly flags: number }
+
+export interface Container {
+  readonly id: string;
+  readonly bundleDir: string;
+  readonly cgroup: Cgroup;
+  readonly initPid: number;
+  readonly template: ExecTemplate;
+  readonly processes: Map<string, Process>;
+  readonly init: Process;
+  readonly annotations: { readonly [key: string]: string };
+  readonly pipeSize: number;
+  status: Status;
+  /** What it was when it was paused. */
+  pausedFrom: Status | undefined;
+  /** To the child that waits to be started; undefined once it has been. */
+  gate: Channel | undefined;
+  stopOomWatch: (() => void) | undefined;
+}
+
+/** The status as it is now: a container whose first process has ended is stopped. */
+export function statusOf(container: Container): Status {
+  return container.init.status === undefined ? container.status : "stopped";
+}
+
+/** Throws AppError "precondition" unless the container is in one of these states. */
+export function mustBe(container: Container, what: string, ...states: Status[]): void {
+  const now = statusOf(container);
+  if (!states.includes(now)) throw new AppError("precondition", `cannot ${what} container ${container.id}: it is ${now}`);
+}

@@ -1,0 +1,153 @@
+// The parent's half of a container's birth: check, cgroup, streams, clone, and the wait for `ready`, which goes through the
+// loop. Whatever was made is unmade when a later part fails; errors name the container and the step.
+import { must } from "../sys/call.js";
+import { Fd } from "../sys/fd.js";
+import { O, open } from "../sys/file.js";
+import { NR } from "../sys/nr.js";
+import { CLONE, pidfdSendSignal, type Cloned } from "../sys/process.js";
+import { SIG } from "../sys/poll.js";
+import { because, AppError } from "../lib/errors.js";
+import { writeText } from "../lib/fs.js";
+import { lazy } from "../lib/lazy.js";
+import { onExit } from "../lib/reaper.js";
+import { capabilitySets } from "../oci/caps.js";
+import { checkSpec } from "../oci/check.js";
+import { makePlan } from "../oci/plan.js";
+import type { IdMapping, Seccomp, Spec } from "../oci/spec.js";
+import { openCgroup, type Cgroup } from "./cgroup.js";
+import { runInit, type Ends } from "./child.js";
+import type { Container, Filter } from "./container.js";
+import { type Channel, pair } from "./handshake.js";
+import { makeStdio, ptyStreams, type Streams } from "./io.js";
+import { ended, type Process } from "./process.js";
+import { spawn } from "./spawn.js";
+
+const seccomp = lazy<typeof import("../oci/seccomp.js")>("oci/seccomp.js");
+const bpf = lazy<typeof import("../sys/bpf.js")>("sys/bpf.js");
+
+/** Milliseconds a child has to get ready. */
+export const READY_MS = 60_000;
+
+export interface CreateArgs {
+  readonly id: string;
+  readonly bundleDir: string;
+  readonly spec: Spec;
+  /** Size of the stream pipes in bytes; 0 keeps the kernel's. */
+  readonly pipeSize: number;
+}
+
+/** The compiled filter of a spec. */
+export function filterOf(rules: Seccomp | undefined): Filter | undefined {
+  return rules === undefined ? undefined : { program: seccomp().compileSeccomp(rules), flags: seccomp().seccompFlags(rules) };
+}
+
+/** What installs a filter in the child. */
+export function installer(filter: Filter | undefined): (() => void) | undefined {
+  if (filter === undefined) return undefined;
+  const { installSeccomp } = bpf(); // loaded here, so that every child has it
+  return () => installSeccomp(filter.program, filter.flags);
+}
+
+/** Takes the terminal's master from a child that has said `ready`. See pidfd_getfd(2). */
+export function takeMaster(cloned: Cloned, n: number): Streams {
+  return ptyStreams(new Fd(must("pidfd_getfd", NR.pidfd_getfd, cloned.pidfd.n, n, 0)));
+}
+
+/** The record of a child that has just been made; its end is noted from now on. */
+export function processOf(execId: string, cloned: Cloned, streams: Streams | undefined): Process {
+  const process: Process = { execId, pid: cloned.pid, pidfd: cloned.pidfd, streams, status: undefined, collected: false, waiters: [] };
+  onExit(cloned.pid, (status) => ended(process, status));
+  return process;
+}
+
+/** Ends a child that did not get ready and resolves when it has been reaped. */
+export function abandon(process: Process): Promise<void> {
+  return new Promise((done) => {
+    if (process.status !== undefined) return done();
+    process.waiters.push(() => done());
+    pidfdSendSignal(process.pidfd, SIG.KILL);
+  });
+}
+
+function writeMaps(pid: number, uids: readonly IdMapping[] | undefined, gids: readonly IdMapping[] | undefined): void {
+  const text = (maps: readonly IdMapping[] | undefined): string => (maps ?? []).map((m) => `${m.containerID} ${m.hostID} ${m.size}\n`).join("");
+  writeText(`/proc/${pid}/uid_map`, text(uids));
+  writeText(`/proc/${pid}/gid_map`, text(gids));
+}
+
+function startChild(args: CreateArgs, cgroup: Cgroup, filter: Filter | undefined): { cloned: Cloned; gate: Channel; streams: Streams | undefined } {
+  const { spec } = args;
+  checkSpec(spec);
+  const plan = makePlan(spec, { cgroupProcs: cgroup.procsFiles() });
+  const stdio = plan.process.terminal ? undefined : makeStdio({ pipeSize: args.pipeSize });
+  const { parent, child } = pair();
+  const ends: Ends | undefined = stdio;
+  const install = installer(filter);
+  const newUser = (plan.cloneFlags & CLONE.NEWUSER) !== 0;
+  const folder = cgroup.dirFd();
+  const pidNamespace = plan.pidNamespace === undefined ? undefined : open(plan.pidNamespace, O.RDONLY);
+  try {
+    const cloned = spawn({ flags: plan.cloneFlags, pidNamespace, cgroup: folder }, () => runInit({ steps: plan.steps, process: plan.process, channel: child, ends, install, newUser }));
+    if (newUser) {
+      writeMaps(cloned.pid, spec.linux.uidMappings, spec.linux.gidMappings);
+      parent.tell("go");
+    }
+    return { cloned, gate: parent, streams: stdio?.streams };
+  } catch (error) {
+    parent.close();
+    stdio?.streams.close();
+    throw error;
+  } finally {
+    child.fd.close();
+    folder?.close();
+    pidNamespace?.close();
+    for (const fd of ends === undefined ? [] : [ends.stdin, ends.stdout, ends.stderr]) fd.close();
+  }
+}
+
+async function untilReady(args: CreateArgs, gate: Channel, cloned: Cloned, process: { streams: Streams | undefined }): Promise<void> {
+  const said = await gate.next(`container ${args.id}`, READY_MS);
+  if (said.say === "end") throw new AppError("internal", "the child died before it was ready");
+  if (said.ptmx >= 0) process.streams = takeMaster(cloned, said.ptmx);
+}
+
+/**
+ * Makes a container: afterwards its first process is ready and waits for `startContainer`. Rejects with AppError, kind
+ * "invalid" for what the spec asks wrongly; nothing is left behind then.
+ */
+export async function createContainer(args: CreateArgs): Promise<Container> {
+  const { spec, id } = args;
+  try {
+    checkSpec(spec);
+    const filter = filterOf(spec.linux.seccomp);
+    const cgroup = openCgroup(spec.linux.cgroupsPath, id);
+    cgroup.create(spec.linux.resources);
+    let process: Process | undefined;
+    let gate: Channel | undefined;
+    try {
+      const started = startChild(args, cgroup, filter);
+      gate = started.gate;
+      process = processOf(id, started.cloned, started.streams);
+      await untilReady(args, gate, started.cloned, process);
+    } catch (error) {
+      gate?.close();
+      if (process !== undefined) await abandon(process);
+      process?.streams?.close();
+      await cgroup.remove();
+      throw error;
+    }
+    return record(args, cgroup, process, gate, filter);
+  } catch (error) {
+    throw because(`create container ${id}`, error);
+  }
+}
+
+function record(args: CreateArgs, cgroup: Cgroup, init: Process, gate: Channel, seccompFilter: Filter | undefined): Container {
+  const { spec, id } = args;
+  const { rlimits, oomScoreAdj, capabilities } = spec.process ?? {};
+  return {
+    id, bundleDir: args.bundleDir, cgroup, initPid: init.pid, init, processes: new Map([[id, init]]), pipeSize: args.pipeSize, annotations: spec.annotations ?? {},
+    template: { caps: capabilitySets(capabilities), limits: { ...(rlimits === undefined ? {} : { rlimits }), ...(oomScoreAdj === undefined ? {} : { oomScoreAdj }) }, seccomp: seccompFilter },
+    status: "created", pausedFrom: undefined, gate, stopOomWatch: undefined,
+  };
+}

@@ -1,0 +1,87 @@
+// A further process in a container: born in its cgroup and pid namespace, then into its other namespaces by the pidfd of its
+// first process, all in one setns. What the request leaves out (capabilities, limits, filter) is the container's.
+import { CLONE } from "../sys/process.js";
+import { AppError, because } from "../lib/errors.js";
+import { checkProcess } from "../oci/check.js";
+import { limitSteps, processPlan } from "../oci/plan.js";
+import type { Process as ProcessSpec } from "../oci/spec.js";
+import type { Step } from "../oci/steps.js";
+import { runExec } from "./child.js";
+import { mustBe, type Container } from "./container.js";
+import { abandon, installer, processOf, READY_MS, takeMaster } from "./create.js";
+import { type Channel, pair } from "./handshake.js";
+import { makeStdio } from "./io.js";
+import type { Process } from "./process.js";
+import { spawn } from "./spawn.js";
+
+const JOINED = CLONE.NEWNS | CLONE.NEWIPC | CLONE.NEWUTS | CLONE.NEWNET | CLONE.NEWCGROUP;
+
+/** Makes room for `execId`: a process of that name that has been waited for gives it up with its unread output. */
+function claim(container: Container, execId: string): void {
+  const there = container.processes.get(execId);
+  if (there === undefined) return;
+  if (!there.collected) throw new AppError("internal", `exec_id '${execId}' already exists`);
+  there.streams?.close();
+  container.processes.delete(execId);
+}
+
+function start(container: Container, execId: string, spec: ProcessSpec): { process: Process; channel: Channel; done: Promise<void> } {
+  const { template, cgroup, init } = container;
+  const plan = processPlan(spec);
+  const withCaps = spec.capabilities === undefined ? { ...plan, caps: template.caps } : plan;
+  const procs = cgroup.procsFiles();
+  const steps: Step[] = [...(procs.length > 0 ? [{ do: "join-cgroups", paths: procs } as const] : []), ...limitSteps(template.limits)];
+  const stdio = plan.terminal ? undefined : makeStdio({ pipeSize: container.pipeSize });
+  const { parent, child } = pair();
+  const install = installer(template.seccomp);
+  const folder = cgroup.dirFd();
+  try {
+    const cloned = spawn({ flags: 0, pidNamespace: init.pidfd, cgroup: folder }, () =>
+      runExec({ steps, process: withCaps, channel: child, ends: stdio, install, newUser: false }, init.pidfd, JOINED));
+    const process = processOf(execId, cloned, stdio?.streams);
+    return { process, channel: parent, done: untilRunning(parent, plan.terminal, (n) => { process.streams = takeMaster(cloned, n); }) };
+  } catch (error) {
+    parent.close();
+    stdio?.streams.close();
+    throw error;
+  } finally {
+    child.fd.close();
+    folder?.close();
+    for (const fd of stdio === undefined ? [] : [stdio.stdin, stdio.stdout, stdio.stderr]) fd.close();
+  }
+}
+
+async function untilRunning(channel: Channel, terminal: boolean, take: (master: number) => void): Promise<void> {
+  if (terminal) {
+    const said = await channel.next("exec", READY_MS);
+    if (said.say === "end") throw new AppError("internal", "the child died before it was ready");
+    take(said.ptmx);
+    channel.tell("start");
+  }
+  const said = await channel.next("exec", READY_MS);
+  if (said.say !== "end") throw new AppError("internal", `the child said ${said.say} out of turn`);
+}
+
+/** Runs a further process; resolves when its program runs. A missing program, a taken id, a dead container: rejects. */
+export async function execProcess(container: Container, execId: string, spec: ProcessSpec): Promise<Process> {
+  mustBe(container, "exec in", "created", "running", "paused");
+  claim(container, execId);
+  try {
+    checkProcess(spec);
+    const { process, channel, done } = start(container, execId, spec);
+    container.processes.set(execId, process);
+    try {
+      await done;
+      return process;
+    } catch (error) {
+      container.processes.delete(execId);
+      await abandon(process);
+      process.streams?.close();
+      throw error;
+    } finally {
+      channel.close();
+    }
+  } catch (error) {
+    throw because(`exec ${execId} in container ${container.id}`, error);
+  }
+}

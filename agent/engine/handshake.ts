@@ -1,0 +1,108 @@
+// What the parent and the child of a clone say to each other, over a socket pair that keeps messages apart (SOCK_SEQPACKET):
+//
+//     parent                         child
+//       │        clone3                │  joins cgroups and namespaces, builds the mount tree, changes the root
+//       │─── go ──────────────────────▶│  only with a user namespace: its id maps are written
+//       │◀────────── ready {ptmx} ─────│  everything is prepared; ptmx: number of the terminal's master, or -1
+//       │                              │  waits (the first process of a container; a further process goes on)
+//       │─── start ───────────────────▶│
+//       │◀── (end of file) ────────────│  execve has closed the child's end: the program runs
+//
+// At any time the child may say `failed {what, call, errno}` instead and leave. Each message is accepted once and in order.
+import { SysError, sys } from "../sys/call.js";
+import { E } from "../sys/errno.js";
+import type { Fd } from "../sys/fd.js";
+import { readRaw, setNonblock } from "../sys/file.js";
+import { NR } from "../sys/nr.js";
+import { EPOLL } from "../sys/poll.js";
+import { SOCK, socketpair } from "../sys/socket.js";
+import { AppError, messageOf, type ErrorKind } from "../lib/errors.js";
+import { after, watch } from "../lib/loop.js";
+import { deferred } from "../lib/async.js";
+
+export type Said = { readonly say: "ready"; readonly ptmx: number } | { readonly say: "end" };
+interface Failure { readonly say: "failed"; readonly kind: ErrorKind; readonly what: string }
+
+const MESSAGE_MAX = 16384;
+
+/** The two ends; the child's closes at execve. */
+export function pair(): { parent: Channel; child: ChildEnd } {
+  const [a, b] = socketpair(SOCK.SEQPACKET);
+  setNonblock(a);
+  return { parent: new Channel(a), child: new ChildEnd(b) };
+}
+
+/** The parent's end: never waits, answers through the loop. */
+export class Channel {
+  constructor(readonly fd: Fd) {}
+
+  /** Sends `go` or `start`; false when the child is gone. */
+  tell(word: "go" | "start"): boolean {
+    const bytes = native.utf8Encode(word);
+    return sys(NR.sendto, this.fd.n, bytes, bytes.length, 0x4000, null, 0) === bytes.length;
+  }
+
+  /**
+   * The child's next message, or its end of file. Rejects with what the child says has failed, or with kind "deadline".
+   */
+  next(what: string, ms: number): Promise<Said> {
+    const result = deferred<Said>();
+    const buffer = new Uint8Array(MESSAGE_MAX);
+    const settle = (go: () => void): void => {
+      timer.cancel();
+      watching.close();
+      go();
+    };
+    const timer = after(ms, () => settle(() => result.reject(new AppError("deadline", `${what}: not finished after ${ms} ms`))));
+    const watching = watch(this.fd.n, EPOLL.IN, () => {
+      const n = readRaw(this.fd.n, buffer, 0, buffer.length);
+      if (n === -E.EAGAIN) return;
+      settle(() => {
+        try {
+          result.resolve(understand(n, buffer));
+        } catch (error) {
+          result.reject(error);
+        }
+      });
+    });
+    return result.promise;
+  }
+
+  close(): void {
+    this.fd.close();
+  }
+}
+
+function understand(n: number, buffer: Uint8Array): Said {
+  if (n === 0 || n === -E.ECONNRESET) return { say: "end" };
+  if (n < 0) throw new SysError("recv from the child", -n);
+  const said = JSON.parse(native.utf8Decode(buffer, 0, n) ?? "{}") as Said | Failure;
+  if (said.say === "failed") throw new AppError(said.kind, said.what);
+  return said;
+}
+
+/** The child's end: synchronous. */
+export class ChildEnd {
+  constructor(readonly fd: Fd) {}
+
+  ready(ptmx: number): void {
+    this.#send({ say: "ready", ptmx });
+  }
+
+  failed(error: unknown): void {
+    const kind = error instanceof AppError ? error.kind : "internal";
+    this.#send({ say: "failed", kind, what: messageOf(error).slice(0, 8192) });
+  }
+
+  /** Waits for `word`; false when the parent is gone. */
+  wait(word: "go" | "start"): boolean {
+    const buffer = new Uint8Array(16);
+    const n = readRaw(this.fd.n, buffer, 0, buffer.length);
+    return n > 0 && native.utf8Decode(buffer, 0, n) === word;
+  }
+
+  #send(message: Said | Failure): void {
+    const bytes = native.utf8Encode(JSON.stringify(message));
+    sys(NR.sendto, this.fd.n, bytes, bytes.length, 0x4000, null, 0);
+  }
+}

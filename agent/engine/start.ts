@@ -1,0 +1,25 @@
+// From created to running: the waiting child is told to go on, and its end of the channel closes when execve has succeeded.
+import { AppError, because } from "../lib/errors.js";
+import { mustBe, type Container } from "./container.js";
+import { READY_MS } from "./create.js";
+
+/**
+ * Starts the first process. Rejects with kind "precondition" unless the container is created (a second start, a process that
+ * died), and with what failed when the program cannot be executed.
+ */
+export async function startContainer(container: Container): Promise<void> {
+  const { gate } = container;
+  mustBe(container, "start", "created");
+  if (gate === undefined) throw new AppError("precondition", `cannot start container ${container.id}: it has been started already`);
+  container.gate = undefined;
+  try {
+    if (!gate.tell("start")) throw new AppError("precondition", "its process is gone");
+    const said = await gate.next(`start of container ${container.id}`, READY_MS);
+    if (said.say !== "end") throw new AppError("internal", `its process said ${said.say} out of turn`);
+    if (container.status === "created") container.status = "running";
+  } catch (error) {
+    throw because(`start container ${container.id}`, error);
+  } finally {
+    gate.close();
+  }
+}

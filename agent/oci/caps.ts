@@ -1,0 +1,39 @@
+// Capability names to masks (capabilities(7), include/uapi/linux/capability.h). Pure.
+import type { Capabilities } from "./spec.js";
+
+const NAMES = "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE".split(" ");
+
+/** Number of capabilities this agent knows (0 to LAST_CAP). */
+export const LAST_CAP = NAMES.length - 1;
+
+export interface Mask { readonly low: number; readonly high: number }
+export interface CapabilitySets { readonly bounding: Mask; readonly effective: Mask; readonly inheritable: Mask; readonly permitted: Mask; readonly ambient: Mask }
+
+/** The number of a capability: "CAP_KILL", "KILL", any case, in JSON quotes or not; -1 when there is none of that name. */
+export function capNumber(name: string): number {
+  let plain = name.length > 1 && name.startsWith('"') && name.endsWith('"') ? name.slice(1, -1) : name;
+  plain = plain.toUpperCase();
+  return NAMES.indexOf(plain.startsWith("CAP_") ? plain.slice(4) : plain);
+}
+
+function mask(names: readonly string[] | undefined): Mask {
+  let low = 0;
+  let high = 0;
+  for (const name of names ?? []) {
+    const n = capNumber(name);
+    if (n < 0) continue; // check.ts has refused it, or the spec's rule (warn and go on) applies
+    if (n < 32) low |= 1 << n;
+    else high |= 1 << (n - 32);
+  }
+  return { low: low >>> 0, high: high >>> 0 };
+}
+
+/** The five sets. A list that is absent is empty, and so is everything when the whole object is absent: the safe reading. */
+export function capabilitySets(caps: Capabilities | undefined): CapabilitySets {
+  return { bounding: mask(caps?.bounding), effective: mask(caps?.effective), inheritable: mask(caps?.inheritable), permitted: mask(caps?.permitted), ambient: mask(caps?.ambient) };
+}
+
+/** Does the mask hold this capability? */
+export function hasCap(m: Mask, n: number): boolean {
+  return ((n < 32 ? m.low >>> n : m.high >>> (n - 32)) & 1) === 1;
+}

@@ -1,0 +1,189 @@
+// linux.resources to what is written into which file of a cgroup, version 1 and version 2, in the order of the writes. Pure.
+// Sources: runtime-spec config-linux.md; kernel Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/*.
+import { AppError } from "../lib/errors.js";
+import type { BlockIO, Cpu, Memory, Resources, ThrottleDevice } from "./spec.js";
+
+/** One write. `controller` names the folder on version 1 and what must be enabled on version 2. */
+export interface Limit {
+  readonly controller: string;
+  readonly file: string;
+  readonly value: string;
+  /** The file may be missing (a feature that is switched off), or the kernel may refuse a value that limits nothing. */
+  readonly optional?: boolean;
+  /** What to write instead when the file is missing. */
+  readonly otherwise?: Limit;
+}
+
+const refuse = (field: string, why: string): never => {
+  throw new AppError("invalid", `linux.resources.${field}: ${why}`);
+};
+
+/** cpu.shares (2 to 262144) to cpu.weight (1 to 10000): 1024 becomes 100. 0 stays 0, which means "not given". */
+export function weightOfShares(shares: number): number {
+  if (shares === 0) return 0;
+  if (shares <= 2) return 1;
+  if (shares >= 262144) return 10000;
+  const l = Math.log2(shares);
+  return Math.ceil(10 ** ((l * l + 125 * l) / 612 - 7 / 34));
+}
+
+/** io.weight (1 to 10000) of blockIO.weight (10 to 1000). */
+export function ioWeight(weight: number): number {
+  return 1 + Math.floor(((weight - 10) * 9999) / 990);
+}
+
+/** Version 1 counts memory and swap together, version 2 swap alone. Returns undefined when nothing is to be set. Throws "invalid". */
+export function swapAlone(limit: number | undefined, swap: number | undefined): number | undefined {
+  const memory = limit ?? 0;
+  const both = swap ?? 0;
+  if (memory === -1 && both === 0) return -1;
+  if (both === 0) return undefined;
+  if (both === -1 || memory === -1) return both;
+  if (memory === 0) return refuse("memory.swap", "a swap limit needs a memory limit");
+  if (both < memory) return refuse("memory.swap", `${both} is below memory.limit ${memory}`);
+  return both - memory;
+}
+
+const orMax = (n: number): string => (n < 0 ? "max" : String(n));
+const given = (n: number | undefined): n is number => n !== undefined && n !== 0;
+
+function memoryV2(m: Memory, out: Limit[]): void {
+  const put = (file: string, value: number, optional = false): void => void out.push({ controller: "memory", file, value: orMax(value), optional });
+  const swap = swapAlone(m.limit, m.swap);
+  if (swap !== undefined) put("memory.swap.max", swap, swap <= 0);
+  if (given(m.limit)) put("memory.max", m.limit);
+  if (given(m.reservation)) put("memory.low", m.reservation);
+}
+
+function cpuV2(c: Cpu, out: Limit[]): void {
+  const put = (controller: string, file: string, value: string): void => void out.push({ controller, file, value });
+  if (c.idle !== undefined) put("cpu", "cpu.idle", String(c.idle));
+  if (given(c.shares) && c.idle !== 1) put("cpu", "cpu.weight", String(weightOfShares(c.shares)));
+  if (given(c.quota) || given(c.period)) put("cpu", "cpu.max", `${given(c.quota) && c.quota > 0 ? c.quota : "max"} ${given(c.period) ? c.period : 100000}`);
+  if (given(c.burst)) put("cpu", "cpu.max.burst", String(c.burst));
+  if (c.cpus) put("cpuset", "cpuset.cpus", c.cpus);
+  if (c.mems) put("cpuset", "cpuset.mems", c.mems);
+}
+
+const THROTTLES = [
+  ["throttleReadBpsDevice", "rbps", "read_bps_device"], ["throttleWriteBpsDevice", "wbps", "write_bps_device"],
+  ["throttleReadIOPSDevice", "riops", "read_iops_device"], ["throttleWriteIOPSDevice", "wiops", "write_iops_device"],
+] as const;
+
+function blockV2(b: BlockIO, out: Limit[]): void {
+  if (given(b.weight)) {
+    out.push({ controller: "io", file: "io.bfq.weight", value: String(b.weight), otherwise: { controller: "io", file: "io.weight", value: String(ioWeight(b.weight)) } });
+  }
+  for (const d of b.weightDevice ?? []) {
+    if (given(d.weight)) out.push({ controller: "io", file: "io.bfq.weight", value: `${d.major}:${d.minor} ${d.weight}`, otherwise: { controller: "io", file: "io.weight", value: `${d.major}:${d.minor} ${ioWeight(d.weight)}` } });
+  }
+  for (const [name, key] of THROTTLES) {
+    for (const d of (b[name] ?? []) as readonly ThrottleDevice[]) out.push({ controller: "io", file: "io.max", value: `${d.major}:${d.minor} ${key}=${d.rate === 0 ? "max" : d.rate}` });
+  }
+}
+
+/** "2MB", "1GB", "64KB": as the kernel names its files. */
+function pageSize(text: string, i: number): string {
+  const digits = text.slice(0, -2);
+  if (!["KB", "MB", "GB"].includes(text.slice(-2)) || digits === "" || [...digits].some((c) => c < "0" || c > "9")) {
+    refuse(`hugepageLimits[${i}].pageSize`, `"${text}" is not a size like 2MB`);
+  }
+  return text;
+}
+
+function unified(files: { readonly [file: string]: string }, out: Limit[]): void {
+  for (const file in files) {
+    const dot = file.indexOf(".");
+    if (dot <= 0 || file.includes("/") || file.includes("\0")) refuse(`unified["${file}"]`, "is not the name of a cgroup file");
+    const controller = file.slice(0, dot);
+    if (controller === "cgroup" && file !== "cgroup.max.depth" && file !== "cgroup.max.descendants") refuse(`unified["${file}"]`, "may not be set");
+    for (const value of (files[file] as string).split("\n")) if (value !== "") out.push({ controller, file, value });
+  }
+}
+
+/** -1 and below mean no limit; 0 is a real limit by the spec, which the kernel can hold only as 1. */
+const pidsMax = (limit: number): string => (limit < 0 ? "max" : String(limit === 0 ? 1 : limit));
+
+/** The writes for a cgroup of version 2. Throws AppError "invalid" naming the field. */
+export function limitsV2(r: Resources): Limit[] {
+  const out: Limit[] = [];
+  if (r.pids !== undefined) out.push({ controller: "pids", file: "pids.max", value: pidsMax(r.pids.limit) });
+  if (r.memory !== undefined) memoryV2(r.memory, out);
+  if (r.blockIO !== undefined) blockV2(r.blockIO, out);
+  if (r.cpu !== undefined) cpuV2(r.cpu, out);
+  r.hugepageLimits?.forEach(({ pageSize: size, limit }, i) => {
+    const file = `hugetlb.${pageSize(size, i)}`;
+    out.push({ controller: "hugetlb", file: `${file}.max`, value: String(limit) }, { controller: "hugetlb", file: `${file}.rsvd.max`, value: String(limit), optional: true });
+  });
+  for (const device in r.rdma ?? {}) out.push({ controller: "rdma", file: "rdma.max", value: rdmaLine(device, r.rdma?.[device] ?? {}) });
+  if (r.unified !== undefined) unified(r.unified, out);
+  return out;
+}
+
+function rdmaLine(device: string, { hcaHandles, hcaObjects }: { readonly hcaHandles?: number; readonly hcaObjects?: number }): string {
+  return `${device} hca_handle=${hcaHandles ?? "max"} hca_object=${hcaObjects ?? "max"}`;
+}
+
+function memoryV1(m: Memory, out: Limit[]): void {
+  const put = (file: string, value: number | undefined, optional = false): void => {
+    if (value !== undefined && value !== 0) out.push({ controller: "memory", file: `memory.${file}`, value: String(value), optional });
+  };
+  if (given(m.swap) && m.swap > 0 && given(m.limit) && m.swap < m.limit) refuse("memory.swap", `${m.swap} is below memory.limit ${m.limit}`);
+  if (m.limit === -1) put("memsw.limit_in_bytes", -1, true);
+  put("limit_in_bytes", m.limit);
+  if (m.limit !== -1 || given(m.swap)) put("memsw.limit_in_bytes", m.swap, m.swap === -1);
+  put("soft_limit_in_bytes", m.reservation);
+  put("kmem.tcp.limit_in_bytes", m.kernelTCP);
+  if (m.swappiness !== undefined) out.push({ controller: "memory", file: "memory.swappiness", value: String(m.swappiness) });
+  if (m.disableOOMKiller) out.push({ controller: "memory", file: "memory.oom_control", value: "1" });
+}
+
+function cpuV1(c: Cpu, out: Limit[]): void {
+  const put = (file: string, value: number | undefined, controller = "cpu"): void => {
+    if (value !== undefined && value !== 0) out.push({ controller, file: `cpu.${file}`, value: String(value) });
+  };
+  if (c.idle !== undefined) out.push({ controller: "cpu", file: "cpu.idle", value: String(c.idle) });
+  if (c.idle !== 1) put("shares", c.shares);
+  put("cfs_period_us", c.period);
+  put("cfs_quota_us", c.quota);
+  put("cfs_burst_us", c.burst);
+  put("rt_period_us", c.realtimePeriod);
+  put("rt_runtime_us", c.realtimeRuntime);
+  if (c.cpus) out.push({ controller: "cpuset", file: "cpuset.cpus", value: c.cpus });
+  if (c.mems) out.push({ controller: "cpuset", file: "cpuset.mems", value: c.mems });
+}
+
+function blockV1(b: BlockIO, out: Limit[]): void {
+  const put = (file: string, value: string): void => void out.push({ controller: "blkio", file, value, otherwise: { controller: "blkio", file: file.replace("blkio.", "blkio.bfq."), value } });
+  if (given(b.weight)) put("blkio.weight", String(b.weight));
+  if (given(b.leafWeight)) put("blkio.leaf_weight", String(b.leafWeight));
+  for (const d of b.weightDevice ?? []) if (given(d.weight)) put("blkio.weight_device", `${d.major}:${d.minor} ${d.weight}`);
+  for (const [name, , file] of THROTTLES) {
+    for (const d of (b[name] ?? []) as readonly ThrottleDevice[]) out.push({ controller: "blkio", file: `blkio.throttle.${file}`, value: `${d.major}:${d.minor} ${d.rate}` });
+  }
+}
+
+/** The writes for cgroups of version 1. Throws AppError "invalid" naming the field. */
+export function limitsV1(r: Resources): Limit[] {
+  if (r.unified !== undefined && Object.keys(r.unified).length > 0) refuse("unified", "needs cgroup version 2");
+  const out: Limit[] = [];
+  if (r.memory !== undefined) memoryV1(r.memory, out);
+  if (r.cpu !== undefined) cpuV1(r.cpu, out);
+  if (r.pids !== undefined) out.push({ controller: "pids", file: "pids.max", value: pidsMax(r.pids.limit) });
+  if (r.blockIO !== undefined) blockV1(r.blockIO, out);
+  r.hugepageLimits?.forEach(({ pageSize: size, limit }, i) => {
+    const file = `hugetlb.${pageSize(size, i)}`;
+    out.push({ controller: "hugetlb", file: `${file}.limit_in_bytes`, value: String(limit) }, { controller: "hugetlb", file: `${file}.rsvd.limit_in_bytes`, value: String(limit), optional: true });
+  });
+  if (given(r.network?.classID)) out.push({ controller: "net_cls", file: "net_cls.classid", value: String(r.network.classID) });
+  for (const p of r.network?.priorities ?? []) out.push({ controller: "net_prio", file: "net_prio.ifpriomap", value: `${p.name} ${p.priority}` });
+  for (const device in r.rdma ?? {}) out.push({ controller: "rdma", file: "rdma.max", value: rdmaLine(device, r.rdma?.[device] ?? {}) });
+  return out;
+}
+
+/** A cgroup's path from linux.cgroupsPath: always absolute, ":" parts as folders, "/<id>" when it is not given. Throws "invalid". */
+export function cgroupPath(given: string | undefined, id: string): string {
+  const parts = (given ?? "").split(":").join("/").split("/").filter((part) => part !== "" && part !== ".");
+  if (parts.some((part) => part === ".." || part.includes("\0") || part.includes("\n"))) throw new AppError("invalid", `linux.cgroupsPath: "${given}" is not a cgroup's path`);
+  return parts.length === 0 ? `/${id}` : `/${parts.join("/")}`;
+}

@@ -1,0 +1,161 @@
+// Spec to plan: everything that the child does, in order, as data. Pure. The order is the design:
+//   limits and oom score while all rights are there; namespaces; then the mount tree from the outside, where /proc and /dev
+//   are still the agent's own and can be trusted; the change of root last. What follows (ids, capabilities, seccomp, the
+//   program) is the ProcessPlan, which an exec shares.
+// Sources: runtime-spec; facts 2.2, 2.3 (namespace order), 3.1 (safe mounts).
+import { capabilitySets, type CapabilitySets } from "./caps.js";
+import { rlimitNumber } from "./check.js";
+import { isBind, mountPlan, type MountPlan } from "./mounts.js";
+import type { Device, Linux, Process, Spec } from "./spec.js";
+import type { Node, Step } from "./steps.js";
+
+const KINDS: { readonly [type: string]: number } = { pid: 0x20000000, network: 0x40000000, mount: 0x20000, ipc: 0x8000000, uts: 0x4000000, user: 0x10000000, cgroup: 0x2000000, time: 0x80 };
+const MS_RDONLY = 1, MS_REC = 0x4000, MS_SLAVE = 0x80000, MS_SHARED = 0x100000, MS_PRIVATE = 0x40000, MS_UNBINDABLE = 0x20000;
+
+/** What a process is and may, in the order in which it gives its rights up. */
+export interface ProcessPlan {
+  readonly args: readonly string[];
+  readonly env: readonly string[];
+  readonly cwd: string;
+  readonly uid: number;
+  readonly gid: number;
+  readonly gids: readonly number[];
+  readonly umask: number;
+  readonly caps: CapabilitySets;
+  readonly noNewPrivileges: boolean;
+  readonly terminal: boolean;
+}
+
+export interface Plan {
+  /** CLONE_NEW* flags of the namespaces that clone3 makes. */
+  readonly cloneFlags: number;
+  /** Path of a pid namespace to be born in, when it is shared. */
+  readonly pidNamespace: string | undefined;
+  readonly steps: readonly Step[];
+  readonly process: ProcessPlan;
+}
+
+export interface PlanContext {
+  /** cgroup.procs files to join from within (version 1); empty when the child is born in its cgroup. */
+  readonly cgroupProcs: readonly string[];
+}
+
+const DEFAULT_NODES: readonly (readonly [string, number, number])[] = [["null", 1, 3], ["zero", 1, 5], ["full", 1, 7], ["random", 1, 8], ["urandom", 1, 9], ["tty", 5, 0]];
+
+/** The environment of a process: of entries with one name the last wins; HOME is added later when it is not there. */
+export function environment(env: readonly string[]): string[] {
+  const last = new Map<string, string>();
+  for (const entry of env) {
+    const at = entry.indexOf("=");
+    if (at <= 0) continue; // without a name: nothing a program could read
+    const name = entry.slice(0, at);
+    last.delete(name);
+    last.set(name, entry);
+  }
+  return [...last.values()];
+}
+
+/** The process part of a plan. */
+export function processPlan(process: Process): ProcessPlan {
+  return {
+    args: process.args, env: environment(process.env ?? []), cwd: process.cwd, uid: process.user.uid, gid: process.user.gid,
+    gids: process.user.additionalGids ?? [], umask: process.user.umask ?? 0o022, caps: capabilitySets(process.capabilities),
+    noNewPrivileges: process.noNewPrivileges ?? false, terminal: process.terminal ?? false,
+  };
+}
+
+/** Limits and oom score: what must be set while every right is there. */
+export function limitSteps(process: Pick<Process, "rlimits" | "oomScoreAdj">): Step[] {
+  const steps: Step[] = [];
+  if (process.oomScoreAdj !== undefined) steps.push({ do: "oom-score", value: process.oomScoreAdj });
+  for (const { type, soft, hard } of process.rlimits ?? []) steps.push({ do: "rlimit", name: type, resource: rlimitNumber(type), soft, hard });
+  return steps;
+}
+
+function namespaceSteps(linux: Linux, spec: Spec): Step[] {
+  const steps: Step[] = [];
+  const made = (type: string): boolean => linux.namespaces?.some((n) => n.type === type && !n.path) ?? false;
+  for (const { type, path } of linux.namespaces ?? []) {
+    if (path && type !== "pid") steps.push({ do: "join", type, path, kind: KINDS[type] as number });
+  }
+  if (made("cgroup")) steps.push({ do: "new-cgroup-namespace" });
+  if (made("network")) steps.push({ do: "loopback" });
+  if (spec.hostname && made("uts")) steps.push({ do: "hostname", name: spec.hostname }); // a shared uts namespace keeps its name
+  if (spec.domainname && made("uts")) steps.push({ do: "domainname", name: spec.domainname });
+  return steps;
+}
+
+function node(device: Device): Node {
+  return {
+    path: device.path, type: device.type, major: device.major ?? 0, minor: device.minor ?? 0, mode: (device.fileMode ?? 0o666) & 0o7777 || 0o666,
+    uid: device.uid ?? 0, gid: device.gid ?? 0,
+  };
+}
+
+/** Devices and links appear only in a /dev that the spec mounts afresh. */
+function deviceSteps(linux: Linux, mounts: readonly MountPlan[]): Step[] {
+  const dev = mounts.find((m) => m.at === "/dev" || m.at === "/dev/");
+  const steps: Step[] = [];
+  if (dev !== undefined && !isBind(dev)) {
+    const own = linux.devices ?? [];
+    for (const [name, major, minor] of DEFAULT_NODES) {
+      if (!own.some((d) => d.path === `/dev/${name}`)) steps.push({ do: "node", node: { path: `/dev/${name}`, type: "c", major, minor, mode: 0o666, uid: 0, gid: 0 } });
+    }
+  }
+  for (const device of linux.devices ?? []) steps.push({ do: "node", node: node(device) });
+  if (dev !== undefined && !isBind(dev)) steps.push({ do: "dev-links", core: false });
+  return steps;
+}
+
+function mountSteps(linux: Linux, mounts: readonly MountPlan[]): Step[] {
+  const steps: Step[] = [];
+  const fresh = linux.namespaces?.some((n) => n.type === "cgroup") ?? false;
+  for (const mount of mounts) {
+    if (mount.type === "cgroup" && !isBind(mount)) steps.push({ do: "cgroup-mount", mount, fresh });
+    else steps.push({ do: "mount", mount: late(mount) ? { ...mount, flags: mount.flags & ~MS_RDONLY } : mount });
+  }
+  steps.push(...deviceSteps(linux, mounts));
+  for (const mount of mounts) if (late(mount)) steps.push({ do: "remount-read-only", at: mount.at });
+  return steps;
+}
+
+/** A read-only tmpfs is filled first and made read-only at the end. */
+function late(mount: MountPlan): boolean {
+  return mount.type === "tmpfs" && (mount.flags & MS_RDONLY) !== 0;
+}
+
+const ROOT_PROPAGATION: { readonly [name: string]: number } = {
+  shared: MS_SHARED, rshared: MS_SHARED | MS_REC, slave: MS_SLAVE, rslave: MS_SLAVE | MS_REC, private: MS_PRIVATE, rprivate: MS_PRIVATE | MS_REC,
+  unbindable: MS_UNBINDABLE, runbindable: MS_UNBINDABLE | MS_REC,
+};
+
+function rootSteps(spec: Spec & { process: Process; root: NonNullable<Spec["root"]>; linux: Linux }): Step[] {
+  const { linux, process, root } = spec;
+  if (!linux.namespaces?.some((n) => n.type === "mount")) return [];
+  const mounts = (spec.mounts ?? []).map(mountPlan);
+  const steps: Step[] = [{ do: "propagation", flags: MS_SLAVE | MS_REC }, { do: "root", path: root.path }, ...mountSteps(linux, mounts)];
+  if (process.terminal) steps.push({ do: "console", rows: process.consoleSize?.height ?? 0, columns: process.consoleSize?.width ?? 0 });
+  for (const key in linux.sysctl ?? {}) steps.push({ do: "sysctl", key, value: linux.sysctl?.[key] ?? "" });
+  for (const path of linux.readonlyPaths ?? []) steps.push({ do: "read-only", path });
+  for (const path of linux.maskedPaths ?? []) steps.push({ do: "mask", path });
+  if (root.readonly) steps.push({ do: "read-only-root" });
+  steps.push({ do: "pivot" });
+  const propagation = ROOT_PROPAGATION[linux.rootfsPropagation ?? ""];
+  if (propagation !== undefined && (propagation & (MS_SHARED | MS_UNBINDABLE)) !== 0) steps.push({ do: "root-propagation", flags: propagation });
+  return steps;
+}
+
+/** The plan of a checked spec. */
+export function makePlan(spec: Spec & { process: Process; root: NonNullable<Spec["root"]>; linux: Linux }, context: PlanContext): Plan {
+  const { linux } = spec;
+  let cloneFlags = 0;
+  for (const { type, path } of linux.namespaces ?? []) if (!path && type !== "cgroup") cloneFlags += KINDS[type] ?? 0; // cgroup: after the cgroup has been joined
+  return {
+    cloneFlags, pidNamespace: linux.namespaces?.find((n) => n.type === "pid" && n.path)?.path,
+    steps: [
+      ...(context.cgroupProcs.length > 0 ? [{ do: "join-cgroups", paths: context.cgroupProcs } as const] : []),
+      ...limitSteps(spec.process), ...namespaceSteps(linux, spec), ...rootSteps(spec),
+    ],
+    process: processPlan(spec.process),
+  };
+}

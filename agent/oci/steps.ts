@@ -1,0 +1,56 @@
+// The steps of a container's birth as plain values. Each can print itself, so that a failure reads "mount proc on /proc: ...".
+import type { MountPlan } from "./mounts.js";
+
+export interface Node { readonly path: string; readonly type: string; readonly major: number; readonly minor: number; readonly mode: number; readonly uid: number; readonly gid: number }
+
+export type Step =
+  | { readonly do: "join-cgroups"; readonly paths: readonly string[] }
+  | { readonly do: "oom-score"; readonly value: number }
+  | { readonly do: "rlimit"; readonly name: string; readonly resource: number; readonly soft: number | bigint; readonly hard: number | bigint }
+  | { readonly do: "join"; readonly type: string; readonly path: string; readonly kind: number }
+  | { readonly do: "new-cgroup-namespace" }
+  | { readonly do: "loopback" }
+  | { readonly do: "hostname"; readonly name: string }
+  | { readonly do: "domainname"; readonly name: string }
+  | { readonly do: "propagation"; readonly flags: number }
+  | { readonly do: "root"; readonly path: string }
+  | { readonly do: "mount"; readonly mount: MountPlan }
+  | { readonly do: "cgroup-mount"; readonly mount: MountPlan; readonly fresh: boolean }
+  | { readonly do: "node"; readonly node: Node }
+  | { readonly do: "dev-links"; readonly core: boolean }
+  | { readonly do: "console"; readonly rows: number; readonly columns: number }
+  | { readonly do: "sysctl"; readonly key: string; readonly value: string }
+  | { readonly do: "read-only"; readonly path: string }
+  | { readonly do: "mask"; readonly path: string }
+  | { readonly do: "remount-read-only"; readonly at: string }
+  | { readonly do: "read-only-root" }
+  | { readonly do: "pivot" }
+  | { readonly do: "root-propagation"; readonly flags: number };
+
+/** A step in words, as errors show it. */
+export function describe(step: Step): string {
+  switch (step.do) {
+    case "join-cgroups": return "join the cgroups";
+    case "oom-score": return `set oom_score_adj to ${step.value}`;
+    case "rlimit": return `set ${step.name} to ${step.soft}:${step.hard}`;
+    case "join": return `join the ${step.type} namespace ${step.path}`;
+    case "new-cgroup-namespace": return "make a cgroup namespace";
+    case "loopback": return "bring the loopback interface up";
+    case "hostname": return `set the host name to ${step.name}`;
+    case "domainname": return `set the domain name to ${step.name}`;
+    case "propagation": return "change the propagation of /";
+    case "root": return `bind the root file system ${step.path}`;
+    case "mount": return `mount ${step.mount.source} (${step.mount.type}) on ${step.mount.at}`;
+    case "cgroup-mount": return `mount cgroup on ${step.mount.at}`;
+    case "node": return `make the device ${step.node.path}`;
+    case "dev-links": return "make the links in /dev";
+    case "console": return "open the terminal";
+    case "sysctl": return `set the sysctl ${step.key}`;
+    case "read-only": return `make ${step.path} read-only`;
+    case "mask": return `mask ${step.path}`;
+    case "remount-read-only": return `remount ${step.at} read-only`;
+    case "read-only-root": return "make the root file system read-only";
+    case "pivot": return "change the root";
+    case "root-propagation": return "set the propagation of the new root";
+  }
+}

@@ -1,0 +1,37 @@
+// The life of containers and their processes.
+import { createContainer } from "../../sandbox/create-container.js";
+import { removeContainer } from "../../sandbox/remove-container.js";
+import { execProcess, pauseContainer, resumeContainer, signalProcess, startContainer, statsContainer, updateContainer, waitProcess } from "../../sandbox/containers.js";
+import type { Sandbox } from "../../sandbox/sandbox.js";
+import { AppError } from "../../lib/errors.js";
+import { type Handlers, LATER } from "../methods.js";
+import { toProcess, toResources, toSpec } from "../from-proto.js";
+import { toStats } from "../to-proto.js";
+
+export function containers(sandbox: Sandbox): Handlers {
+  return {
+    CreateContainer: (request) => {
+      if (request.oci === undefined) throw new AppError("internal", "EINVAL: CreateContainerRequest has no OCI spec");
+      return createContainer(sandbox, { id: request.containerId, spec: toSpec(request.oci), storages: request.storages, devices: request.devices, sandboxPidns: request.sandboxPidns });
+    },
+    StartContainer: (request) => startContainer(sandbox, request.containerId),
+    RemoveContainer: (request) => removeContainer(sandbox, request.containerId, request.timeout * 1000),
+    ExecProcess: (request) => {
+      if (request.process === undefined) throw new AppError("internal", "Unable to parse process from ExecProcessRequest");
+      return execProcess(sandbox, request.containerId, request.execId, toProcess(request.process));
+    },
+    SignalProcess: (request) => signalProcess(sandbox, request.containerId, request.execId, request.signal | 0),
+    WaitProcess: (request, call) => {
+      call.onCancel = waitProcess(sandbox, request.containerId, request.execId, (status) => call.reply({ status }));
+      return LATER;
+    },
+    UpdateContainer: (request) => updateContainer(sandbox, request.containerId, request.resources === undefined ? undefined : toResources(request.resources)),
+    StatsContainer: async (request) => toStats(await statsContainer(sandbox, request.containerId)),
+    PauseContainer: (request) => pauseContainer(sandbox, request.containerId),
+    ResumeContainer: (request) => resumeContainer(sandbox, request.containerId),
+    GetOOMEvent: (_request, call) => {
+      call.onCancel = sandbox.oom.next((containerId) => call.reply({ containerId }));
+      return LATER;
+    },
+  };
+}

@@ -1,0 +1,20 @@
+// The life of the sandbox.
+import { createSandbox, destroySandbox } from "../../sandbox/lifecycle.js";
+import type { Sandbox } from "../../sandbox/sandbox.js";
+import { AppError } from "../../lib/errors.js";
+import type { Handlers } from "../methods.js";
+
+/** The handlers; `end` is called once, when DestroySandbox has been answered and the agent has to go. */
+export function sandboxLife(sandbox: Sandbox, end: () => void): Handlers {
+  let ending = false;
+  return {
+    CreateSandbox: (request) =>
+      createSandbox(sandbox, { id: request.sandboxId, hostname: request.hostname, dns: request.dns, storages: request.storages, kernelModules: request.kernelModules }),
+    DestroySandbox: async () => {
+      if (ending) throw new AppError("internal", '"failed to get sandbox sender channel"');
+      ending = true;
+      await destroySandbox(sandbox);
+      end();
+    },
+  };
+}

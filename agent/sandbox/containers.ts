@@ -1,0 +1,107 @@
+// What can be done with a container once it is there, with the errors that hosts expect of each call.
+import { SysError } from "../sys/call.js";
+import { SIG } from "../sys/poll.js";
+import { AppError } from "../lib/errors.js";
+import { readTextIf } from "../lib/fs.js";
+import { lines } from "../lib/text.js";
+import type { Container } from "../engine/container.js";
+import { mustBe, statusOf } from "../engine/container.js";
+import { execProcess as exec } from "../engine/exec.js";
+import { signal, whenEnded, type Process } from "../engine/process.js";
+import { startContainer as start } from "../engine/start.js";
+import type { Process as ProcessSpec, Resources } from "../oci/spec.js";
+import type { Sandbox } from "./sandbox.js";
+
+const unknown = (): AppError => new AppError("internal", "Invalid container id");
+const unknownArgument = (): AppError => new AppError("invalid", '"invalid container id"');
+const ESRCH = 3;
+/** Processes that were waited for but have unread output, kept for each container at most. */
+const KEPT = 64;
+
+/** Starts a container's first process and the watch for its running out of memory. */
+export async function startContainer(sandbox: Sandbox, id: string): Promise<void> {
+  const container = sandbox.container(id, unknown);
+  await sandbox.entries.get(id)?.serial.run(async () => {
+    mustBe(container, "start", "created");
+    if (id !== sandbox.id) container.stopOomWatch ??= container.cgroup.watchOom(() => sandbox.oom.push(id));
+    await start(container);
+  });
+}
+
+export async function execProcess(sandbox: Sandbox, id: string, execId: string, spec: ProcessSpec): Promise<void> {
+  await exec(sandbox.container(id, unknown), execId, spec);
+}
+
+/** SIGTERM that the first process neither handles nor blocks would be lost in its pid namespace: it becomes SIGKILL. */
+function effective(process: Process, isInit: boolean, number: number): number {
+  if (!isInit || number !== SIG.TERM) return number;
+  for (const line of lines(readTextIf(`/proc/${process.pid}/status`) ?? "")) {
+    if (!line.startsWith("SigBlk:") && !line.startsWith("SigIgn:") && !line.startsWith("SigCgt:")) continue;
+    if ((Number(`0x${line.slice(line.length - 4)}`) & (1 << (SIG.TERM - 1))) !== 0) return number;
+  }
+  return SIG.KILL;
+}
+
+/** Sends a signal; execId "" with SIGKILL reaches every process of the container. One that has ended already is no error. */
+export async function signalProcess(sandbox: Sandbox, id: string, execId: string, number: number): Promise<void> {
+  if (execId === "" && number === SIG.KILL) {
+    const container = sandbox.container(id, unknown);
+    for (const process of container.processes.values()) signal(process, SIG.KILL);
+    await container.cgroup.killAll();
+    return;
+  }
+  const process = sandbox.process(id, execId);
+  const r = signal(process, effective(process, execId === "" || execId === id, number));
+  if (r < 0 && r !== -ESRCH) throw new SysError("kill", -r);
+}
+
+function forget(container: Container, process: Process): void {
+  process.streams?.close();
+  if (container.processes.get(process.execId) === process) container.processes.delete(process.execId);
+}
+
+/** A process that has been waited for stays while it has unread output, and no longer than others need the room. */
+function collected(container: Container, process: Process): void {
+  process.collected = true;
+  if (process.streams === undefined || !process.streams.pending()) return forget(container, process);
+  process.streams.onDrained = () => forget(container, process);
+  const kept = [...container.processes.values()].filter((p) => p.collected);
+  if (kept.length > KEPT) forget(container, kept[0] as Process);
+}
+
+/** Gives the status to `tell` when the process has ended; a second wait after that finds nothing. Returns how to give up. */
+export function waitProcess(sandbox: Sandbox, id: string, execId: string, tell: (status: number) => void): () => void {
+  const process = sandbox.process(id, execId);
+  const container = sandbox.container(id, unknown);
+  if (process.collected) throw new AppError("not-found", execId === "" || execId === id ? "InitProcessNotFound" : "InvalidExecId");
+  return whenEnded(process, (status) => {
+    tell(status);
+    if (!process.collected) collected(container, process);
+  });
+}
+
+export async function updateContainer(sandbox: Sandbox, id: string, resources: Resources | undefined): Promise<void> {
+  const container = sandbox.container(id, unknownArgument);
+  if (resources !== undefined) container.cgroup.update(resources);
+}
+
+export function statsContainer(sandbox: Sandbox, id: string): ReturnType<Container["cgroup"]["stats"]> {
+  return sandbox.container(id, unknownArgument).cgroup.stats();
+}
+
+export async function pauseContainer(sandbox: Sandbox, id: string): Promise<void> {
+  const container = sandbox.container(id, unknownArgument);
+  const status = statusOf(container);
+  if (status !== "running" && status !== "created") throw new AppError("internal", `failed to pause container: current status is: ${status}`);
+  await container.cgroup.freeze();
+  container.pausedFrom = status;
+  container.status = "paused";
+}
+
+export async function resumeContainer(sandbox: Sandbox, id: string): Promise<void> {
+  const container = sandbox.container(id, unknownArgument);
+  if (container.status !== "paused") throw new AppError("internal", `container status is: ${statusOf(container)}, not paused`);
+  await container.cgroup.thaw();
+  container.status = container.pausedFrom ?? "running";
+}
+

@@ -1,0 +1,106 @@
+// The one way a container comes to be: name reserved, storages mounted, devices found, spec prepared, engine called. What was
+// done is undone, newest first, when a later step fails; a name that is taken is refused before anything is touched.
+import { fdPath } from "../sys/fd.js";
+import { O, exists, open } from "../sys/file.js";
+import { Serial } from "../lib/async.js";
+import { AppError } from "../lib/errors.js";
+import { lazy } from "../lib/lazy.js";
+import { Level, log } from "../lib/log.js";
+import { messageOf } from "../lib/errors.js";
+import type { Namespace, Spec } from "../oci/spec.js";
+import { createContainer as create } from "../engine/create.js";
+import type { Device } from "../devices/resolve.js";
+import type { Storage } from "../storage/types.js";
+import { containerDir, ensureBase, removeContainerDir, type Entry, type Sandbox } from "./sandbox.js";
+import { sharedPaths } from "./shared-ns.js";
+
+const storage = lazy<typeof import("../storage/mount-all.js")>("storage/mount-all.js");
+const devices = lazy<typeof import("../devices/resolve.js")>("devices/resolve.js");
+
+export interface CreateArgs {
+  readonly id: string;
+  readonly spec: Spec;
+  readonly storages: readonly Storage[];
+  readonly devices: readonly Device[];
+  readonly sandboxPidns: boolean;
+}
+
+function isAlphanumeric(c: number): boolean {
+  return (c >= 48 && c <= 57) || (c >= 65 && c <= 90) || (c >= 97 && c <= 122) || c > 127;
+}
+
+/** Throws AppError "internal" (as hosts know it): the first character is a letter or digit, others may be one of . - _ too; at least two. */
+export function checkId(id: string): void {
+  let good = id.length >= 2 && id.length <= 1024 && isAlphanumeric(id.charCodeAt(0));
+  for (let i = 1; good && i < id.length; i++) good = isAlphanumeric(id.charCodeAt(i)) || ".-_".includes(id.charAt(i));
+  if (!good) throw new AppError("internal", `invalid container ID ${id}`);
+}
+
+/** Namespaces as the agent gives them: ipc and uts shared in the sandbox, pid new or shared, the others as asked for. */
+function namespacesFor(sandbox: Sandbox, asked: readonly Namespace[], sharePid: boolean): Namespace[] {
+  const shared = sandbox.shared === undefined ? undefined : sharedPaths(sandbox.shared);
+  const result: Namespace[] = asked.filter((n) => n.type !== "pid").map((n) => {
+    if (n.type === "ipc" && shared !== undefined) return { type: n.type, path: shared.ipc };
+    if (n.type === "uts" && shared !== undefined) return { type: n.type, path: shared.uts };
+    return n;
+  });
+  if (sharePid && sandbox.pidNs === undefined && sandbox.entries.size > 1) throw new AppError("internal", "Sandbox does not have sandbox_pidns");
+  result.push(sharePid && sandbox.pidNs !== undefined ? { type: "pid", path: fdPath(sandbox.pidNs) } : { type: "pid" });
+  return result;
+}
+
+/** The root file system: what a storage has put into the container's folder, else the spec's own path. */
+function rootFor(id: string, spec: Spec): string {
+  const own = `${containerDir(id)}/rootfs`;
+  return exists(own) ? own : spec.root?.path ?? "";
+}
+
+async function build(sandbox: Sandbox, args: CreateArgs, entry: Entry): Promise<void> {
+  const { id } = args;
+  const dir = containerDir(id);
+  if (args.storages.length > 0) {
+    entry.storages = await storage().mountAll(args.storages, { containerId: id, table: sandbox.storages, baseDir: dir, hotplugTimeoutMs: sandbox.settings.hotplugTimeoutMs });
+  }
+  let spec = args.spec;
+  if (args.devices.length > 0) spec = await devices().resolveDevices(args.devices, spec, { hotplugTimeoutMs: sandbox.settings.hotplugTimeoutMs });
+  if (spec.linux === undefined) throw new AppError("internal", "Spec does not contain linux field");
+  const linux = { ...spec.linux, namespaces: namespacesFor(sandbox, spec.linux.namespaces ?? [], args.sandboxPidns) };
+  const root = { path: rootFor(id, spec), readonly: spec.root?.readonly ?? false };
+  entry.container = await create({
+    id, bundleDir: dir, spec: { ...spec, root, linux }, pipeSize: sandbox.settings.containerPipeSize,
+  });
+}
+
+/** Makes the container `args.id`; afterwards its first process waits for StartContainer. */
+export async function createContainer(sandbox: Sandbox, args: CreateArgs): Promise<void> {
+  checkId(args.id);
+  if (sandbox.entries.has(args.id)) throw new AppError("exists", `container ${args.id} already exists`);
+  ensureBase();
+  const entry: Entry = { id: args.id, container: undefined, storages: [], serial: new Serial() };
+  sandbox.entries.set(args.id, entry);
+  await entry.serial.run(async () => {
+    try {
+      await build(sandbox, args, entry);
+      rememberPidNamespace(sandbox, entry);
+    } catch (error) {
+      await undo(sandbox, entry);
+      throw error;
+    }
+  });
+}
+
+/** The pid namespace of the first container is the one that others may share. */
+function rememberPidNamespace(sandbox: Sandbox, entry: Entry): void {
+  if (sandbox.pidNs !== undefined || entry.container === undefined) return;
+  sandbox.pidNs = open(`/proc/${entry.container.initPid}/ns/pid`, O.RDONLY);
+}
+
+async function undo(sandbox: Sandbox, entry: Entry): Promise<void> {
+  try {
+    if (entry.storages.length > 0) await storage().releaseAll(entry.storages, sandbox.storages);
+    removeContainerDir(entry.id);
+  } catch (error) {
+    log(Level.WARN, `undoing the creation of ${entry.id} left something behind: ${messageOf(error)}`, { cid: entry.id });
+  }
+  sandbox.entries.delete(entry.id);
+}

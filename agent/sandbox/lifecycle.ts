@@ -1,0 +1,58 @@
+// The sandbox's own beginning and end.
+import { AppError } from "../lib/errors.js";
+import { lazy } from "../lib/lazy.js";
+import type { Storage } from "../storage/types.js";
+import { removeAll } from "./remove-container.js";
+import { ensureBase, type Sandbox } from "./sandbox.js";
+import { dropSharedNamespaces, makeSharedNamespaces } from "./shared-ns.js";
+
+const storage = lazy<typeof import("../storage/mount-all.js")>("storage/mount-all.js");
+const dns = lazy<typeof import("../network/dns.js")>("network/dns.js");
+const modules = lazy<typeof import("./kernel-modules.js")>("sandbox/kernel-modules.js");
+
+export interface SandboxArgs {
+  readonly id: string;
+  readonly hostname: string;
+  readonly dns: readonly string[];
+  readonly storages: readonly Storage[];
+  readonly kernelModules: readonly { readonly name: string; readonly parameters: readonly string[] }[];
+}
+
+/**
+ * Begins the sandbox. While it has containers a second call is refused ("precondition") rather than disturb what runs; an
+ * empty sandbox is made anew. A call that fails leaves nothing mounted and may be repeated.
+ */
+export async function createSandbox(sandbox: Sandbox, args: SandboxArgs): Promise<void> {
+  if (sandbox.created && sandbox.entries.size > 0) throw new AppError("precondition", `sandbox ${sandbox.id} exists already and has containers`);
+  if (sandbox.created) await reset(sandbox);
+  sandbox.created = true;
+  try {
+    ensureBase();
+    if (args.kernelModules.length > 0) await modules().loadKernelModules(args.kernelModules);
+    sandbox.shared = makeSharedNamespaces(args.hostname);
+    if (args.storages.length > 0) sandbox.mounts = await storage().mountAll(args.storages, { table: sandbox.storages, baseDir: "", hotplugTimeoutMs: sandbox.settings.hotplugTimeoutMs });
+    if (args.dns.length > 0) await dns().setDns(args.dns);
+    if (args.id !== "") sandbox.id = args.id;
+  } catch (error) {
+    await reset(sandbox);
+    throw error;
+  }
+}
+
+/** Lets go of everything that CreateSandbox made. */
+async function reset(sandbox: Sandbox): Promise<void> {
+  const { mounts, shared } = sandbox;
+  sandbox.mounts = [];
+  sandbox.shared = undefined;
+  sandbox.created = false;
+  if (shared !== undefined) dropSharedNamespaces(shared);
+  if (mounts.length > 0) await storage().releaseAll(mounts, sandbox.storages);
+  sandbox.pidNs?.close();
+  sandbox.pidNs = undefined;
+}
+
+/** Ends the sandbox: containers first, then its storages and namespaces. */
+export async function destroySandbox(sandbox: Sandbox): Promise<void> {
+  await removeAll(sandbox);
+  await reset(sandbox);
+}

@@ -1,0 +1,39 @@
+// Identity and privilege: setresuid(2), setresgid(2), setgroups(2), capset(2), and prctl(2)'s capability calls.
+import { must, sys } from "./call.js";
+import { NR } from "./nr.js";
+
+export function setresuid(uid: number): void {
+  must("setresuid", NR.setresuid, uid, uid, uid);
+}
+export function setresgid(gid: number): void {
+  must("setresgid", NR.setresgid, gid, gid, gid);
+}
+/** setgroups(2): exactly these supplementary groups. */
+export function setgroups(gids: readonly number[]): void {
+  must("setgroups", NR.setgroups, gids.length, gids.length === 0 ? null : (new Uint32Array(gids).buffer as ArrayBuffer));
+}
+export function setKeepCaps(on: boolean): void {
+  must("prctl(PR_SET_KEEPCAPS)", NR.prctl, 8, on ? 1 : 0, 0, 0, 0);
+}
+
+/** A set of capabilities: bits 0 to 31 and 32 to 63. */
+export interface CapMask { readonly low: number; readonly high: number }
+
+/** capset(2), version 3, for this thread. */
+export function capset(effective: CapMask, permitted: CapMask, inheritable: CapMask): void {
+  const header = new Uint32Array([0x20080522, 0]);
+  const data = new Uint32Array([effective.low, permitted.low, inheritable.low, effective.high, permitted.high, inheritable.high]);
+  must("capset", NR.capset, header.buffer as ArrayBuffer, data.buffer as ArrayBuffer);
+}
+
+/** prctl(PR_CAPBSET_DROP); the answer is 0 or the negative errno (EINVAL: beyond the kernel's last capability). */
+export function dropBounding(cap: number): number {
+  return sys(NR.prctl, 24, cap, 0, 0, 0);
+}
+/** prctl(PR_CAP_AMBIENT): clears all, or raises one; the answer is 0 or the negative errno. */
+export function clearAmbient(): number {
+  return sys(NR.prctl, 47, 4, 0, 0, 0);
+}
+export function raiseAmbient(cap: number): number {
+  return sys(NR.prctl, 47, 2, cap, 0, 0);
+}

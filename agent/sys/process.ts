@@ -1,0 +1,95 @@
+// Processes: clone3(2), execve(2), kill(2), pidfd calls, sessions, limits, and prctl(2) split by meaning.
+import { must, sys } from "./call.js";
+import { Fd } from "./fd.js";
+import { NR } from "./nr.js";
+import { setU64, struct, viewOf } from "./struct.js";
+
+export const enum CLONE {
+  NEWTIME = 0x80, NEWNS = 0x20000, PARENT = 0x8000, NEWCGROUP = 0x2000000, NEWUTS = 0x4000000, NEWIPC = 0x8000000, NEWUSER = 0x10000000,
+  NEWPID = 0x20000000, NEWNET = 0x40000000, PIDFD = 0x1000,
+}
+const CLEAR_SIGHAND = 0x100000000;
+const INTO_CGROUP = 0x200000000;
+const ARGS = struct({ flags: "u64", pidfd: "u64", childTid: "u64", parentTid: "u64", exitSignal: "u64", stack: "u64", stackSize: "u64", tls: "u64", setTid: "u64", setTidSize: "u64", cgroup: "u64" });
+
+export interface Cloned { readonly pid: number; readonly pidfd: Fd }
+
+/**
+ * clone3(2) with CLONE_PIDFD and CLONE_CLEAR_SIGHAND: the child (answer 0) goes on in a copy of this process with default
+ * signal handlers. `cgroup` is the descriptor of a cgroup v2 folder to be born in. Answers the negative errno on failure.
+ */
+export function clone3(flags: number, cgroup?: Fd): Cloned | number {
+  const pidfd = new Int32Array([-1]);
+  const args = ARGS.make({
+    flags: flags + CLONE.PIDFD + CLEAR_SIGHAND + (cgroup === undefined ? 0 : INTO_CGROUP), pidfd: native.addressOf(pidfd.buffer as ArrayBuffer),
+    exitSignal: (flags & CLONE.PARENT) !== 0 ? 0 : 17, cgroup: cgroup?.n ?? 0,
+  });
+  const pid = sys(NR.clone3, args, ARGS.size);
+  if (pid <= 0) return pid;
+  return { pid, pidfd: new Fd(pidfd[0] as number) };
+}
+
+/** NULL-terminated array of pointers to NUL-terminated strings; keep the result alive until the call. */
+export function stringVector(texts: readonly string[]): { pointers: Uint8Array; held: Uint8Array[] } {
+  const held = texts.map((t) => native.utf8Encode(`${t}\0`));
+  const pointers = new Uint8Array((texts.length + 1) * 8);
+  const view = viewOf(pointers);
+  held.forEach((bytes, i) => setU64(view, i * 8, native.addressOf(bytes)));
+  return { pointers, held };
+}
+
+/** execve(2): returns only the negative errno of a failure. */
+export function execve(path: string, argv: readonly string[], env: readonly string[]): number {
+  const args = stringVector(argv);
+  const vars = stringVector(env);
+  const r = sys(NR.execve, path, args.pointers, vars.pointers);
+  return args.held.length + vars.held.length < 0 ? 0 : r;
+}
+
+/** Ends this process now, without anything at all being run. */
+export function exitGroup(status: number): never {
+  for (;;) sys(NR.exit_group, status);
+}
+
+/** kill(2); the answer is 0 or the negative errno. */
+export function kill(pid: number, signal: number): number {
+  return sys(NR.kill, pid, signal);
+}
+/** pidfd_send_signal(2); the answer is 0 or the negative errno. */
+export function pidfdSendSignal(pidfd: Fd, signal: number): number {
+  return sys(NR.pidfd_send_signal, pidfd.n, signal, null, 0);
+}
+export function setsid(): void {
+  must("setsid", NR.setsid);
+}
+/** setns(2) into what a namespace descriptor or pidfd names; `kinds` are CLONE.NEW* bits. */
+export function setns(fd: Fd, kinds: number): void {
+  must("setns", NR.setns, fd.n, kinds);
+}
+export function unshare(kinds: number): void {
+  must("unshare", NR.unshare, kinds);
+}
+/** prlimit64(2) on a process (0: this one); values up to 2^64-1 (RLIM_INFINITY). */
+export function prlimit(pid: number, resource: number, soft: number | bigint, hard: number | bigint): void {
+  const limit = new Uint8Array(16);
+  const view = viewOf(limit);
+  setU64(view, 0, soft);
+  setU64(view, 8, hard);
+  must("prlimit64", NR.prlimit64, pid, resource, limit, null);
+}
+export function setDumpable(on: boolean): void {
+  must("prctl(PR_SET_DUMPABLE)", NR.prctl, 4, on ? 1 : 0, 0, 0, 0);
+}
+export function setNoNewPrivs(): void {
+  must("prctl(PR_SET_NO_NEW_PRIVS)", NR.prctl, 38, 1, 0, 0, 0);
+}
+export function setChildSubreaper(): void {
+  must("prctl(PR_SET_CHILD_SUBREAPER)", NR.prctl, 36, 1, 0, 0, 0);
+}
+/** close_range(2) with CLOSE_RANGE_CLOEXEC: everything from `first` up goes at execve. */
+export function closeOnExecFrom(first: number): void {
+  must("close_range", NR.close_range, first, 0xffffffff, 4);
+}
+export function setdomainname(name: string): void {
+  must("setdomainname", NR.setdomainname, name, native.utf8Encode(name).length);
+}
