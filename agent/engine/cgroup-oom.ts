@@ -9,7 +9,6 @@ import { EPOLL, eventfd, IN, inotifyAddWatch, inotifyInit } from "../sys/poll.js
 import { readTextIf, writeText } from "../lib/fs.js";
 import { after, watch, type Timer } from "../lib/loop.js";
 import { lines } from "../lib/text.js";
-import type { OomWatch } from "./cgroup.js";
 
 /** The value after "oom_kill " in memory.events or memory.oom_control; undefined when the file or the line is missing. */
 export function oomKills(content: string | undefined): number | undefined {
@@ -51,7 +50,7 @@ function onInotify(): void {
 }
 
 /** Watches memory.events of a version 2 group. */
-export function watchV2(dir: string, onOom: () => void): OomWatch {
+export function watchV2(dir: string, onOom: () => void): () => void {
   if (inotify === undefined) {
     inotify = inotifyInit();
     watch(inotify.n, EPOLL.IN, onInotify);
@@ -60,19 +59,17 @@ export function watchV2(dir: string, onOom: () => void): OomWatch {
   const counter = new Counter(`${dir}/memory.events`, onOom);
   const wd = inotifyAddWatch(fd, counter.file, IN.MODIFY);
   byWatch.set(wd, counter);
-  return {
-    check: () => void counter.look(),
-    stop: () => {
-      byWatch.delete(wd);
-      sys(NR.inotify_rm_watch, fd.n, wd);
-    },
+  return () => {
+    counter.look();
+    byWatch.delete(wd);
+    sys(NR.inotify_rm_watch, fd.n, wd);
   };
 }
 
 const EARLY_MS = [2, 5, 10, 20, 50, 100, 250, 500];
 
 /** Watches memory.oom_control of a version 1 group through an eventfd. */
-export function watchV1(dir: string, onOom: () => void): OomWatch {
+export function watchV1(dir: string, onOom: () => void): () => void {
   const counter = new Counter(`${dir}/memory.oom_control`, onOom);
   const event = eventfd();
   {
@@ -92,12 +89,10 @@ export function watchV1(dir: string, onOom: () => void): OomWatch {
     timer?.cancel();
     lookAgain(0);
   });
-  return {
-    check: () => void counter.look(),
-    stop: () => {
-      timer?.cancel();
-      watching.close();
-      event.close();
-    },
+  return () => {
+    counter.look();
+    timer?.cancel();
+    watching.close();
+    event.close();
   };
 }

@@ -12,7 +12,7 @@ import { lazy } from "../lib/lazy.js";
 import { limitsV1 } from "../oci/cgroup-limits.js";
 import { deviceLines } from "../oci/device-rules.js";
 import type { DeviceRule, Resources } from "../oci/spec.js";
-import { type Cgroup, type OomWatch, hierarchy, killPids, makeGroup, readPids, removeGroup, removeGroupNow, writeLimits } from "./cgroup.js";
+import { type Cgroup, hierarchy, killPids, makeGroup, readPids, removeGroup, removeGroupNow, writeLimits } from "./cgroup.js";
 import type { Stats } from "./cgroup-stats.js";
 
 const stats = lazy<typeof import("./cgroup-stats.js")>("engine/cgroup-stats.js");
@@ -134,7 +134,7 @@ class Groups implements Cgroup {
       return root !== undefined && this.#roots.includes(root) ? root + this.path : undefined;
     });
   }
-  watchOom(onOom: () => void): OomWatch {
+  watchOom(onOom: () => void): () => void {
     return oom().watchV1(this.#dir("memory"), onOom);
   }
   async remove(): Promise<void> {

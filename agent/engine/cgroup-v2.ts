@@ -14,7 +14,7 @@ import { words } from "../lib/text.js";
 import { limitsV2 } from "../oci/cgroup-limits.js";
 import { deviceProgram } from "../oci/device-rules.js";
 import type { DeviceRule, Memory, Resources } from "../oci/spec.js";
-import { type Cgroup, type OomWatch, hierarchy, killPids, makeGroup, makeParent, onParentGone, readPids, removeGroup, removeGroupNow, writeLimits } from "./cgroup.js";
+import { type Cgroup, hierarchy, killPids, makeGroup, makeParent, onParentGone, readPids, removeGroup, removeGroupNow, writeLimits } from "./cgroup.js";
 import type { Stats } from "./cgroup-stats.js";
 
 const stats = lazy<typeof import("./cgroup-stats.js")>("engine/cgroup-stats.js");
@@ -174,7 +174,7 @@ class Group implements Cgroup {
   stats(): Stats {
     return stats().statsV2(this.dir);
   }
-  watchOom(onOom: () => void): OomWatch {
+  watchOom(onOom: () => void): () => void {
     return oom().watchV2(this.dir, onOom);
   }
   remove(): Promise<void> {

@@ -35,17 +35,12 @@ export interface Cgroup {
   /** SIGKILL to everybody; they may still be dying when it resolves. */
   killAll(): Promise<void>;
   stats(): Stats;
-  /** Calls `onOom` once for each process that the kernel killed for want of memory. */
-  watchOom(onOom: () => void): OomWatch;
+  /** Calls `onOom` once for each process that the kernel killed for want of memory; the answer ends that, after a last look. */
+  watchOom(onOom: () => void): () => void;
   /** Removes it and the groups below, and the parents that were made for it. Waits for those who are dying. */
   remove(): Promise<void>;
 }
 
-export interface OomWatch {
-  /** Looks at the counter now (a process has ended: its death may not have been told yet). */
-  check(): void;
-  stop(): void;
-}
 
 const v1 = lazy<typeof import("./cgroup-v1.js")>("engine/cgroup-v1.js");
 const v2 = lazy<typeof import("./cgroup-v2.js")>("engine/cgroup-v2.js");

@@ -11,6 +11,8 @@ export interface Watch {
   readonly fd: number;
   /** Changes the set of events; 0 keeps it registered but silent (errors and hang-ups still come). */
   modify(events: number): void;
+  /** Asks for the next event after one that came with EPOLL.ONESHOT. */
+  rearm(): void;
   /** Stops watching; call it before the descriptor is closed. */
   close(): void;
 }
@@ -22,6 +24,9 @@ class Watcher implements Watch {
     if (events === this.events || this.run === undefined) return;
     check("epoll_ctl", epoll.modify(this.fd, events, this.tag));
     this.events = events;
+  }
+  rearm(): void {
+    if (this.run !== undefined) check("epoll_ctl", epoll.modify(this.fd, this.events, this.tag));
   }
   close(): void {
     if (this.run === undefined) return;

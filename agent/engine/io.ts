@@ -1,0 +1,240 @@
+// The standard streams of a process, the parent's side. Nothing is kept here: a read goes from the pipe into the caller's
+// buffer, a write from the caller's buffer into the pipe, and whoever must wait waits in the kernel. A stream ends at the
+// real end of file, or, once the process itself has ended, when its pipe has been drained, even if a child still holds it.
+// Sources: pipe(7), pty(7), epoll(7).
+import { SysError, sys } from "../sys/call.js";
+import { E } from "../sys/errno.js";
+import { Fd } from "../sys/fd.js";
+import { F, fcntl, pipe, readRaw, setNonblock } from "../sys/file.js";
+import { NR } from "../sys/nr.js";
+import { EPOLL } from "../sys/poll.js";
+import { eofCharacter, setWindowSize } from "../sys/tty.js";
+import { AppError } from "../lib/errors.js";
+import { watch, type Watch } from "../lib/loop.js";
+
+type Go = () => void;
+
+/** What a process writes. Readers take turns: take, then readInto and whenReadable as often as needed, then doneWaiting. */
+export class OutStream {
+  #watch: Watch | undefined;
+  #wake: Go | undefined;
+  #busy = false;
+  #queue: Go[] | undefined;
+  #ended = false;
+  constructor(readonly fd: Fd) {}
+
+  /** Calls `go` when those who came before are done. */
+  take(go: Go): void {
+    if (this.#busy) {
+      (this.#queue ??= []).push(go);
+      return;
+    }
+    this.#busy = true;
+    go();
+  }
+
+  /** The next in line may go. */
+  doneWaiting(): void {
+    const next = this.#queue?.shift();
+    if (next === undefined) this.#busy = false;
+    else next();
+  }
+
+  /** One read(2) of at most `max` bytes to bytes[at]: their number, 0 at the end, -EAGAIN when there is nothing yet, or the negative errno. */
+  readInto(bytes: Uint8Array, at: number, max: number): number {
+    if (!this.fd.open) return 0;
+    const n = readRaw(this.fd.n, bytes, at, max);
+    if (n === -E.EIO || (n === -E.EAGAIN && this.#ended)) return 0; // EIO: nobody has the terminal open any more
+    return n;
+  }
+
+  /** Calls `wake` once when there is something to read, or the end has come. One at a time. */
+  whenReadable(wake: Go): void {
+    if (!this.fd.open || this.#ended) return wake();
+    this.#wake = wake;
+    if (this.#watch === undefined) this.#watch = watch(this.fd.n, EPOLL.IN | EPOLL.ONESHOT, () => this.#now());
+    else this.#watch.rearm();
+  }
+
+  #now(): void {
+    const wake = this.#wake;
+    this.#wake = undefined;
+    wake?.();
+  }
+
+  /** The process has ended: what is in the pipe can still be read, and then it is over. */
+  processEnded(): void {
+    this.#ended = true;
+    this.#now();
+  }
+
+  /** Is there something that nobody has read? */
+  pending(): boolean {
+    if (!this.fd.open) return false;
+    const poll = new Uint8Array(8); // struct pollfd
+    new DataView(poll.buffer).setInt32(0, this.fd.n, true);
+    poll[4] = EPOLL.IN;
+    return sys(NR.ppoll, poll, 1, new Uint8Array(16), null, 0) > 0 && ((poll[6] as number) & EPOLL.IN) !== 0;
+  }
+
+  close(): void {
+    this.#watch?.close();
+    this.#watch = undefined;
+    this.fd.close();
+    this.#now();
+  }
+}
+
+interface Write { rest: Uint8Array; readonly done: (error: Error | undefined) => void }
+
+/** What a process reads. Writes are done in the order in which they came. */
+export class InStream {
+  #watch: Watch | undefined;
+  #own: Fd | undefined; // a terminal's descriptor is watched for reading already
+  #queue: Write[] = [];
+  #ending = false;
+  #last = 10;
+  constructor(readonly fd: Fd, readonly terminal: boolean, readonly onEnd: Go) {}
+
+  /** Writes what fits now: the number of bytes (0 when it is full or others wait), or the negative errno. */
+  writeNow(data: Uint8Array): number {
+    if (this.#queue.length > 0) return 0;
+    const n = this.#write(data);
+    return n === -E.EAGAIN ? 0 : n;
+  }
+
+  #write(data: Uint8Array): number {
+    if (!this.fd.open || this.#ending) return -E.EPIPE;
+    const n = sys(NR.write, this.fd.n, data, data.length);
+    if (n > 0) this.#last = data[n - 1] as number;
+    return n;
+  }
+
+  /** Writes all of `data` (kept until then) as the process reads; `done` gets the error if any. Returns a function that gives up. */
+  write(data: Uint8Array, done: (error: Error | undefined) => void): Go {
+    const entry: Write = { rest: data, done };
+    this.#queue.push(entry);
+    if (this.#queue.length === 1) this.#push();
+    return () => {
+      this.#queue = this.#queue.filter((w) => w !== entry);
+      if (this.#ending && this.#queue.length === 0) this.#finish();
+    };
+  }
+
+  #push(): void {
+    for (let entry = this.#queue[0]; entry !== undefined; entry = this.#queue[0]) {
+      const n = this.fd.open ? sys(NR.write, this.fd.n, entry.rest, entry.rest.length) : -E.EPIPE;
+      if (n === -E.EAGAIN) return this.#wait();
+      if (n > 0) this.#last = entry.rest[n - 1] as number;
+      if (n >= 0 && n < entry.rest.length) {
+        entry.rest = entry.rest.subarray(n);
+        continue;
+      }
+      this.#queue.shift();
+      entry.done(n < 0 ? new SysError("write", -n) : undefined);
+    }
+    if (this.#ending) this.#finish();
+  }
+
+  #wait(): void {
+    if (this.#watch !== undefined) return this.#watch.rearm();
+    if (this.terminal) this.#own = new Fd(fcntl(this.fd, F.DUPFD_CLOEXEC, 3));
+    this.#watch = watch((this.#own ?? this.fd).n, EPOLL.OUT | EPOLL.ONESHOT, () => this.#push());
+  }
+
+  /** No more input, once everything has been written. The program at a terminal sees the end that a user would type. */
+  end(): void {
+    if (this.#ending) return;
+    this.#ending = true;
+    this.onEnd();
+    if (this.#queue.length === 0) this.#finish();
+  }
+
+  #finish(): void {
+    if (this.terminal) this.#typeEnd();
+    this.close();
+  }
+
+  /** VEOF ends a line; what is typed on the line before it is handed over first, so an unfinished line needs two. */
+  #typeEnd(): void {
+    try {
+      const key = this.fd.open ? eofCharacter(this.fd) : 0;
+      if (key !== 0) sys(NR.write, this.fd.n, new Uint8Array([key, key]), this.#last === 10 || this.#last === key ? 1 : 2);
+    } catch {
+      // nobody has the terminal any more: there is nobody to tell
+    }
+  }
+
+  /** Lets go of the descriptor; writes that wait fail with EPIPE. */
+  close(): void {
+    this.#ending = true;
+    this.#watch?.close();
+    this.#watch = undefined;
+    this.#own?.close();
+    if (!this.terminal) this.fd.close(); // a terminal's master belongs to the output
+    const { length } = this.#queue;
+    for (const { done } of this.#queue.splice(0, length)) done(new SysError("write", E.EPIPE));
+  }
+}
+
+/** The streams of one process. */
+export class Streams {
+  /** Undefined once the end of input has been asked for. */
+  stdin: InStream | undefined;
+  constructor(input: Fd, readonly stdout: OutStream, readonly stderr: OutStream | undefined, readonly terminal: boolean) {
+    this.stdin = new InStream(input, terminal, () => (this.stdin = undefined));
+  }
+
+  processEnded(): void {
+    this.stdin?.close();
+    this.stdin = undefined;
+    this.stdout.processEnded();
+    this.stderr?.processEnded();
+  }
+
+  /** Is there output that nobody has read? */
+  pending(): boolean {
+    return this.stdout.pending() || (this.stderr?.pending() ?? false);
+  }
+
+  /** Sets the terminal's size. Throws "unavailable" when there is no terminal, SysError when it is gone. */
+  resize(rows: number, columns: number): void {
+    if (!this.terminal || !this.stdout.fd.open) throw new AppError("unavailable", "no tty");
+    setWindowSize(this.stdout.fd, rows, columns);
+  }
+
+  close(): void {
+    this.stdin?.close();
+    this.stdin = undefined;
+    this.stdout.close();
+    this.stderr?.close();
+  }
+}
+
+/** The child's ends (the caller closes them after the clone) and the parent's. */
+export interface Stdio { readonly stdin: Fd; readonly stdout: Fd; readonly stderr: Fd; readonly streams: Streams }
+
+/** Three pipes; those for output hold `pipeSize` bytes when that is given. */
+export function makeStdio(options: { readonly pipeSize: number }): Stdio {
+  const ends: Fd[] = [];
+  const make = (): { read: Fd; write: Fd } => {
+    const made = pipe();
+    ends.push(made.read, made.write);
+    return made;
+  };
+  try {
+    const [input, output, error] = [make(), make(), make()];
+    for (const fd of [input.write, output.read, error.read]) setNonblock(fd);
+    if (options.pipeSize > 0) for (const fd of [output.write, error.write]) fcntl(fd, F.SETPIPE_SZ, options.pipeSize);
+    return { stdin: input.read, stdout: output.write, stderr: error.write, streams: new Streams(input.write, new OutStream(output.read), new OutStream(error.read), false) };
+  } catch (error) {
+    for (const fd of ends) fd.close();
+    throw error;
+  }
+}
+
+/** The streams at a terminal's master. */
+export function ptyStreams(master: Fd): Streams {
+  setNonblock(master);
+  return new Streams(master, new OutStream(master), undefined, true);
+}
