@@ -38,7 +38,7 @@ describe("QEMU arguments", () => {
     const disks = ["/a", "/b"].map((file) => ({ file, readOnly: false }));
     const order = (type: "q35" | "microvm"): string[] => after(qemuArgs({ ...base, type, disks }), "-drive").map((drive) => drive.split(",")[0] ?? "");
     expect(order("q35")).toEqual(["file=/a", "file=/b"]);
-    expect(order("microvm")).toEqual(["file=/b", "file=/a"]);
+    expect(order("microvm")).toEqual(["file=/a", "file=/b"]);
   });
 
   it("cannot be led astray by commas in paths", () => {
