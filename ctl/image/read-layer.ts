@@ -78,6 +78,7 @@ export const plainTar = async (content: Content, work: string, name: string): Pr
   } catch (error) {
     const cause = error as NodeJS.ErrnoException;
     if (cause.code === "ENOSPC") throw new ImageError(`no space left in ${work} while unpacking ${name}; set TMPDIR to a larger place`, { cause });
+    if (cause.syscall !== undefined) throw new ImageError(`cannot unpack ${name}: ${cause.message}`, { cause });
     throw new ImageError(`${name} is damaged (${compression}): ${cause.message}`, { cause });
   }
   return { file, offset: 0, size: size.bytes };
