@@ -1,6 +1,6 @@
 // Owns the command `kernel`: source, fragments and tool versions to a key, the cache, and the files in dist. The steps do the
 // work; this decides what is rebuilt. Must never compile twice what the cache has, except for --verify, which asks for just that.
-import { mkdir, mkdtemp, readFile, readdir, rm } from "node:fs/promises";
+import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { cached, keyOf, lookup, sumOf, type Entry } from "../lib/cache.js";
 import type { Context } from "../lib/context.js";
@@ -12,6 +12,7 @@ import { publish } from "../lib/publish.js";
 import { kernelSource, type KernelSource } from "../steps/kernel-source.js";
 import { parseAllowMissing, parseFragments, type Fragment } from "../steps/kconfig.js";
 import { ARCHES, compile, configure, defaultJobs, FIXED, toolVersions, type Recipe } from "../steps/make-kernel.js";
+import { ensureFolder } from "../lib/folder.js";
 
 export interface KernelOptions {
   readonly source?: string;
@@ -91,7 +92,7 @@ async function build(context: Context, source: KernelSource, recipe: Recipe, dir
 async function inScratch<T>(context: Context, work: (dir: string) => Promise<T>): Promise<T> {
   const home = join(context.cache, "kernel");
   try {
-    await mkdir(home, { recursive: true });
+    await ensureFolder(home);
     const dir = await mkdtemp(join(home, `.building-${process.pid}-`));
     return await work(dir).finally(() => rm(dir, { recursive: true, force: true }));
   } catch (error) {

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import type { Context } from "./context.js";
 import { BuildError, errnoCode, explainDisk } from "./errors.js";
 import { canonical, sha256, sha256File, type Json } from "./hash.js";
+import { ensureFolder } from "./folder.js";
 
 export interface FileSum {
   readonly bytes: number;
@@ -36,7 +37,8 @@ export async function lookup(context: Context, kind: string, key: string): Promi
   try {
     files = JSON.parse(await readFile(join(dir, "entry.json"), "utf8")) as Record<string, FileSum>;
   } catch (error) {
-    if (errnoCode(error) !== "ENOENT" && !(error instanceof SyntaxError)) throw error;
+    if (errnoCode(error) !== "ENOENT" && !(error instanceof SyntaxError)) throw explainDisk(error, dir);
+    if (errnoCode(error) === "ENOENT") return undefined;
     await rm(dir, { recursive: true, force: true });
     return undefined;
   }
@@ -69,7 +71,7 @@ export async function cached(context: Context, kind: string, inputs: Json, names
   try {
     const late = await lookup(context, kind, key);
     if (late !== undefined) return late;
-    await mkdir(join(temp, "out"), { recursive: true });
+    await ensureFolder(join(temp, "out"));
     await fill(join(temp, "out"));
     const files: Record<string, FileSum> = {};
     const ready = join(temp, "entry");
@@ -115,11 +117,7 @@ async function prune(home: string, keep: number): Promise<void> {
 /** Takes the lock of one key; waits while a living process has it. Returns the release. */
 export async function lock(context: Context, kind: string, key: string): Promise<() => Promise<void>> {
   const home = join(context.cache, kind);
-  try {
-    await mkdir(home, { recursive: true });
-  } catch (error) {
-    throw explainDisk(error, home);
-  }
+  await ensureFolder(home);
   const path = join(home, `.lock-${key}`);
   for (;;) {
     if (context.signal.aborted) throw new BuildError("interrupted", "interrupted");

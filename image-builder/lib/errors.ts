@@ -32,6 +32,9 @@ export function explainDisk(error: unknown, where: string): unknown {
       "free some space there, or set KATA_CACHE to a folder on a larger disk", { cause: error });
   }
   if (error instanceof BuildError) return error;
+  if (code === "ENOTDIR" || code === "EEXIST") return new BuildError("failed", `${where} cannot be used as a folder: ${text}`, "a part of the path is a file; choose another (--output, KATA_CACHE)", { cause: error });
+  if (code === "EISDIR") return new BuildError("usage", `the output in ${where} is a folder: ${text}`, "name a file with --output", { cause: error });
+  if (code === "ENOENT") return new BuildError("failed", `${where} cannot be made: ${text}`, "choose another folder (--output, KATA_CACHE)", { cause: error });
   if (code === "EROFS") return new BuildError("failed", `${where} is on a read-only file system`, "choose another folder (--output, KATA_CACHE)", { cause: error });
   if (code === "EACCES" || code === "EPERM") {
     return new BuildError("failed", `no permission in ${where}: ${text}`, "choose a folder you may write to (--output, KATA_CACHE)", { cause: error });

@@ -1,11 +1,12 @@
 // Owns dist/manifest.json: for each thing that was built its inputs, and size and sum of every file that came out. Holds no time
 // and no machine path, so equal builds give an equal manifest. Must never be the only place a key is kept: the cache has its own.
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { readFile, rename, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { lock, type FileSum } from "./cache.js";
 import type { Context } from "./context.js";
 import { errnoCode, explainDisk } from "./errors.js";
 import { canonical, sha256, type Json } from "./hash.js";
+import { ensureFolder } from "./folder.js";
 
 export interface Section {
   /** The cache key: the hash of `inputs`. */
@@ -34,7 +35,7 @@ export async function readManifest(dist: string): Promise<Manifest> {
 export async function writeSection(context: Context, dist: string, name: string, section: Section): Promise<void> {
   const unlock = await lock(context, "manifest", sha256(resolve(dist)));
   try {
-    await mkdir(dist, { recursive: true });
+    await ensureFolder(dist);
     const before = await readManifest(dist);
     const after: Record<string, Section> = { ...before, [name]: section };
     const sorted = Object.fromEntries(Object.keys(after).sort().map((k) => [k, after[k] as Section]));

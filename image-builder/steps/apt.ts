@@ -1,6 +1,6 @@
 // Owns fetching one pinned binary package with the machine's apt-get under a private configuration: own lists, own archives, own
 // sources, all below the cache. Must never change the system's apt state nor run its hooks. Source: apt.conf(5), apt-get(8).
-import { mkdir, mkdtemp, readFile, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Context } from "../lib/context.js";
 import { lock } from "../lib/cache.js";
@@ -8,6 +8,7 @@ import { BuildError, explainDisk } from "../lib/errors.js";
 import { sha256File } from "../lib/hash.js";
 import { run } from "../lib/run.js";
 import { rewriteSources, type SourceFile, type Suites } from "./apt-sources.js";
+import { ensureFolder } from "../lib/folder.js";
 
 export interface PackagePin {
   readonly package: string;
@@ -99,7 +100,7 @@ async function shown(context: Context, dir: string, what: string): Promise<void>
 
 async function privateConfig(context: Context, pin: PackagePin): Promise<string> {
   const base = join(context.cache, "apt", "image-builder");
-  for (const dir of ["lists/partial", "archives/partial", "etc"]) await mkdir(join(base, dir), { recursive: true });
+  for (const dir of ["lists/partial", "archives/partial", "etc"]) await ensureFolder(join(base, dir));
   const sources = rewriteSources(await systemSources("/etc/apt"), await codename(), pin.suites);
   if (sources === "") {
     throw new BuildError("fetch", "no Debian archive is configured on this machine, so there is nowhere to fetch the kernel source from", "give it by hand: kernel --source TARBALL|DIR (a Linux 6.12 tree)");

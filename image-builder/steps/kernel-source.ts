@@ -1,12 +1,13 @@
 // Owns where the kernel's source comes from: the pinned Debian package, or a tarball or folder the user names. Answers with a
 // content hash for the cache key before anything is unpacked. Must never write into a folder that the user gave.
-import { mkdir, readFile, readdir, stat } from "node:fs/promises";
+import { readFile, readdir, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { fetchPackage, type PackagePin } from "./apt.js";
 import type { Context } from "../lib/context.js";
 import { BuildError } from "../lib/errors.js";
 import { sha256File, sha256Tree } from "../lib/hash.js";
 import { run } from "../lib/run.js";
+import { ensureFolder } from "../lib/folder.js";
 
 export interface KernelPin extends PackagePin {
   readonly series: string;
@@ -57,7 +58,7 @@ async function fromPackage(context: Context, pin: KernelPin, isBuilt: (sha256: s
       async unpack(into) {
         const deb = await fetchPackage(context, only);
         const stage = `${into}.deb`;
-        await mkdir(stage, { recursive: true });
+        await ensureFolder(stage);
         context.progress.step(`unpacking ${pin.package} ${version}`);
         await run("dpkg-deb", ["-x", deb.file, stage], { signal: context.signal, package: "dpkg" });
         return untar(context, join(stage, pin.tarball), into);
@@ -70,7 +71,7 @@ async function fromPackage(context: Context, pin: KernelPin, isBuilt: (sha256: s
 }
 
 async function untar(context: Context, tarball: string, into: string): Promise<string> {
-  await mkdir(into, { recursive: true });
+  await ensureFolder(into);
   context.progress.step("unpacking the kernel source");
   try {
     await run("tar", ["-xf", tarball, "-C", into], { signal: context.signal, package: "tar xz-utils" });

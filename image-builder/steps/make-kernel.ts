@@ -1,7 +1,7 @@
 // Owns configuring and compiling the kernel in a folder of its own. Every input that reaches the bytes is fixed here or is in the
 // cache key: time, user, host and build number are constants, the compiler is asked for its version. Must never build inside the
 // source tree. Source: Documentation/kbuild/kbuild.rst, Documentation/kbuild/reproducible-builds.rst.
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { readFile, rename, writeFile } from "node:fs/promises";
 import { cpus } from "node:os";
 import { join } from "node:path";
 import type { Context } from "../lib/context.js";
@@ -9,6 +9,7 @@ import { BuildError } from "../lib/errors.js";
 import { run, type RunOptions } from "../lib/run.js";
 import { findLost, lostMessage, parseConfig, splitAllowed, toAllConfig, type Wish } from "./kconfig.js";
 import { explain, readDefinitions } from "./kconfig-why.js";
+import { ensureFolder } from "../lib/folder.js";
 
 /** What kbuild would take from the clock, the user and the machine. All four are needed: without the last the banner counts. */
 export const FIXED = {
@@ -64,7 +65,7 @@ export function defaultJobs(): number {
  * asked for and is not there, and why.
  */
 export async function configure(context: Context, tree: string, out: string, recipe: Recipe): Promise<string> {
-  await mkdir(out, { recursive: true });
+  await ensureFolder(out);
   await writeFile(join(out, "all.config"), toAllConfig(recipe.wishes));
   context.progress.step("configuring the kernel");
   await make(context, tree, out, recipe, ["-s", "allnoconfig"], { env: { ...FIXED, KCONFIG_ALLCONFIG: join(out, "all.config") } });

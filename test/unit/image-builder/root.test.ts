@@ -216,6 +216,15 @@ describe("bad inputs", () => {
     expect([missing.code, missing.stdout]).toEqual([3, ""]);
     expect(missing.stderr).toMatch(/^image-builder: the agent \/nowhere\/agent does not exist\n {2}-> /);
   });
+  it("a cache or output that cannot be a folder, or is one", async () => {
+    const [place, options] = [temp(), forInitrd()];
+    const blocked = join(write(join(place, "file"), ""), "below");
+    expect(await failure(initrd(context(temp(), blocked), options))).toMatchObject({ failure: "failed", message: expect.stringMatching(/below\/initrd.* cannot be used as a folder/) as string });
+    expect(await failure(initrd(context(temp(), "/proc/nowhere"), options))).toMatchObject({ failure: "failed", message: expect.stringMatching(/^\/proc\/nowhere\/initrd.* cannot be made/) as string });
+    expect(await failure(initrd(context(), { ...options, output: join(blocked, "i") }))).toMatchObject({ failure: "failed", message: expect.stringMatching(/below cannot be used as a folder/) as string });
+    expect(await failure(initrd(context(), { ...options, output: place }))).toMatchObject({ failure: "usage", message: expect.stringMatching(/is a folder/) as string });
+    expect(readdirSync(place)).toEqual(["file"]);
+  });
   it("a missing mkfs names its package", async () => {
     vi.stubEnv("PATH", temp());
     expect(await failure(image(context(), forImage()))).toMatchObject({ failure: "missing", message: "fsck.erofs is not installed", hint: "apt-get install erofs-utils" });
