@@ -55,10 +55,13 @@ async function download(context: Context, pin: PackagePin, store: string): Promi
   const env = { APT_CONFIG: conf };
   const apt = { env, signal: context.signal, package: "apt" };
   context.progress.step("reading the package lists of the Debian archive");
-  await fetching(run("apt-get", ["-q", "update"], apt), "the package lists of the Debian archive");
+  // one suite that is gone or out of reach must not hide the others: what counts is whether a pinned version is offered
+  const trouble = await fetching(run("apt-get", ["-q", "update"], apt), "the package lists of the Debian archive").then(() => undefined, (error: unknown) => error);
+  if (trouble instanceof BuildError && trouble.failure !== "fetch") throw trouble;
   const offered = new Set((await run("apt-cache", ["madison", pin.package], apt)).split("\n").map((l) => l.split("|")[1]?.trim() ?? ""));
   const want = pin.versions.find((v) => offered.has(v.version));
   if (want === undefined) {
+    if (trouble !== undefined) throw trouble;
     const there = [...offered].filter((v) => v !== "").join(", ");
     throw new BuildError("fetch", `none of the pinned versions of ${pin.package} (${pin.versions.map((v) => v.version).join(", ")}) is in the Debian archive any more; it has ${there === "" ? "none" : there}`,
       "give a kernel source by hand (kernel --source TARBALL|DIR), or put a version the archive has, with the SHA-256 that\n`apt-cache show` tells, into image-builder/pins.json");
