@@ -25,7 +25,7 @@ export const makeDisk = async (tree: Tree, file: string): Promise<void> => {
   tool.stderr.on("data", (piece: Buffer) => (said = (said + piece.toString("utf8")).slice(-2000)));
   const ended = new Promise<string | undefined>((resolve) => {
     tool.once("error", (error: NodeJS.ErrnoException) => resolve(error.code === "ENOENT" ? "sqfstar is not installed (Debian package squashfs-tools)" : error.message));
-    tool.once("close", (code, signal) => resolve(code === 0 ? undefined : `sqfstar ended with ${signal ?? code}: ${said.trim().split("\n").pop() ?? ""}`));
+    tool.once("close", (code, signal) => resolve(code === 0 ? undefined : `sqfstar ended with ${signal ?? code}: ${said.trim().split(/\s*\n\s*/).slice(-3).join("; ")}`));
   });
   const fed = pipeline(Readable.from(tarOf(tree)), tool.stdin).then(() => undefined, (error: Error) => error);
   const [problem, feedError] = await Promise.all([ended, fed]);

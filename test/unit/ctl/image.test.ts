@@ -1,4 +1,5 @@
 // The forms an image may come in, each in its good form and in broken ones.
+import { randomBytes } from "node:crypto";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { execFileSync } from "node:child_process";
 import { tmpdir } from "node:os";
@@ -115,6 +116,35 @@ describe("broken images", () => {
     await refused("l3", /tells of 1 layers, the manifest of 2/);
     writeLayout(at("l4"), [await simple()], { architecture: "riscv64" });
     await refused("l4", /made for riscv64, this machine is/);
+  });
+});
+
+/** Run `body` with a folder that holds one megabyte; the mount is taken away again. */
+const withSmallDisk = async (body: (small: string) => Promise<void>): Promise<void> => {
+  const small = at("small");
+  mkdirSync(small);
+  execFileSync("mount", ["-t", "tmpfs", "-o", "size=1m", "small", small]);
+  try {
+    await body(small);
+  } finally {
+    execFileSync("umount", [small]);
+  }
+};
+
+const mayMount = process.getuid?.() === 0;
+
+describe.skipIf(!mayMount)(`a full disk${mayMount ? "" : " (skipped: mounting a small one needs root)"}`, () => {
+  it("is named when a layer is unpacked to it", async () => {
+    writeLayout(at("layout"), [await tarball([{ name: "big", data: Buffer.alloc(3 << 20) }])]);
+    await withSmallDisk((small) => expect(openImage(at("layout"), small)).rejects.toThrow(/no space left in .*small while unpacking layer 1/));
+  });
+  it("is named when the container's disk is made on it, and nothing half-made stays", async () => {
+    writeFileSync(at("big.tar"), await tarball([{ name: "big", data: randomBytes(3 << 20) }]));
+    const image = await openImage(at("big.tar"), work);
+    await withSmallDisk(async (small) => {
+      await expect(makeDisk(image.tree, join(small, "disk.img"))).rejects.toThrow(/cannot make the container's disk .*[Nn]o space left/);
+      expect(readdirSync(small)).toEqual([]);
+    });
   });
 });
 
