@@ -22,7 +22,7 @@ import { makeStdio, ptyStreams, type Streams } from "./io.js";
 import { ended, type Process } from "./process.js";
 import { spawn } from "./spawn.js";
 
-const seccomp = lazy<typeof import("../oci/seccomp.js")>("oci/seccomp.js");
+const seccomp = lazy<typeof import("./seccomp.js")>("engine/seccomp.js");
 const bpf = lazy<typeof import("../sys/bpf.js")>("sys/bpf.js");
 
 /** Milliseconds a child has to get ready. */

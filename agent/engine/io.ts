@@ -21,6 +21,10 @@ export class OutStream {
   #busy = false;
   #queue: Go[] | undefined;
   #ended = false;
+  /** Has the end been given to a reader? */
+  over = false;
+  /** Called once when that happens. */
+  onOver: Go | undefined;
   constructor(readonly fd: Fd) {}
 
   /** Calls `go` when those who came before are done. */
@@ -42,10 +46,13 @@ export class OutStream {
 
   /** One read(2) of at most `max` bytes to bytes[at]: their number, 0 at the end, -EAGAIN when there is nothing yet, or the negative errno. */
   readInto(bytes: Uint8Array, at: number, max: number): number {
-    if (!this.fd.open) return 0;
-    const n = readRaw(this.fd.n, bytes, at, max);
-    if (n === -E.EIO || (n === -E.EAGAIN && this.#ended)) return 0; // EIO: nobody has the terminal open any more
-    return n;
+    const n = this.fd.open ? readRaw(this.fd.n, bytes, at, max) : 0;
+    if (n > 0 || (n < 0 && n !== -E.EIO && !(n === -E.EAGAIN && this.#ended))) return n; // EIO: nobody has the terminal open any more
+    if (!this.over) {
+      this.over = true;
+      this.onOver?.();
+    }
+    return 0;
   }
 
   /** Calls `wake` once when there is something to read, or the end has come. One at a time. */
@@ -181,15 +188,29 @@ export class InStream {
 export class Streams {
   /** Undefined once the end of input has been asked for. */
   stdin: InStream | undefined;
+  /** Called once when the process has ended and all its output has been read to the end. */
+  onDrained: Go | undefined;
+  #ended = false;
   constructor(input: Fd, readonly stdout: OutStream, readonly stderr: OutStream | undefined, readonly terminal: boolean) {
     this.stdin = new InStream(input, terminal, () => (this.stdin = undefined));
+    stdout.onOver = () => this.#drained();
+    if (stderr !== undefined) stderr.onOver = stdout.onOver;
+  }
+
+  #drained(): void {
+    if (!this.#ended || !this.stdout.over || this.stderr?.over === false) return;
+    const tell = this.onDrained;
+    this.onDrained = undefined;
+    tell?.();
   }
 
   processEnded(): void {
+    this.#ended = true;
     this.stdin?.close();
     this.stdin = undefined;
     this.stdout.processEnded();
     this.stderr?.processEnded();
+    this.#drained();
   }
 
   /** Is there output that nobody has read? */

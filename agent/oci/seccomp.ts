@@ -1,0 +1,116 @@
+// The seccomp section of a spec to what libseccomp is told: numbers only, every name checked. Pure.
+// Sources: runtime-spec config-linux.md "Seccomp", seccomp(2), libseccomp's include/seccomp.h.
+import { AppError } from "../lib/errors.js";
+import type { Seccomp, SeccompArg, SeccompRule } from "./spec.js";
+
+const KILL_PROCESS = 0x80000000, KILL_THREAD = 0, TRAP = 0x30000, ERRNO = 0x50000, TRACE = 0x7ff00000, LOG = 0x7ffc0000, ALLOW = 0x7fff0000;
+const EPERM = 1;
+
+const ACTIONS: { readonly [name: string]: number } = {
+  SCMP_ACT_KILL: KILL_THREAD, SCMP_ACT_KILL_THREAD: KILL_THREAD, SCMP_ACT_KILL_PROCESS: KILL_PROCESS, SCMP_ACT_TRAP: TRAP, SCMP_ACT_ERRNO: ERRNO,
+  SCMP_ACT_TRACE: TRACE, SCMP_ACT_LOG: LOG, SCMP_ACT_ALLOW: ALLOW,
+};
+const OPERATORS: { readonly [name: string]: number } = {
+  SCMP_CMP_NE: 1, SCMP_CMP_LT: 2, SCMP_CMP_LE: 3, SCMP_CMP_EQ: 4, SCMP_CMP_GE: 5, SCMP_CMP_GT: 6, SCMP_CMP_MASKED_EQ: 7,
+};
+/** Audit architecture tokens (include/uapi/linux/audit.h; x32 is libseccomp's own). */
+const ARCHITECTURES: { readonly [name: string]: number } = {
+  SCMP_ARCH_X86: 0x40000003, SCMP_ARCH_X86_64: 0xc000003e, SCMP_ARCH_X32: 0x4000003e, SCMP_ARCH_ARM: 0x40000028, SCMP_ARCH_AARCH64: 0xc00000b7,
+  SCMP_ARCH_MIPS: 8, SCMP_ARCH_MIPS64: 0x80000008, SCMP_ARCH_MIPS64N32: 0xa0000008, SCMP_ARCH_MIPSEL: 0x40000008, SCMP_ARCH_MIPSEL64: 0xc0000008,
+  SCMP_ARCH_MIPSEL64N32: 0xe0000008, SCMP_ARCH_PPC: 20, SCMP_ARCH_PPC64: 0x80000015, SCMP_ARCH_PPC64LE: 0xc0000015, SCMP_ARCH_S390: 22,
+  SCMP_ARCH_S390X: 0x80000016, SCMP_ARCH_RISCV64: 0xc00000f3, SCMP_ARCH_PARISC: 15, SCMP_ARCH_PARISC64: 0x8000000f, SCMP_ARCH_LOONGARCH64: 0xc0000102, SCMP_ARCH_M68K: 4,
+};
+const FLAGS: { readonly [name: string]: number } = {
+  SECCOMP_FILTER_FLAG_TSYNC: 1, SECCOMP_FILTER_FLAG_LOG: 2, SECCOMP_FILTER_FLAG_SPEC_ALLOW: 4, SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: 0x20,
+};
+const SPEC_ALLOW = 4;
+
+export interface FilterRule {
+  readonly names: readonly string[];
+  readonly action: number;
+  /** Packed struct scmp_arg_cmp, 24 bytes each, one list for each rule to add: several lists are alternatives. */
+  readonly comparisons: readonly (Uint8Array | undefined)[];
+}
+export interface FilterPlan {
+  readonly defaultAction: number;
+  /** Tokens besides the machine's own. */
+  readonly architectures: readonly number[];
+  readonly rules: readonly FilterRule[];
+}
+
+const refuse = (field: string, why: string): never => {
+  throw new AppError("invalid", `linux.seccomp.${field}: ${why}`);
+};
+
+function lookUp(table: { readonly [name: string]: number }, field: string, what: string, name: string): number {
+  return Object.hasOwn(table, name) ? (table[name] as number) : refuse(field, `unknown ${what} "${name}"`);
+}
+
+/** An action with its number: errno for ERRNO (default EPERM), the tracer's message for TRACE. */
+function action(field: string, name: string, value: number | undefined): number {
+  if (name === "SCMP_ACT_NOTIFY") refuse(field, "SCMP_ACT_NOTIFY is not supported");
+  const base = lookUp(ACTIONS, field, "action", name);
+  const takesValue = base === ERRNO || base === TRACE;
+  if (!takesValue) return base;
+  const code = value ?? EPERM;
+  if (code < 0 || code > (base === ERRNO ? 4095 : 0xffff)) refuse(field, `errno ${code} is out of range`);
+  return base + code;
+}
+
+/** struct scmp_arg_cmp: u32 arg, u32 op, u64 datum_a, u64 datum_b. */
+function pack(field: string, args: readonly SeccompArg[]): Uint8Array {
+  const bytes = new Uint8Array(args.length * 24);
+  const view = new DataView(bytes.buffer);
+  args.forEach((arg, i) => {
+    if (arg.index < 0 || arg.index > 5) refuse(`${field}.args[${i}].index`, `${arg.index} is not between 0 and 5`);
+    view.setUint32(i * 24, arg.index, true);
+    view.setUint32(i * 24 + 4, lookUp(OPERATORS, `${field}.args[${i}].op`, "operator", arg.op), true);
+    put64(view, i * 24 + 8, arg.value);
+    put64(view, i * 24 + 16, arg.valueTwo ?? 0);
+  });
+  return bytes;
+}
+
+function put64(view: DataView, at: number, value: number | bigint): void {
+  if (typeof value === "bigint") return view.setBigUint64(at, BigInt.asUintN(64, value), true);
+  const high = Math.floor(value / 4294967296);
+  view.setUint32(at, value - high * 4294967296, true);
+  view.setUint32(at + 4, high >>> 0, true);
+}
+
+/** All conditions of one entry must hold; an argument that is named twice makes them alternatives. */
+function comparisons(field: string, args: readonly SeccompArg[] | undefined): readonly (Uint8Array | undefined)[] {
+  if (args === undefined || args.length === 0) return [undefined];
+  const twice = args.some((a, i) => args.findIndex((b) => b.index === a.index) !== i);
+  if (!twice) return [pack(field, args)];
+  return args.map((arg) => pack(field, [arg]));
+}
+
+function rule(entry: SeccompRule, i: number): FilterRule {
+  const field = `syscalls[${i}]`;
+  if (entry.names.length === 0) refuse(`${field}.names`, "is empty");
+  return { names: entry.names, action: action(`${field}.action`, entry.action, entry.errnoRet), comparisons: comparisons(field, entry.args) };
+}
+
+/** Checks a seccomp section and puts it into numbers. Throws AppError "invalid" naming the field. */
+export function filterPlan(s: Seccomp): FilterPlan {
+  const defaultAction = action("defaultAction", s.defaultAction, s.defaultErrnoRet);
+  if (s.defaultErrnoRet !== undefined && s.defaultErrnoRet !== 0 && ![ERRNO, TRACE].includes(ACTIONS[s.defaultAction] as number)) {
+    refuse("defaultErrnoRet", `has no meaning with ${s.defaultAction}`);
+  }
+  seccompFlags(s);
+  return {
+    defaultAction,
+    architectures: (s.architectures ?? []).map((name, i) => lookUp(ARCHITECTURES, `architectures[${i}]`, "architecture", name)),
+    // a rule that says what happens anyway is refused by libseccomp
+    rules: (s.syscalls ?? []).map(rule).filter((r) => r.action !== defaultAction),
+  };
+}
+
+/** Flags for seccomp(2). Without a list it is [SPEC_ALLOW], as other engines have it; TSYNC is moot for one thread. */
+export function seccompFlags(s: Seccomp): number {
+  if (s.flags === undefined) return SPEC_ALLOW;
+  let flags = 0;
+  s.flags.forEach((name, i) => (flags |= lookUp(FLAGS, `flags[${i}]`, "flag", name)));
+  return flags & ~1;
+}

@@ -1,0 +1,54 @@
+// libseccomp's compiler as the host's C code offers it (native/native.c): one filter is built at a time, and the program
+// comes out through a descriptor. See seccomp_init(3), seccomp_rule_add(3), seccomp_export_bpf(3).
+import { SysError } from "./call.js";
+import { Fd } from "./fd.js";
+import { memfdCreate, readRaw } from "./file.js";
+import { NR } from "./nr.js";
+import { must } from "./call.js";
+
+const enum OP { RESOLVE = 0, NEW = 1, ARCH = 2, ATTRIBUTE = 3, RULE = 4, EXPORT = 5, RELEASE = 6 }
+export const enum ATTRIBUTE { NNP = 3, OPTIMIZE = 8 }
+const EEXIST = 17;
+
+function check(call: string, r: number): void {
+  if (r < 0) throw new SysError(call, -r);
+}
+
+/** The number of a system call by name (negative for one that this architecture has under another number only); undefined when nobody knows it. */
+export function resolveSyscall(name: string): number | undefined {
+  const n = native.seccomp(OP.RESOLVE, 0, name);
+  return n === -1 ? undefined : n;
+}
+
+export function newFilter(defaultAction: number): void {
+  check("seccomp_init", native.seccomp(OP.NEW, defaultAction));
+}
+/** Adds an architecture; one that is there already is no error. */
+export function addArchitecture(token: number): void {
+  const r = native.seccomp(OP.ARCH, token);
+  if (r !== -EEXIST) check("seccomp_arch_add", r);
+}
+export function setAttribute(attribute: number, value: number): void {
+  check("seccomp_attr_set", native.seccomp(OP.ATTRIBUTE, attribute, value));
+}
+/** Adds a rule; returns 0 or the negative errno. `comparisons` are packed struct scmp_arg_cmp. */
+export function addRule(action: number, syscall: number, comparisons: Uint8Array | undefined): number {
+  return native.seccomp(OP.RULE, action, syscall, comparisons);
+}
+/** The program as an array of struct sock_filter. */
+export function exportFilter(): Uint8Array {
+  using file: Fd = memfdCreate("seccomp");
+  check("seccomp_export_bpf", native.seccomp(OP.EXPORT, file.n));
+  const size = must("lseek", NR.lseek, file.n, 0, 2);
+  must("lseek", NR.lseek, file.n, 0, 0);
+  const program = new Uint8Array(size);
+  for (let at = 0; at < size; ) {
+    const n = readRaw(file.n, program, at, size - at);
+    if (n <= 0) throw new SysError("read", n === 0 ? 5 : -n);
+    at += n;
+  }
+  return program;
+}
+export function releaseFilter(): void {
+  native.seccomp(OP.RELEASE);
+}
