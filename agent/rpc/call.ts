@@ -39,11 +39,9 @@ export class Call {
     return !this.connection.congested;
   }
 
-  /** Runs `go` when the connection can take more (now, if it can), not at all if the call is cancelled before. */
+  /** Runs `go` when the connection can take more (now, if it can) or is gone; `go` has to look at `done` first. */
   whenWritable(go: () => void): void {
-    this.connection.whenWritable(() => {
-      if (!this.done) go();
-    });
+    this.connection.whenWritable(go);
   }
 
   /** Answers with the fields of the response message. */

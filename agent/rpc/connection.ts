@@ -44,7 +44,7 @@ export class Connection {
   /** `onClose` is told once, when the channel has been closed. */
   constructor(readonly channel: Channel, readonly onClose: (connection: Connection) => void) {}
 
-  /** Runs `go` when the peer takes replies again; at once if it does. */
+  /** Runs `go` when the peer takes replies again (at once if it does) or is gone. */
   whenWritable(go: () => void): void {
     if (this.congested) this.waiting.push(go);
     else go();
@@ -200,11 +200,13 @@ export class Connection {
     this.fill = this.skip = this.queued = 0;
     this.congested = false;
     this.queue = [];
-    this.waiting = [];
     this.stale?.cancel();
     this.stale = undefined;
     this.rest();
     for (const call of [...this.calls]) call.cancel();
+    const waiting = this.waiting;
+    this.waiting = [];
+    for (const go of waiting) go();
   }
 
   /** On a serial port the rest of a frame may never come: then it is passed over as garbage. */

@@ -316,22 +316,23 @@ describe("the connection", () => {
     expect(started).toEqual(["last"]);
   });
 
-  test("whenWritable waits for the peer and not at all for a call that has ended", () => {
-    const channel = connect();
-    channel.send(request(1, AGENT, "WaitProcess", id("a")), request(3, AGENT, "WaitProcess", id("b")));
-    channel.takes = 0;
-    channel.send(request(5, AGENT, "ReadStdout", encoded("grpc.ReadStreamRequest", { len: 300000 })));
-    const ran: string[] = [];
-    const [a, b] = pending.map((p) => p.call);
-    expect(a?.writable).toBe(false);
-    a?.whenWritable(() => ran.push("a"));
-    b?.whenWritable(() => ran.push("b"));
-    b?.fail(new Error("gone"));
-    expect(ran).toEqual([]);
-    channel.takes = Infinity;
-    channel.run();
-    expect(ran).toEqual(["a"]);
-    expect(a?.writable).toBe(true);
+  test("whenWritable waits until the peer takes replies again, or is gone: whoever waits must be told", () => {
+    for (const gone of [false, true]) {
+      pending.length = 0;
+      const channel = connect();
+      channel.send(request(1, AGENT, "WaitProcess", id("a")));
+      channel.takes = 0;
+      channel.send(request(5, AGENT, "ReadStdout", encoded("grpc.ReadStreamRequest", { len: 300000 })));
+      const call = pending[0]?.call;
+      const ran: (boolean | undefined)[] = [];
+      expect(call?.writable).toBe(false);
+      call?.whenWritable(() => ran.push(call.done));
+      expect(ran).toEqual([]);
+      if (gone) channel.end();
+      channel.takes = Infinity;
+      channel.run();
+      expect(ran).toEqual([gone]);
+    }
   });
 
   test("too many pending calls are refused, not stored", () => {
