@@ -1,0 +1,91 @@
+// From the host's list of devices to a spec that is true in the guest: each device is waited for, and the host's major and
+// minor numbers in linux.devices and linux.resources.devices become the guest's (agent facts 14.1 and 14.2).
+import { S, stat } from "../sys/file.js";
+import { AppError, attempt } from "../lib/errors.js";
+import { lazy } from "../lib/lazy.js";
+import type { Device as SpecDevice, DeviceRule, Spec } from "../oci/spec.js";
+import { waitForDisk, waitForNode, waitForScsi } from "./block.js";
+
+const vfio = lazy<typeof import("./vfio.js")>("devices/vfio.js");
+
+/** A device as the API has it. */
+export interface Device {
+  readonly id: string;
+  readonly type: string;
+  readonly vmPath: string;
+  readonly containerPath: string;
+  readonly options: readonly string[];
+}
+
+export interface DeviceContext { readonly hotplugTimeoutMs: number }
+
+/** Where a device is in the guest; `path` is a new place for it in the container, where it gets one. */
+export interface Found { readonly containerPath: string; readonly type: "b" | "c"; readonly major: number; readonly minor: number; readonly path?: string }
+
+type Finder = (device: Device, timeoutMs: number) => Promise<string | undefined>;
+
+/** The node in the guest for each type of device; undefined: found, but it has no node. */
+const FINDERS: Readonly<Record<string, Finder>> = {
+  blk: (d, ms) => waitForDisk(d.id, ms),
+  mmioblk: (d, ms) => {
+    if (d.vmPath === "") throw new AppError("internal", "Invalid path for virtio mmio blk device");
+    return waitForNode(d.vmPath, ms);
+  },
+  nvdimm: (d, ms) => waitForNode(d.vmPath, ms),
+  scsi: (d, ms) => waitForScsi(d.id, ms),
+  "vfio-pci": async (d, ms) => (await vfio().waitForVfio(d.options, true, ms)).node,
+  "vfio-pci-gk": async (d, ms) => (await vfio().waitForVfio(d.options, false, ms)).node,
+};
+
+function check(device: Device): Finder {
+  const { id, type, vmPath, containerPath } = device;
+  if (type === "") throw new AppError("internal", "invalid type for device");
+  if (id === "" && vmPath === "") throw new AppError("internal", `invalid ID and VM path for device ${containerPath}`);
+  if (containerPath === "") throw new AppError("internal", `invalid container path for device ${id || vmPath}`);
+  if (type === "vfio-ap" || type === "vfio-ap-cold") throw new AppError("internal", "VFIO-AP is only supported on s390x");
+  const finder = Object.hasOwn(FINDERS, type) ? FINDERS[type] : undefined;
+  if (finder === undefined) throw new AppError("internal", `Failed to find the device handler ${type}`);
+  return finder;
+}
+
+function describe(node: string, containerPath: string, moved: boolean): Found {
+  const { mode, rdevMajor, rdevMinor } = attempt(`look at device ${node}`, () => stat(node));
+  const kind = mode & S.IFMT;
+  if (kind !== S.IFBLK && kind !== S.IFCHR) throw new AppError("internal", `${node} is not a device`);
+  return { containerPath, type: kind === S.IFBLK ? "b" : "c", major: rdevMajor, minor: rdevMinor, ...(moved ? { path: node } : {}) };
+}
+
+/** Rewrites a spec for devices that were found. Pure. Throws AppError for a device that the spec does not have, or has twice. */
+export function applyDevices(spec: Spec, found: readonly Found[]): Spec {
+  if (found.length === 0) return spec;
+  const devices: SpecDevice[] = [...(spec.linux?.devices ?? [])];
+  let rules: readonly DeviceRule[] = spec.linux?.resources?.devices ?? [];
+  const given = rules; // compared with the host's numbers only: a number that has been rewritten is not rewritten again
+  const seen = new Set<string>();
+  for (const { containerPath, type, major, minor, path } of found) {
+    if (seen.has(containerPath)) throw new AppError("internal", `Conflicting device updates for ${containerPath}`);
+    seen.add(containerPath);
+    const at = devices.findIndex((d) => d.path === containerPath);
+    const old = devices[at];
+    if (old === undefined) throw new AppError("internal", `Missing devices in OCI spec: ${containerPath}`);
+    devices[at] = { ...old, path: path ?? old.path, major, minor };
+    rules = rules.map((rule, i) => (hits(given[i], old) ? { ...rule, major, minor } : rule));
+    rules = [...rules, { allow: true, type, major, minor, access: "rwm" }];
+  }
+  return { ...spec, linux: { ...spec.linux, devices, resources: { ...spec.linux?.resources, devices: rules } } };
+}
+
+function hits(rule: DeviceRule | undefined, device: SpecDevice): boolean {
+  return rule !== undefined && rule.type === device.type && rule.major === device.major && rule.minor === device.minor;
+}
+
+/** Waits for every device and gives the spec with the guest's numbers. */
+export async function resolveDevices(devices: readonly Device[], spec: Spec, context: DeviceContext): Promise<Spec> {
+  const finders = devices.map(check);
+  const found: Found[] = [];
+  for (const [i, device] of devices.entries()) {
+    const node = await (finders[i] as Finder)(device, context.hotplugTimeoutMs);
+    if (node !== undefined) found.push(describe(node, device.containerPath, device.type === "vfio-pci"));
+  }
+  return applyDevices(spec, found);
+}

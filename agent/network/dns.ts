@@ -1,0 +1,45 @@
+// The guest's /etc/resolv.conf, which containers see through their mounts: the file that the image has is covered by one on
+// the sandbox's own file system (the image may be read-only). Agent facts 8.1.2.
+import { isErrno } from "../sys/call.js";
+import { E } from "../sys/errno.js";
+import { S, stat, unlinkat, AT_FDCWD, type Stat } from "../sys/file.js";
+import { MNT, mount, MS, umount } from "../sys/mount.js";
+import { AppError, attempt } from "../lib/errors.js";
+import { createFile, mkdirs } from "../lib/fs.js";
+
+const TARGET = "/etc/resolv.conf";
+const DIRECTORY = "/run/kata-containers/sandbox";
+const OWN = `${DIRECTORY}/resolv.conf`;
+
+function statIf(path: string): Stat | undefined {
+  try {
+    return stat(path);
+  } catch (error) {
+    if (isErrno(error, E.ENOENT, E.ENOTDIR, E.ELOOP, E.EACCES)) return undefined;
+    throw error;
+  }
+}
+
+/** Is the target the sandbox's own file already? */
+function covered(): boolean {
+  const target = statIf(TARGET);
+  const own = statIf(OWN);
+  return target !== undefined && own !== undefined && target.ino === own.ino && target.devMajor === own.devMajor && target.devMinor === own.devMinor;
+}
+
+/** Writes the lines (whole lines of a resolv.conf) and puts the file in place; nothing happens in an image without one. */
+export function setDns(lines: readonly string[]): void {
+  const target = statIf(TARGET);
+  if (lines.length === 0 || target === undefined) return;
+  if ((target.mode & S.IFMT) === S.IFDIR) throw new AppError("internal", `${TARGET} is a directory`);
+  mkdirs(DIRECTORY);
+  attempt("write the sandbox's resolv.conf", () => createFile(OWN, lines.map((l) => l.trim()).join("\n")));
+  if (!covered()) attempt(`mount ${OWN} on ${TARGET}`, () => mount(OWN, TARGET, undefined, MS.BIND));
+}
+
+/** Uncovers the image's own file. */
+export function dropDns(): void {
+  if (!covered()) return;
+  attempt(`unmount ${TARGET}`, () => umount(TARGET, MNT.DETACH));
+  unlinkat(AT_FDCWD, OWN);
+}

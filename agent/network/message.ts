@@ -1,0 +1,113 @@
+// The bytes of rtnetlink messages: header, fixed part, attributes (netlink(7), rtnetlink(7), include/uapi/linux/{netlink,
+// rtnetlink,if_link,if_addr,neighbour}.h). Pure: bytes in, bytes out; no socket, no names.
+import { struct, viewOf } from "../sys/struct.js";
+
+export const enum RTM {
+  NEWLINK = 16, GETLINK = 18, SETLINK = 19, NEWADDR = 20, GETADDR = 22, NEWROUTE = 24, DELROUTE = 25, GETROUTE = 26, NEWNEIGH = 28, GETNEIGH = 30,
+}
+export const enum NLM { REQUEST = 1, ACK = 4, DUMP_INTR = 0x10, REPLACE = 0x100, DUMP = 0x300, CREATE = 0x400 }
+export const enum NLMSG { ERROR = 2, DONE = 3 }
+export const enum IFLA { ADDRESS = 1, IFNAME = 3, MTU = 4, EXT_MASK = 29 }
+export const enum IFA { ADDRESS = 1, LOCAL = 2, BROADCAST = 4 }
+export const enum RTA { DST = 1, SRC = 2, OIF = 4, GATEWAY = 5, PRIORITY = 6, PREFSRC = 7, METRICS = 8, TABLE = 15 }
+export const enum NDA { DST = 1, LLADDR = 2 }
+export const enum IFF { UP = 1, NOARP = 0x80 }
+
+export const IFINFOMSG = struct({ family: "u8", _pad: "u8", type: "u16", index: "i32", flags: "u32", change: "u32" });
+export const IFADDRMSG = struct({ family: "u8", prefixlen: "u8", flags: "u8", scope: "u8", index: "u32" });
+export const RTMSG = struct({ family: "u8", dstLen: "u8", srcLen: "u8", tos: "u8", table: "u8", protocol: "u8", scope: "u8", type: "u8", flags: "u32" });
+export const NDMSG = struct({ family: "u8", _p1: "u8", _p2: "u16", ifindex: "i32", state: "u16", flags: "u8", type: "u8" });
+
+const HEADER = struct({ len: "u32", type: "u16", flags: "u16", seq: "u32", pid: "u32" });
+const aligned = (n: number): number => (n + 3) & ~3;
+
+export type Attribute = readonly [type: number, value: Uint8Array];
+
+/** A 32-bit number as the value of an attribute. */
+export function u32(value: number): Uint8Array {
+  const bytes = new Uint8Array(4);
+  viewOf(bytes).setUint32(0, value, true);
+  return bytes;
+}
+
+/** A text as the value of an attribute, NUL at its end. */
+export function text(value: string): Uint8Array {
+  return native.utf8Encode(`${value}\0`);
+}
+
+function put(bytes: Uint8Array, at: number, attributes: readonly Attribute[]): void {
+  const view = viewOf(bytes);
+  for (const [type, value] of attributes) {
+    view.setUint16(at, 4 + value.length, true);
+    view.setUint16(at + 2, type, true);
+    bytes.set(value, at + 4);
+    at += aligned(4 + value.length);
+  }
+}
+
+const sizeOf = (attributes: readonly Attribute[]): number => attributes.reduce((n, [, value]) => n + aligned(4 + value.length), 0);
+
+/** Attributes as the value of an attribute. */
+export function nest(attributes: readonly Attribute[]): Uint8Array {
+  const bytes = new Uint8Array(sizeOf(attributes));
+  put(bytes, 0, attributes);
+  return bytes;
+}
+
+/** One request: header, fixed part, attributes. */
+export function request(type: RTM, flags: number, seq: number, body: Uint8Array, attributes: readonly Attribute[]): Uint8Array {
+  const start = HEADER.size + aligned(body.length);
+  const bytes = new Uint8Array(start + sizeOf(attributes));
+  HEADER.write(bytes, { len: bytes.length, type, flags, seq });
+  bytes.set(body, HEADER.size);
+  put(bytes, start, attributes);
+  return bytes;
+}
+
+export interface Message { readonly type: number; readonly flags: number; readonly seq: number; readonly body: Uint8Array }
+
+/** The messages of one datagram; a header that lies about its length ends the list. */
+export function messages(bytes: Uint8Array): Message[] {
+  const found: Message[] = [];
+  for (let at = 0; at + HEADER.size <= bytes.length; ) {
+    const { len, type, flags, seq } = HEADER.read(bytes, at);
+    if (len < HEADER.size || at + len > bytes.length) break;
+    found.push({ type, flags, seq, body: bytes.subarray(at + HEADER.size, at + len) });
+    at += aligned(len);
+  }
+  return found;
+}
+
+/** The attributes in bytes from `at` on, by type (without its flag bits); of several of one type the last. */
+export function attributes(bytes: Uint8Array, at: number): Map<number, Uint8Array> {
+  const found = new Map<number, Uint8Array>();
+  const view = viewOf(bytes);
+  while (at + 4 <= bytes.length) {
+    const length = view.getUint16(at, true);
+    if (length < 4 || at + length > bytes.length) break;
+    found.set(view.getUint16(at + 2, true) & 0x3fff, bytes.subarray(at + 4, at + length));
+    at += aligned(length);
+  }
+  return found;
+}
+
+/** The text in an attribute's value; "" when there is none or it is not UTF-8. */
+export function textOf(value: Uint8Array | undefined): string {
+  if (value === undefined) return "";
+  const end = value.indexOf(0);
+  return native.utf8Decode(value, 0, end < 0 ? value.length : end) ?? "";
+}
+
+/** The 32-bit number in an attribute's value; 0 when there is none. */
+export function u32Of(value: Uint8Array | undefined): number {
+  return value === undefined || value.length < 4 ? 0 : viewOf(value).getUint32(0, true);
+}
+
+/** What a NLMSG_ERROR says: a positive errno (0: done) and, where the kernel gives one, its reason in words. */
+export function errorOf(message: Message): { errno: number; reason: string } {
+  const errno = -viewOf(message.body).getInt32(0, true);
+  const EXTENDED = 0x200;
+  const NLMSGERR_ATTR_MSG = 1;
+  if ((message.flags & EXTENDED) === 0) return { errno, reason: "" };
+  return { errno, reason: textOf(attributes(message.body, 4 + HEADER.size).get(NLMSGERR_ATTR_MSG)) };
+}

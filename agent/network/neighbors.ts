@@ -1,0 +1,43 @@
+// Static entries of the neighbour table (ARP and NDP); agent facts 10.5.
+import { AF } from "../sys/socket.js";
+import { AppError, attempt } from "../lib/errors.js";
+import { parseIp, parseMac } from "./address.js";
+import { linkNamed, listLinks } from "./links.js";
+import { type Attribute, NDA, NDMSG, NLM, RTM } from "./message.js";
+import { ask } from "./rtnl.js";
+
+/** A neighbour as the API has it; a `state` of 0 means permanent. */
+export interface Neighbor {
+  readonly toIPAddress?: { readonly address: string };
+  readonly device: string;
+  readonly lladdr: string;
+  readonly state: number;
+  readonly flags: number;
+}
+
+const NUD_PERMANENT = 0x80;
+const UNICAST = 1;
+
+function add(neighbor: Neighbor, ifindex: number): void {
+  const address = neighbor.toIPAddress?.address ?? "";
+  const ip = parseIp(address);
+  if (address === "") throw new AppError("internal", "Unable to determine ip address of ARP neighbor");
+  if (ip === undefined) throw new AppError("internal", `invalid IP address "${address}"`);
+  const all: Attribute[] = [[NDA.DST, ip]];
+  if (neighbor.lladdr !== "") {
+    const mac = parseMac(neighbor.lladdr);
+    if (mac === undefined) throw new AppError("internal", `invalid hardware address "${neighbor.lladdr}" of ${address}`);
+    all.push([NDA.LLADDR, mac]);
+  }
+  const state = neighbor.state === 0 ? NUD_PERMANENT : neighbor.state;
+  const body = NDMSG.make({ family: ip.length === 4 ? AF.INET : AF.INET6, ifindex, state, flags: neighbor.flags & 0xff, type: UNICAST });
+  ask(`add neighbour ${address}`, RTM.NEWNEIGH, NLM.CREATE | NLM.REPLACE, body, all);
+}
+
+/** Adds or replaces the entries; the first failure ends it. */
+export function addNeighbors(neighbors: readonly Neighbor[]): void {
+  attempt("Failed to add ARP neighbours", () => {
+    const links = listLinks();
+    for (const neighbor of neighbors) add(neighbor, linkNamed(neighbor.device, links).index);
+  });
+}

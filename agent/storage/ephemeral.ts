@@ -1,0 +1,107 @@
+// Memory-backed volumes of the pod (shm, emptyDir), huge pages, and plain folders of the guest. They belong to the pod: a
+// container that ends leaves them. Size, mode and flags are honoured. Agent facts 13.7 to 13.9.
+import { AT_FDCWD, fchmodat, fchownat, S, stat } from "../sys/file.js";
+import { MNT, umount } from "../sys/mount.js";
+import { AppError, attempt } from "../lib/errors.js";
+import { mkdirs, readText, removeTree, writeText } from "../lib/fs.js";
+import { decimal, parseBase } from "../lib/text.js";
+import { statIf } from "../devices/sysfs.js";
+import { mountGeneric } from "./mount.js";
+import { optionValue, splitWords } from "./options.js";
+import type { Done, Driver, Storage } from "./types.js";
+
+function groupOf(options: readonly string[]): number | undefined {
+  const text = optionValue(options, "fsgid");
+  if (text === undefined) return undefined;
+  const gid = decimal(text);
+  if (gid === undefined) throw new AppError("internal", `invalid fsgid "${text}"`);
+  return gid;
+}
+
+function modeOf(options: readonly string[]): number | undefined {
+  const text = optionValue(options, "mode");
+  if (text === undefined) return undefined;
+  const mode = parseBase(text, 8);
+  if (mode === undefined) throw new AppError("internal", `invalid mode "${text}"`);
+  return mode;
+}
+
+function setOwner(path: string, gid: number | undefined, mode: number | undefined): void {
+  if (gid !== undefined) fchownat(AT_FDCWD, path, -1, gid);
+  if (gid === undefined && mode === undefined) return;
+  fchmodat(AT_FDCWD, path, (mode ?? stat(path).mode & 0o7777) | (gid === undefined ? 0 : S.ISGID));
+}
+
+/** tmpfs (or whatever type the host names), or huge pages. */
+export const ephemeral: Driver = async (storage) => {
+  const { fstype, options, mountPoint, source } = storage;
+  if (fstype === "hugetlbfs") return hugePages(storage);
+  const gid = groupOf(options);
+  const done = await mountGeneric({ source, target: mountPoint, fstype, options });
+  return finish(mountPoint, done, () => setOwner(mountPoint, gid, undefined));
+};
+
+/** A last step; when it fails, the mount goes. */
+function finish(path: string, done: Done, step: () => void): Done {
+  try {
+    attempt(`prepare ${path}`, step);
+  } catch (error) {
+    if (done.mounted) umount(path, MNT.DETACH);
+    throw error;
+  }
+  return done;
+}
+
+function bytesOf(options: readonly string[], key: string): number {
+  const text = optionValue(options, key);
+  const bytes = text === undefined ? undefined : decimal(text);
+  if (bytes === undefined || bytes === 0) throw new AppError("internal", `huge pages need the option ${key}=<bytes>${text === undefined ? "" : `, not "${text}"`}`);
+  return bytes;
+}
+
+const pagesIn = (file: string): number => decimal(attempt(`read ${file}`, () => readText(file)).trim()) ?? 0;
+
+/** Sets pages aside, on top of those that other volumes have. */
+function reserve(options: readonly string[]): { file: string; count: number } {
+  const size = bytesOf(options, "pagesize");
+  const count = Math.floor(bytesOf(options, "size") / size);
+  const file = `/sys/kernel/mm/hugepages/hugepages-${size / 1024}kB/nr_hugepages`;
+  const wanted = pagesIn(file) + count;
+  writeText(file, String(wanted));
+  const got = pagesIn(file);
+  if (got === wanted) return { file, count };
+  writeText(file, String(wanted - count));
+  throw new AppError("internal", `Only allocated ${Math.max(0, got - wanted + count)} of ${count} huge pages of ${size} bytes`);
+}
+
+/** Gives pages back. */
+export function unreserve({ file, count }: { readonly file: string; readonly count: number }): void {
+  writeText(file, String(Math.max(0, pagesIn(file) - count)));
+}
+
+async function hugePages({ fstype, options, mountPoint, source }: Storage): Promise<Done> {
+  const gid = groupOf(options);
+  const pages = reserve(options);
+  try {
+    const done = await mountGeneric({ source, target: mountPoint, fstype, options: splitWords(options) });
+    return { ...finish(mountPoint, done, () => setOwner(mountPoint, gid, undefined)), pages };
+  } catch (error) {
+    unreserve(pages);
+    throw error;
+  }
+}
+
+/** A folder of the guest's own file system. */
+export const local: Driver = async ({ mountPoint, options }) => {
+  const gid = groupOf(options);
+  const mode = modeOf(options);
+  const made = statIf(mountPoint) === undefined;
+  attempt(`make ${mountPoint}`, () => mkdirs(mountPoint));
+  try {
+    setOwner(mountPoint, gid, mode);
+  } catch (error) {
+    if (made) removeTree(mountPoint);
+    throw error;
+  }
+  return { mounted: false, folder: made ? "tree" : "keep" };
+};

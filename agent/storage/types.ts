@@ -1,0 +1,42 @@
+// What a storage is: the host's wish (Storage), where it is mounted for (StorageContext), and what a driver did about it
+// (Done), which is plain data so that it can be undone later by somebody else.
+import type { StorageTable } from "./refs.js";
+
+/** `groupChangePolicy` 0: always, 1: only when the root of the volume does not fit yet. */
+export interface FsGroup { readonly groupId: number; readonly groupChangePolicy: number }
+
+/** A storage as the API has it. */
+export interface Storage {
+  readonly driver: string;
+  readonly driverOptions: readonly string[];
+  readonly source: string;
+  readonly fstype: string;
+  readonly options: readonly string[];
+  readonly mountPoint: string;
+  readonly fsGroup?: FsGroup;
+  readonly shared: boolean;
+}
+
+export interface StorageContext {
+  /** Absent for the storages of the sandbox itself. */
+  readonly containerId?: string;
+  readonly table: StorageTable;
+  /** The container's own folder, for what a driver has to keep; "" without a container. */
+  readonly baseDir: string;
+  readonly hotplugTimeoutMs: number;
+}
+
+/** What is there now because of a storage. */
+export interface Done {
+  /** The mount point is a mount that this storage made. */
+  readonly mounted: boolean;
+  /** What becomes of the mount point's folder in the end: left, removed if empty, or removed with everything in it. */
+  readonly folder: "keep" | "empty" | "tree";
+  /** Folders that a driver made beside it and that go with it. */
+  readonly extra?: readonly string[];
+  /** Huge pages that were set aside for it. */
+  readonly pages?: { readonly file: string; readonly count: number };
+}
+
+/** Makes a storage be there. Whatever it leaves when it fails it must have undone itself. */
+export type Driver = (storage: Storage, context: StorageContext) => Promise<Done>;

@@ -1,0 +1,58 @@
+// Taking away what storages have put there: unmounts, folders, reserved pages. One child does all of it, because any unmount
+// may wait for a disk or a host. A step that fails does not stop the others.
+import { SysError, sys } from "../sys/call.js";
+import { E } from "../sys/errno.js";
+import { AT, AT_FDCWD, S } from "../sys/file.js";
+import { MNT, tryUmount } from "../sys/mount.js";
+import { NR } from "../sys/nr.js";
+import { AppError, messageOf } from "../lib/errors.js";
+import { childTask } from "../lib/child-task.js";
+import { lazy } from "../lib/lazy.js";
+import { removeTree } from "../lib/fs.js";
+import { statIf } from "../devices/sysfs.js";
+import type { Done } from "./types.js";
+
+const DEADLINE_MS = 30_000;
+const NOFOLLOW = 8;
+const memory = lazy<typeof import("./ephemeral.js")>("storage/ephemeral.js");
+
+/** Unmounts; what is in use is taken out of sight now, and the kernel ends it when its last user goes. */
+function unmount(point: string): void {
+  let r = tryUmount(point, NOFOLLOW);
+  if (r === -E.EBUSY) r = tryUmount(point, NOFOLLOW | MNT.DETACH);
+  if (r < 0 && r !== -E.EINVAL && r !== -E.ENOENT) throw new SysError("umount2", -r);
+}
+
+/** The mount point that was made for the mount: an empty folder, or an empty file. Whatever has come into it stays. */
+function removeTarget(point: string): void {
+  const found = statIf(point);
+  const kind = (found?.mode ?? 0) & S.IFMT;
+  if (found === undefined || (kind !== S.IFDIR && (kind !== S.IFREG || found.size > 0))) return;
+  const r = sys(NR.unlinkat, AT_FDCWD, point, kind === S.IFDIR ? AT.REMOVEDIR : 0);
+  if (r < 0 && r !== -E.ENOENT && r !== -E.EROFS && r !== -E.EBUSY) throw new SysError("rmdir", -r);
+}
+
+function undoOne(point: string, { mounted, folder, extra, pages }: Done): void {
+  if (mounted) unmount(point);
+  if (folder === "empty") removeTarget(point);
+  if (folder === "tree") removeTree(point);
+  for (const path of extra ?? []) removeTree(path);
+  if (pages !== undefined) memory().unreserve(pages);
+}
+
+/** Undoes everything in the given order. Rejects at the end with the failures there were, in one AppError. */
+export async function undoAll(all: readonly (readonly [point: string, done: Done])[]): Promise<void> {
+  if (all.length === 0) return;
+  const failures = await childTask("release storages", DEADLINE_MS, () => {
+    const found: string[] = [];
+    for (const [point, done] of all) {
+      try {
+        undoOne(point, done);
+      } catch (error) {
+        found.push(`${point}: ${messageOf(error)}`);
+      }
+    }
+    return found;
+  });
+  if (failures.length > 0) throw new AppError("internal", `release storages: ${failures.join("; ")}`);
+}

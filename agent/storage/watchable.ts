@@ -1,0 +1,107 @@
+// watchable-bind: small folders of the host (config maps, secrets) that containers watch with inotify(7), which virtio-fs
+// cannot do. They are copied into a tmpfs and followed every two seconds; what is too large is mounted instead. Facts 20.
+import { lstat, S } from "../sys/file.js";
+import { AppError, messageOf } from "../lib/errors.js";
+import { childTask } from "../lib/child-task.js";
+import { createFile, mkdirs, removeTree } from "../lib/fs.js";
+import { Level, log } from "../lib/log.js";
+import { after, type Timer } from "../lib/loop.js";
+import { decimal } from "../lib/text.js";
+import { mountGeneric } from "./mount.js";
+import { mountOn } from "./mount-table.js";
+import type { StorageTable } from "./refs.js";
+import type { Driver } from "./types.js";
+import { sync, TooMuch } from "./watch-sync.js";
+
+const PERIOD_MS = 2000;
+const DEADLINE_MS = 10_000;
+const ROOTS = ["/run/kata-containers/shared/containers/watchable", "/run/kata-containers/shared/containers/passthrough/watchable"];
+
+interface Followed { readonly source: string; readonly table: StorageTable }
+const followed = new Map<string, Followed>();
+let timer: Timer | undefined;
+
+/** The folder that a target lies in, if it is one that watchable mounts may lie in. Throws AppError. */
+export function watchableRoot(target: string): string {
+  const parent = target.slice(0, Math.max(0, target.lastIndexOf("/")));
+  const dotted = target.split("/").some((p) => p === "." || p === "..");
+  if (!dotted && target.length > parent.length + 1) {
+    if (ROOTS.includes(parent)) return parent;
+    const user = parent.startsWith("/run/user/") ? parent.slice("/run/user/".length) : "";
+    const uid = user.slice(0, Math.max(0, user.indexOf("/")));
+    if (decimal(uid) !== undefined && Number(uid) > 0 && String(Number(uid)) === uid && ROOTS.includes(user.slice(uid.length))) return parent;
+  }
+  throw new AppError("internal", `invalid watchable tmpfs root: ${target}`);
+}
+
+/** One round for one target, in a child; false when it is too much to follow. */
+function round(source: string, target: string): Promise<boolean> {
+  return childTask(`follow ${source}`, DEADLINE_MS, () => {
+    try {
+      sync(source, target);
+      return true;
+    } catch (error) {
+      if (error instanceof TooMuch) return false;
+      throw error;
+    }
+  });
+}
+
+async function followAll(): Promise<void> {
+  for (const [target, { source, table }] of [...followed]) {
+    if (!table.has(target)) {
+      followed.delete(target);
+      continue;
+    }
+    try {
+      if (await round(source, target)) continue;
+      followed.delete(target);
+      await bind(source, target);
+      const done = table.get(target)?.done;
+      const entry = table.get(target);
+      if (entry !== undefined && done !== undefined) entry.done = { ...done, mounted: true };
+    } catch (error) {
+      log(Level.WARN, `watchable mount: ${messageOf(error)}`);
+    }
+  }
+  timer = undefined;
+  schedule();
+}
+
+function schedule(): void {
+  if (timer === undefined && followed.size > 0) timer = after(PERIOD_MS, () => void followAll());
+}
+
+async function bind(source: string, target: string): Promise<void> {
+  await mountGeneric({ source, target, fstype: "bind", options: ["rbind"] });
+}
+
+async function isFolder(source: string): Promise<boolean> {
+  return childTask(`look at ${source}`, DEADLINE_MS, () => (lstat(source).mode & S.IFMT) === S.IFDIR);
+}
+
+/** Copies the source and begins to follow it. */
+export const watchable: Driver = async ({ source, mountPoint }, { table, containerId }) => {
+  if (containerId === undefined) throw new AppError("internal", `watchable mount ${mountPoint} is for a container`);
+  const root = watchableRoot(mountPoint);
+  mkdirs(root);
+  if (mountOn(root)?.fstype !== "tmpfs") await mountGeneric({ source: "tmpfs", target: root, fstype: "tmpfs", options: ["nosuid", "nodev", "mode=0755"] });
+  const folder = await isFolder(source);
+  if (folder) mkdirs(mountPoint);
+  else createFile(mountPoint, "");
+  try {
+    if (!(await round(source, mountPoint))) {
+      removeTree(mountPoint);
+      if (folder) mkdirs(mountPoint);
+      else createFile(mountPoint, "");
+      await bind(source, mountPoint);
+      return { mounted: true, folder: "tree" };
+    }
+  } catch (error) {
+    removeTree(mountPoint);
+    throw error;
+  }
+  followed.set(mountPoint, { source, table });
+  schedule();
+  return { mounted: false, folder: "tree" };
+};
