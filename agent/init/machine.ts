@@ -1,5 +1,7 @@
 // The boot of a machine whose PID 1 is the agent, in order. Loaded only then: an agent that runs by hand never has it.
+import { attempt } from "../lib/errors.js";
 import { mountCgroups, mountEarly } from "./early-mounts.js";
+import { loopbackUp } from "../network/loopback.js";
 import { nameHost, powerOff, takeConsole } from "./pid1.js";
 import type { Config } from "./config.js";
 
@@ -10,9 +12,10 @@ export function prepare(): void {
   nameHost();
 }
 
-/** What needs them: the cgroup hierarchy. */
+/** What needs them: the cgroup hierarchy. Then the loopback interface, which containers share. */
 export function finish(config: Config): void {
   mountCgroups(config.cgroupV1);
+  attempt("bring the loopback interface up", loopbackUp);
 }
 
 export { powerOff };

@@ -3,6 +3,7 @@
 import { sys } from "../sys/call.js";
 import { NR } from "../sys/nr.js";
 import { blockSignals, SIG } from "../sys/poll.js";
+import { setChildSubreaper } from "../sys/process.js";
 import { CLOCK, clockMs, getpid } from "../sys/system.js";
 import { VMADDR_CID_HOST } from "../sys/socket.js";
 import { attempt } from "../lib/errors.js";
@@ -10,11 +11,11 @@ import { readText } from "../lib/fs.js";
 import { lazy } from "../lib/lazy.js";
 import { listen } from "../lib/listen.js";
 import { Level, log, setLevel } from "../lib/log.js";
-import { onCrash, run } from "../lib/loop.js";
+import { after, onCrash, run } from "../lib/loop.js";
 import { startReaper } from "../lib/reaper.js";
-import { serve } from "../rpc/methods.js";
 import { Server } from "../rpc/server.js";
-import { health } from "../rpc/services/health.js";
+import { Sandbox } from "../sandbox/sandbox.js";
+import { registerServices } from "./services.js";
 import { parseArguments } from "./arguments.js";
 import { fromCommandLine, fromFile, withEnvironment, type Config } from "./config.js";
 import { fatal } from "./pid1.js";
@@ -22,6 +23,8 @@ import { AGENT_VERSION, versionLine } from "./version.js";
 
 const machine = lazy<typeof import("./machine.js")>("init/machine.js");
 const isInit = getpid() === 1;
+/** Between the answer to DestroySandbox and the end, so that the host gets it. */
+const SHUTDOWN_GRACE_MS = 50;
 
 function exit(status: number): never {
   for (;;) sys(NR.exit_group, status);
@@ -54,7 +57,8 @@ function start(config: Config): void {
     log(Level.INFO, "asked to stop", { signal });
     shutDown(server);
   });
-  serve(health);
+  const sandbox = new Sandbox({ containerPipeSize: config.containerPipeSize, hotplugTimeoutMs: config.hotplugTimeoutMs, isInit });
+  registerServices(sandbox, () => after(SHUTDOWN_GRACE_MS, () => shutDown(server)));
   listen(config.serverAddr, VMADDR_CID_HOST, (channel) => channel.start(server.attach(channel)));
   log(Level.INFO, "listening", { address: config.serverAddr, "uptime-ms": Math.round(clockMs(CLOCK.BOOTTIME)) });
 }
@@ -66,6 +70,7 @@ if (action.do !== "serve" && !isInit) {
 }
 try {
   blockSignals();
+  setChildSubreaper();
   onCrash((error) => fatal("uncaught", error, isInit));
   if (isInit) attempt("prepare the machine", () => machine().prepare());
   const config = attempt("read the settings", () => settings(action.do === "serve" ? action.config : undefined));

@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include "native.h"
 
-#define LOADED_MAX 64
+#define LOADED_MAX 128
 static JSModuleDef *loaded[LOADED_MAX];
 
 static void complain(JSContext *ctx)

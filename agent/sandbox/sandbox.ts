@@ -64,11 +64,11 @@ export class Sandbox {
     throw new AppError("not-found", execId === "" || execId === containerId ? "InitProcessNotFound" : "InvalidExecId");
   }
 
-  /** The stream that ReadStdout or ReadStderr reads. A terminal has one for both: its stderr is always at its end. */
-  output(containerId: string, execId: string, name: "stdout" | "stderr"): OutStream {
-    const stream = this.process(containerId, execId).streams?.[name];
-    if (stream === undefined) throw new AppError("internal", "cannot get stream reader");
-    return stream;
+  /** The stream that ReadStdout or ReadStderr reads; undefined: at its end (a terminal has no stream of errors of its own). */
+  output(containerId: string, execId: string, name: "stdout" | "stderr"): OutStream | undefined {
+    const { streams } = this.process(containerId, execId);
+    if (streams === undefined) throw new AppError("internal", "cannot get stream reader");
+    return streams[name];
   }
 
   /** The stream that WriteStdin writes to; undefined once it has been closed. Lookup failures are "internal" here, as hosts know it. */

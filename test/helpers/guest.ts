@@ -52,7 +52,7 @@ export function containerRequest(w: Wanted): object {
     id: w.id, rootPath: w.rootPath, args: w.args, env: w.env ?? ["PATH=/bin", "HOME=/root"], workdir: "/", user: { uid: 0, gid: 0, additionalGids: [] },
     terminal: w.terminal ?? false, hostname: w.id, memory: w.memory, cpus: w.cpus,
   });
-  return { container_id: w.id, exec_id: w.id, OCI: { ...spec, Root: { Path: w.rootPath, Readonly: w.readonly ?? false } } };
+  return { container_id: w.id, exec_id: w.id, OCI: { ...spec, Process: { ...spec.Process, Rlimits: [{ Type: "RLIMIT_NOFILE", Hard: 1024, Soft: 1024 }] }, Root: { Path: w.rootPath, Readonly: w.readonly ?? false } } };
 }
 
 export interface Ended { status: number; stdout: string; stderr: string }

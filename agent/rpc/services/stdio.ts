@@ -50,7 +50,9 @@ function inputOf(sandbox: Sandbox, containerId: string, execId: string): InStrea
 /** The handlers of the streams of `sandbox`'s processes. */
 export function stdio(sandbox: Sandbox): Handlers {
   const read = (name: "stdout" | "stderr") => (request: { containerId: string; execId: string; len: number }, call: Call): typeof LATER => {
-    answerRead(sandbox.output(request.containerId, request.execId, name), request.len, call);
+    const stream = sandbox.output(request.containerId, request.execId, name);
+    if (stream === undefined) call.replyBytes(0);
+    else answerRead(stream, request.len, call);
     return LATER;
   };
   return {
