@@ -12,6 +12,9 @@ const then = <A extends unknown[]>(command: (...args: A) => number | Promise<num
   status = await command(...args);
 };
 
+// Options end at the first word that is none; a `--` after it is the user's mark for that, not part of the command.
+const words = (command: string[]): string[] => (command[0] === "--" ? command.slice(1) : command);
+
 const list = (text: string, so_far: string[]): string[] => [...so_far, text];
 
 const program = new Command("katactl")
@@ -36,7 +39,7 @@ withVmOptions(program.command("run"))
   .option("--json", "tell how it went as one JSON line on stderr")
   .option("-q, --quiet", "say nothing but errors")
   .passThroughOptions()
-  .action(then((image: string, command: string[], options) => runCommand(image, command, options)));
+  .action(then((image: string, command: string[], options) => runCommand(image, words(command), options)));
 
 program.command("exec")
   .description("run one more command in a container of a running VM")
@@ -50,7 +53,7 @@ program.command("exec")
   .option("--container <id>", "which container in the VM")
   .option("--address <address>", "address of the agent instead of a VM's name")
   .passThroughOptions()
-  .action(then((vm: string, command: string[], options) => execCommand(vm, command, options)));
+  .action(then((vm: string, command: string[], options) => execCommand(vm, words(command), options)));
 
 program.command("ctl")
   .description("make any call of the agent's API")

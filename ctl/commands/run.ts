@@ -122,7 +122,8 @@ const inVm = async (image: string, command: string[], options: RunOptions, work:
 };
 
 /** Run one container; resolves with the exit status for our own process. Nothing is left behind. */
-export const runCommand = async (image: string, command: string[], options: RunOptions): Promise<number> => {
+export const runCommand = async (image: string, words: string[], options: RunOptions): Promise<number> => {
+  const command = words[0] === "--" ? words.slice(1) : words; // commander keeps it when options are passed through
   const work = mkdtempSync(join(tmpdir(), "katactl-image-"));
   const interrupt = armInterrupt();
   try {

@@ -118,7 +118,8 @@ export const planContainer = (image: OpenedImage, id: string, disk: string, wish
   const { spec, ignored } = image.spec === undefined ? { spec: imageSpec(image, id, rootPath, wishes), ignored: [] } : bundleSpec(image.spec, id, rootPath, wishes);
   return {
     sandbox: {
-      sandbox_id: id,
+      sandbox_id: id, hostname: id,
+      hostname: id,
       storages: [{ driver: "ephemeral", source: "shm", fstype: "tmpfs", options: ["noexec", "nosuid", "nodev", "mode=1777", "size=67108864"], mount_point: SHM_PATH }],
     },
     container: { container_id: id, exec_id: id, storages: rootStorages(id, disk, rootPath), OCI: spec },

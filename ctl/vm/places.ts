@@ -8,8 +8,8 @@ import { fileURLToPath } from "node:url";
 /** Top of the source tree. */
 export const TOP = fileURLToPath(new URL("../..", import.meta.url));
 
-/** The folder with the build's results. */
-export const DIST = join(TOP, "dist");
+/** The folder with the build's results: KATA_DIST, or dist/ of this tree. */
+export const DIST = process.env["KATA_DIST"] || join(TOP, "dist");
 
 /** The cache outside the tree: KATA_CACHE, or ~/.cache/kata-agent. Made when missing. */
 export const cacheFolder = (): string => {
