@@ -1,0 +1,154 @@
+// The calls of an unmodified Kata runtime (4.1.0, containerd, QEMU), in its order and with its field values, over virtio-fs:
+// `ctr run --rm IMAGE ID echo hello`, then an exec, a terminal, stdin, statistics, an update, and the end.
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { collectStream } from "../../ctl/client/stdio.js";
+import type { AgentClient } from "../../ctl/client/agent-client.js";
+import type { Vm } from "../../ctl/vm/boot.js";
+import { fillRootfs, makeRootfs } from "../helpers/guest.js";
+import { bootSharedVm, vmMissing } from "../helpers/vm.js";
+
+const missing = vmMissing("vsock");
+const SHARED = "/run/kata-containers/shared/containers";
+const ID = "a6c1f0e4f5d94c0cbf9c1b8f9b5c9a11";
+const CAPS = ["CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP", "SETPCAP", "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE"].map((c) => `CAP_${c}`);
+
+function oci(id: string, args: string[], terminal = false): object {
+  return {
+    Version: "1.1.0",
+    Process: {
+      Terminal: terminal, User: { UID: 0, GID: 0, AdditionalGids: [0, 10] }, Args: args, Env: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", ...(terminal ? ["TERM=xterm"] : [])], Cwd: "/",
+      Capabilities: { Bounding: CAPS, Effective: CAPS, Permitted: CAPS }, Rlimits: [{ Type: "RLIMIT_NOFILE", Hard: 1024, Soft: 1024 }], NoNewPrivileges: true,
+    },
+    Root: { Path: `${SHARED}/${id}/rootfs`, Readonly: false },
+    Mounts: [
+      { destination: "/proc", source: "proc", type: "proc", options: ["nosuid", "noexec", "nodev"] },
+      { destination: "/dev", source: "tmpfs", type: "tmpfs", options: ["nosuid", "strictatime", "mode=755", "size=65536k"] },
+      { destination: "/dev/pts", source: "devpts", type: "devpts", options: ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"] },
+      { destination: "/dev/shm", source: "/run/kata-containers/sandbox/shm", type: "bind", options: ["rbind"] },
+      { destination: "/dev/mqueue", source: "mqueue", type: "mqueue", options: ["nosuid", "noexec", "nodev"] },
+      { destination: "/sys", source: "sysfs", type: "sysfs", options: ["nosuid", "noexec", "nodev", "ro"] },
+      { destination: "/run", source: "tmpfs", type: "tmpfs", options: ["nosuid", "strictatime", "mode=755", "size=65536k"] },
+      { destination: "/etc/resolv.conf", source: `${SHARED}/${id}-4e7b7f5a1c2d3e4f-resolv.conf`, type: "bind", options: ["rbind", "ro"] },
+    ],
+    Annotations: { "io.katacontainers.pkg.oci.bundle_path": `/run/containerd/io.containerd.runtime.v2.task/default/${id}`, "io.katacontainers.pkg.oci.container_type": "pod_sandbox" },
+    Linux: {
+      Resources: { CPU: { Shares: 1024, Quota: 200000, Period: 100000 }, Memory: { Limit: 128 << 20 } },
+      CgroupsPath: `/default/${id}`, Namespaces: [{ Type: "ipc" }, { Type: "uts" }, { Type: "mount" }],
+      MaskedPaths: ["/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/sys/firmware", "/proc/scsi"],
+      ReadonlyPaths: ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
+    },
+  };
+}
+
+/** Steps 8 to 10: start, then the long polls at once, then the wait when both streams have ended. */
+async function untilEnd(client: AgentClient, id: string): Promise<{ status: number; out: string; err: string }> {
+  await client.startContainer({ container_id: id });
+  const process = { container_id: id, exec_id: id };
+  const [out, err] = await Promise.all([collectStream(client, process, "stdout"), collectStream(client, process, "stderr")]);
+  const { status } = await client.waitProcess(process);
+  return { status, out: out.toString(), err: err.toString() };
+}
+
+describe.skipIf(missing !== undefined)(`the Kata runtime's order of calls${missing === undefined ? "" : ` (skipped: ${missing})`}`, () => {
+  let share: string;
+  let vm: Vm;
+  let client: AgentClient;
+  beforeAll(async () => {
+    share = makeRootfs();
+    for (const id of [ID, "second"]) {
+      mkdirSync(join(share, id), { recursive: true });
+      fillRootfs(join(share, id, "rootfs"));
+      writeFileSync(join(share, `${id}-4e7b7f5a1c2d3e4f-resolv.conf`), "nameserver 10.0.0.1\n");
+    }
+    vm = await bootSharedVm({ transport: "vsock", share, memory: 384, smp: 2, extra: ["-netdev", "hubport,id=n0,hubid=0", "-device", "virtio-net-pci,netdev=n0,mac=02:00:ca:fe:00:01"] });
+    client = vm.client;
+  });
+  afterAll(async () => {
+    await vm?.stop({ graceMs: 0 });
+    rmSync(share, { recursive: true, force: true });
+  });
+
+  it("1 to 4: check, network, sandbox, details", async () => {
+    expect((await client.check({})).status).toBe("SERVING");
+    const wanted = { device: "eth0", name: "eth0", IPAddresses: [{ address: "10.88.0.7", mask: "24" }], mtu: 1400, hwAddr: "02:00:ca:fe:00:01", type: "virtual" };
+    expect(await client.updateInterface({ interface: wanted } as never)).toMatchObject({ name: "eth0", hwAddr: "02:00:ca:fe:00:01" });
+    const routes = await client.updateRoutes({ routes: { Routes: [{ dest: "0.0.0.0/0", gateway: "10.88.0.1", device: "eth0" }] } } as never);
+    expect(JSON.stringify(routes)).toContain("10.88.0.1");
+    await client.addARPNeighbors({ neighbors: { ARPNeighbors: [{ toIPAddress: { address: "10.88.0.1" }, device: "eth0", lladdr: "02:00:ca:fe:00:02", state: 128 }] } } as never);
+    await client.createSandbox({
+      sandbox_id: ID, sandbox_pidns: false,
+      storages: [
+        { driver: "virtio-fs", source: "kataShared", fstype: "virtiofs", mount_point: `${SHARED}/` },
+        { driver: "ephemeral", source: "shm", fstype: "tmpfs", options: ["noexec", "nosuid", "nodev", "mode=1777", "size=67108864"], mount_point: "/run/kata-containers/sandbox/shm" },
+      ],
+    } as never);
+    const details = await client.getGuestDetails({ mem_block_size: true, mem_hotplug_probe: true });
+    expect(details.mem_block_size_bytes).toBe(134217728);
+    expect(details.agent_details?.supports_seccomp).toBe(true);
+    expect(details.support_mem_hotplug_probe).toBe(false);
+  });
+
+  it("5 to 12: a container from its creation to its removal", async () => {
+    await client.createContainer({ container_id: ID, exec_id: ID, OCI: oci(ID, ["echo", "hello"]) } as never);
+    await client.onlineCPUMem({ nb_cpus: 2, cpu_only: true });
+    await client.onlineCPUMem({});
+    await client.updateEphemeralMounts({});
+    const oom = client.getOOMEvent({}).catch((e: Error) => e);
+    expect(await untilEnd(client, ID)).toEqual({ status: 0, out: "hello\n", err: "" });
+    await client.signalProcess({ container_id: ID, signal: 9 });
+    await expect(client.waitProcess({ container_id: ID, exec_id: ID })).rejects.toThrow();
+    await client.removeContainer({ container_id: ID });
+    await client.removeStaleVirtiofsShareMounts({});
+    expect(await Promise.race([oom, Promise.resolve("pending")])).toBe("pending");
+  });
+
+  it("a second container of the pod: exec without capabilities, statistics, update, pause", async () => {
+    const id = "second";
+    await client.createContainer({ container_id: id, exec_id: id, OCI: oci(id, ["sleep", "1000"]) } as never);
+    await client.onlineCPUMem({});
+    await client.updateEphemeralMounts({});
+    await client.startContainer({ container_id: id });
+    const exec = "0d9b5d4e-4a0e-4b1c-9f4c-7a5f0f7a4a51";
+    await client.execProcess({ container_id: id, exec_id: exec, process: { Terminal: false, User: { UID: 0, GID: 0 }, Args: ["sh", "-c", "cat; echo $0 >&2; grep CapEff /proc/self/status; cat /etc/resolv.conf; mount | grep ' /dev/shm '"], Env: ["PATH=/bin"], Cwd: "/" } } as never);
+    const process = { container_id: id, exec_id: exec };
+    expect((await client.writeStdin({ ...process, data: Buffer.alloc(32768, "x") })).len).toBe(32768);
+    await client.closeStdin(process);
+    const [out, err] = await Promise.all([collectStream(client, process, "stdout"), collectStream(client, process, "stderr")]);
+    expect(out.toString().slice(0, 32768)).toBe("x".repeat(32768));
+    expect(out.toString()).toContain("00000000a80425fb");
+    expect(out.toString()).toContain("nameserver 10.0.0.1");
+    expect(out.toString()).toContain("tmpfs");
+    expect(err.toString()).toBe("sh\n");
+    expect((await client.waitProcess(process)).status).toBe(0);
+    const stats = await client.statsContainer({ container_id: id });
+    expect(stats.cgroup_stats?.memory_stats?.usage?.limit).toBe(128 << 20);
+    expect(Number(stats.cgroup_stats?.pids_stats?.current)).toBe(1);
+    await client.updateContainer({ container_id: id, resources: { Memory: { Limit: 256 << 20 }, CPU: { Quota: 100000, Period: 100000 } } } as never);
+    expect((await client.statsContainer({ container_id: id })).cgroup_stats?.memory_stats?.usage?.limit).toBe(256 << 20);
+    await client.pauseContainer({ container_id: id });
+    await client.resumeContainer({ container_id: id });
+    await expect(client.execProcess({ container_id: id, exec_id: "none", process: { Args: ["nonesuch"], Env: ["PATH=/bin"], Cwd: "/", User: {} } } as never)).rejects.toThrow(/nonesuch/);
+    await client.signalProcess({ container_id: id, signal: 15 });
+    expect((await client.waitProcess({ container_id: id, exec_id: id })).status).toBe(137); // sleep as process 1 handles no SIGTERM
+    await client.removeContainer({ container_id: id });
+  });
+
+  it("a terminal: resize first, then only its output is read", async () => {
+    const id = "second";
+    await client.createContainer({ container_id: id, exec_id: id, OCI: oci(id, ["sh", "-c", "stty size; echo tty"], true) } as never);
+    await client.ttyWinResize({ container_id: id, exec_id: id, row: 33, column: 99 });
+    await client.startContainer({ container_id: id });
+    const process = { container_id: id, exec_id: id };
+    expect((await collectStream(client, process, "stdout")).toString()).toBe("33 99\r\ntty\r\n");
+    expect((await client.waitProcess(process)).status).toBe(0);
+    await client.removeContainer({ container_id: id });
+  });
+
+  it("ends with DestroySandbox, and the guest powers off", async () => {
+    await client.removeStaleVirtiofsShareMounts({});
+    await client.destroySandbox({}).catch(() => undefined);
+    expect((await vm.poweredOff).code, vm.console()).toBe(0);
+  });
+});
