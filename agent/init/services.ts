@@ -20,7 +20,7 @@ export function registerServices(sandbox: Sandbox, end: () => void): void {
     () => container().containers(sandbox),
   );
   serveLazily(["WriteStdin", "ReadStdout", "ReadStderr", "CloseStdin", "TtyWinResize"], () => stdio().stdio(sandbox));
-  serveLazily(["UpdateInterface", "UpdateRoutes", "ListInterfaces", "ListRoutes", "AddARPNeighbors", "GetIPTables", "SetIPTables"], () => network().network);
+  serveLazily(["UpdateInterface", "UpdateRoutes", "ListInterfaces", "ListRoutes", "AddARPNeighbors", "GetIPTables", "SetIPTables"], () => network().network(sandbox));
   serveLazily(
     ["OnlineCPUMem", "MemHotplugByProbe", "GetGuestDetails", "ReseedRandomDev", "SetGuestDateTime", "GetVolumeStats", "AddSwap", "AddSwapPath", "CopyFile", "UpdateEphemeralMounts", "RemoveStaleVirtiofsShareMounts"],
     () => guest().guest(sandbox),

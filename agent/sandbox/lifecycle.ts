@@ -31,7 +31,8 @@ export async function createSandbox(sandbox: Sandbox, args: SandboxArgs): Promis
     if (args.kernelModules.length > 0) await modules().loadKernelModules(args.kernelModules);
     sandbox.shared = makeSharedNamespaces(args.hostname);
     if (args.storages.length > 0) sandbox.mounts = await storage().mountAll(args.storages, { table: sandbox.storages, baseDir: "", hotplugTimeoutMs: sandbox.settings.hotplugTimeoutMs });
-    if (args.dns.length > 0) await dns().setDns(args.dns);
+    sandbox.hasDns = args.dns.length > 0;
+    if (sandbox.hasDns) dns().setDns(args.dns);
     if (args.id !== "") sandbox.id = args.id;
   } catch (error) {
     await reset(sandbox);
@@ -47,6 +48,9 @@ async function reset(sandbox: Sandbox): Promise<void> {
   sandbox.created = false;
   if (shared !== undefined) dropSharedNamespaces(shared);
   if (mounts.length > 0) await storage().releaseAll(mounts, sandbox.storages);
+  if (sandbox.storages.size > 0) await storage().releaseRest(sandbox.storages);
+  if (sandbox.hasDns) dns().dropDns();
+  sandbox.hasDns = false;
   sandbox.pidNs?.close();
   sandbox.pidNs = undefined;
 }

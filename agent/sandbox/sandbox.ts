@@ -40,6 +40,8 @@ export class Sandbox {
   readonly storages: StorageTable = new Map();
   /** Mount points of the sandbox's own storages. */
   mounts: string[] = [];
+  /** The guest's resolv.conf is the sandbox's. */
+  hasDns = false;
   shared: SharedNamespaces | undefined;
   /** The pid namespace of the first container, for those that want to share it. */
   pidNs: Fd | undefined;
