@@ -49,8 +49,9 @@ function onInotify(): void {
   }
 }
 
-/** Watches memory.events of a version 2 group. */
+/** Watches memory.events of a version 2 group; without the memory controller there is no such file and no such event. */
 export function watchV2(dir: string, onOom: () => void): () => void {
+  if (readTextIf(`${dir}/memory.events`) === undefined) return () => undefined;
   if (inotify === undefined) {
     inotify = inotifyInit();
     watch(inotify.n, EPOLL.IN, onInotify);
