@@ -119,7 +119,6 @@ export const planContainer = (image: OpenedImage, id: string, disk: string, wish
   return {
     sandbox: {
       sandbox_id: id, hostname: id,
-      hostname: id,
       storages: [{ driver: "ephemeral", source: "shm", fstype: "tmpfs", options: ["noexec", "nosuid", "nodev", "mode=1777", "size=67108864"], mount_point: SHM_PATH }],
     },
     container: { container_id: id, exec_id: id, storages: rootStorages(id, disk, rootPath), OCI: spec },
