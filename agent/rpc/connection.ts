@@ -24,6 +24,7 @@ export interface Channel {
 const BUFFER_BYTES = 65536;
 const CONGESTED_BYTES = 262144; // queued output above which a peer is no longer read
 const HALF_FRAME_MS = 2000; // on a serial port: a frame whose rest does not come is garbage
+const TURNS = 64; // reads of a serial port before others get their turn
 const INVALID_ARGUMENT = 3;
 
 let spare: Uint8Array | undefined = new Uint8Array(BUFFER_BYTES);
@@ -52,7 +53,7 @@ export class Connection {
 
   /** The channel has something to read. */
   readable(): void {
-    do {
+    for (let turn = 1; ; turn++) {
       const buffer = this.buffer ?? (this.buffer = spare ?? new Uint8Array(BUFFER_BYTES));
       if (buffer === spare) spare = undefined;
       const n = this.channel.read(buffer, this.fill, buffer.length - this.fill);
@@ -60,7 +61,9 @@ export class Connection {
       if (n <= 0) return this.lost(n);
       this.fill += n;
       this.frames();
-    } while (this.channel.endless && !this.closed && !this.congested); // a serial port says only once that there is more
+      if (!this.channel.endless || this.closed || this.congested) return;
+      if (turn === TURNS) return void after(0, () => this.closed || this.readable()); // a serial port says only once that there is more
+    }
   }
 
   /** Handles the frames that are complete and keeps the rest. */
@@ -87,8 +90,9 @@ export class Connection {
         needed = HEADER_BYTES + length;
         break;
       } else {
-        this.frame(buffer, at, at + HEADER_BYTES + length);
-        at += HEADER_BYTES + length;
+        const good = this.frame(buffer, at, at + HEADER_BYTES + length);
+        // on a serial port a peer may have left in the middle of its frame: what follows it is the next one's
+        at += good || !this.channel.endless ? HEADER_BYTES + length : 1;
       }
       if (this.buffer !== buffer) return; // the peer was lost meanwhile
     }
@@ -119,14 +123,16 @@ export class Connection {
     this.buffer = undefined;
   }
 
-  private frame(buffer: Uint8Array, at: number, end: number): void {
+  /** False if it is a request that makes no sense. */
+  private frame(buffer: Uint8Array, at: number, end: number): boolean {
     const type = buffer[at + 8] as number;
     const stream = u32(buffer, at + 4);
     if (type === FRAME.REQUEST) {
-      if (stream % 2 === 1) dispatch(this, stream, buffer, at + HEADER_BYTES, end);
-      else sendStatus(this, stream, { code: INVALID_ARGUMENT, message: "stream id must be odd" });
+      if (stream % 2 === 1) return dispatch(this, stream, buffer, at + HEADER_BYTES, end);
+      sendStatus(this, stream, { code: INVALID_ARGUMENT, message: "stream id must be odd" });
     } else if (type === FRAME.DATA) sendStatus(this, stream, { code: INVALID_ARGUMENT, message: "Stream is no longer active" });
     else log(Level.DEBUG, "frame of an unknown type ignored", { type, stream }, "rpc");
+    return true;
   }
 
   private overlong(buffer: Uint8Array, at: number, length: number): void {

@@ -18,8 +18,8 @@ const BUSY = { code: 8, message: `more than ${MAX_PENDING} calls of this connect
 const envelope: Envelope = { route: "", payloadStart: 0, payloadEnd: 0, timeoutNano: 0 };
 const routes = new Map<string, Method>();
 
-/** Starts the call whose request envelope is in [start, end); those bytes are used again when this returns. Never throws. */
-export function dispatch(connection: Connection, stream: number, bytes: Uint8Array, start: number, end: number): void {
+/** Starts the call whose request envelope is in [start, end); those bytes are used again when this returns. False if it is no envelope. Never throws. */
+export function dispatch(connection: Connection, stream: number, bytes: Uint8Array, start: number, end: number): boolean {
   let method: Method;
   try {
     openRequest(bytes, start, end, envelope);
@@ -28,9 +28,11 @@ export function dispatch(connection: Connection, stream: number, bytes: Uint8Arr
     const { code, message } = statusOf(error);
     const malformed = error instanceof DecodeError;
     log(Level.WARN, `rpc refused: ${messageOf(error)}`, { stream }, "rpc");
-    return sendStatus(connection, stream, { code: malformed ? INVALID_ARGUMENT : code, message });
+    sendStatus(connection, stream, { code: malformed ? INVALID_ARGUMENT : code, message });
+    return !malformed;
   }
   run(connection, stream, method, bytes);
+  return true;
 }
 
 /** Runs the handler. One that does not ask for its call gets none unless its answer has to be waited for. */

@@ -375,6 +375,12 @@ describe("a serial port", () => {
     }
   });
 
+  test("finds a new peer's request in what should have been the rest of the last one's", () => {
+    const channel = connect(true);
+    channel.send(check(1).slice(0, 17), check(3), check(5));
+    expect(channel.replies().filter((r) => r.code === 0).map((r) => r.stream)).toEqual([3, 5]);
+  });
+
   test("passes over a frame whose rest does not come", async () => {
     vi.useFakeTimers();
     const channel = connect(true);
