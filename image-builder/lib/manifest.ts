@@ -1,5 +1,6 @@
 // Owns dist/manifest.json: for each thing that was built its inputs, and size and sum of every file that came out. Holds no time
 // and no machine path, so equal builds give an equal manifest. Must never be the only place a key is kept: the cache has its own.
+import { existsSync } from "node:fs";
 import { readFile, rename, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { lock, type FileSum } from "./cache.js";
@@ -29,7 +30,7 @@ export async function readManifest(dist: string): Promise<Manifest> {
 }
 
 /**
- * Replaces one section; the other sections stay. The file is replaced by a rename, and left alone when nothing
+ * Replaces one section; the others stay as long as their files do. The file is replaced by a rename, and left alone when nothing
  * changed; several builders at once wait for each other.
  */
 export async function writeSection(context: Context, dist: string, name: string, section: Section): Promise<void> {
@@ -38,6 +39,10 @@ export async function writeSection(context: Context, dist: string, name: string,
     await ensureFolder(dist);
     const before = await readManifest(dist);
     const after: Record<string, Section> = { ...before, [name]: section };
+    for (const [other, { outputs }] of Object.entries(before)) {
+      const gone = other !== name && Object.keys(outputs).some((file) => !existsSync(join(dist, file)));
+      if (gone) delete after[other];
+    }
     const sorted = Object.fromEntries(Object.keys(after).sort().map((k) => [k, after[k] as Section]));
     if (canonical(before as unknown as Json) === canonical(sorted as unknown as Json)) return;
     const temp = join(dist, `.manifest-${process.pid}`);
