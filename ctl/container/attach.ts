@@ -3,6 +3,7 @@
 import type { Readable, Writable } from "node:stream";
 import type { AgentClient } from "../client/agent-client.js";
 import { readStream, writeStream, type ProcessName } from "../client/stdio.js";
+import { rawTerminal } from "./terminal.js";
 
 export interface AttachOptions {
   terminal: boolean;
@@ -11,11 +12,8 @@ export interface AttachOptions {
   stdin?: Readable;
   stdout?: Writable;
   stderr?: Writable;
-}
-
-interface Tty {
-  isTTY?: boolean;
-  setRawMode?: (raw: boolean) => unknown;
+  /** Makes our terminal raw and returns what undoes it. */
+  makeRaw?: () => () => void;
 }
 
 // Resolves when the piece is taken; a reader that went away (EPIPE) makes it false.
@@ -55,13 +53,9 @@ export const attach = async (client: AgentClient, name: ProcessName, options: At
   stdout.on("error", onPipeError);
   undo.push(() => void stdout.off("error", onPipeError));
   try {
-    const tty = stdin as Tty;
     if (options.terminal) {
       undo.push(followSize(client, name, stdout));
-      if (options.interactive && tty.isTTY === true && tty.setRawMode !== undefined) {
-        tty.setRawMode(true);
-        undo.push(() => void tty.setRawMode?.(false));
-      }
+      if (options.interactive && (stdin as { isTTY?: boolean }).isTTY === true) undo.push((options.makeRaw ?? rawTerminal)());
     }
     if (options.interactive) {
       void writeStream(client, name, stdin as AsyncIterable<Uint8Array>).catch(() => undefined);

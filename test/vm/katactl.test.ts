@@ -97,23 +97,30 @@ describe.skipIf(missing !== undefined)(`katactl in a VM${missing === undefined ?
   it("gives a terminal of the right size that follows a resize", async () => {
     const terminal = spawnTerminal(KATACTL, ["run", "-q", "-i", "-t", image, "--", "sh"], { cols: 91, rows: 33, env: env as Record<string, string> });
     let screen = "";
-    const shown = (words: RegExp): Promise<void> => new Promise((resolve) => {
-      const look = terminal.onData(() => {
-        if (!words.test(screen)) return;
-        look.dispose();
-        resolve();
-      });
+    const ended = new Promise<number>((resolve) => terminal.onExit(({ exitCode }) => resolve(exitCode)));
+    const shown = (words: RegExp): Promise<void> => new Promise((resolve, reject) => {
+      const look = (): void => {
+        if (words.test(screen)) resolve();
+      };
+      terminal.onData(look);
+      void ended.then(() => reject(new Error(`it ended without ${words.source}: ${screen}`)));
+      look();
     });
     terminal.onData((data) => (screen += data));
-    const ended = new Promise<number>((resolve) => terminal.onExit(({ exitCode }) => resolve(exitCode)));
-    await shown(/# $/);
-    terminal.write("stty size; tty\r");
-    await shown(/33 91\r\n\/dev\//);
-    terminal.resize(120, 40);
-    terminal.write("sleep 1; stty size\r");
-    await shown(/40 120/);
-    terminal.write("exit 9\r");
-    expect(await ended).toBe(9);
+    try {
+      await shown(/# /);
+      terminal.write("stty size; tty\r");
+      await shown(/33 91\r\n\/dev\//);
+      terminal.resize(120, 40);
+      // The size travels by a call of its own; the shell asks until it is there.
+      terminal.write('while [ "$(stty size)" != "40 120" ]; do :; done; echo re"sized"\r');
+      await shown(/\nresized/);
+      terminal.write("exit 9\r");
+      expect(await ended).toBe(9);
+    } finally {
+      terminal.kill();
+      await ended;
+    }
   });
 
   it.each([

@@ -88,9 +88,10 @@ describe("attach", () => {
     const { client, calls } = await scripted({ stdout: ["$ "] });
     const modes: boolean[] = [];
     const io = sinks();
-    const stdin = Object.assign(io.stdin, { isTTY: true, setRawMode: (raw: boolean) => void modes.push(raw) });
+    const stdin = Object.assign(io.stdin, { isTTY: true });
+    const makeRaw = (): (() => void) => (modes.push(true), () => void modes.push(false));
     const stdout = Object.assign(io.stdout, { columns: 80, rows: 24 });
-    await attach(client, NAME, { terminal: true, interactive: true, ...io, stdin, stdout });
+    await attach(client, NAME, { terminal: true, interactive: true, ...io, stdin, stdout, makeRaw });
     expect(modes).toEqual([true, false]);
     expect(calls[0]).toBe("resize 80x24");
     expect(calls).not.toContain("ReadStderr");
@@ -101,8 +102,9 @@ describe("attach", () => {
     const { client } = await scripted({ answer: (call) => (call.method === "ReadStdout" ? (call.socket.destroy(), undefined) : undefined) });
     const modes: boolean[] = [];
     const io = sinks();
-    const stdin = Object.assign(io.stdin, { isTTY: true, setRawMode: (raw: boolean) => void modes.push(raw) });
-    await expect(attach(client, NAME, { terminal: true, interactive: true, ...io, stdin })).rejects.toThrow(/connection (closed|lost)/);
+    const stdin = Object.assign(io.stdin, { isTTY: true });
+    const makeRaw = (): (() => void) => (modes.push(true), () => void modes.push(false));
+    await expect(attach(client, NAME, { terminal: true, interactive: true, ...io, stdin, makeRaw })).rejects.toThrow(/connection (closed|lost)/);
     expect(modes).toEqual([true, false]);
   });
 });
