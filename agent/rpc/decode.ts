@@ -118,7 +118,7 @@ function text(stop: number): string {
 }
 
 function view(stop: number): Uint8Array {
-  const value = new Uint8Array(buffer.buffer, buffer.byteOffset + p, stop - p);
+  const value = buffer.subarray(p, stop);
   p = stop;
   return value;
 }
