@@ -74,8 +74,16 @@ function isThere({ source, target, fstype }: MountWish, flags: number): boolean 
   return present !== undefined && (source === "kataShared" || present.fstype === fstype);
 }
 
+/** "/a/b/" names the same place as "/a/b", but its last component cannot be made. */
+function withoutSlash(path: string): string {
+  let end = path.length;
+  while (end > 1 && path.charAt(end - 1) === "/") end--;
+  return path.slice(0, end);
+}
+
 /** All of it, synchronously: the mount point too may lie on a share that does not answer. */
-function mountNow(wish: MountWish, options: MountOptions): Done {
+function mountNow(asked: MountWish, options: MountOptions): Done {
+  const wish = { ...asked, target: withoutSlash(asked.target) };
   const made = makeTarget(wish, options.flags);
   try {
     perform(wish, options);

@@ -9,7 +9,7 @@ import { after, type Timer } from "../lib/loop.js";
 import { decimal } from "../lib/text.js";
 import { mountGeneric } from "./mount.js";
 import { mountOn } from "./mount-table.js";
-import type { StorageTable } from "./refs.js";
+import { register, type StorageTable } from "./refs.js";
 import type { Driver } from "./types.js";
 import { sync, TooMuch } from "./watch-sync.js";
 
@@ -85,7 +85,10 @@ export const watchable: Driver = async ({ source, mountPoint }, { table, contain
   if (containerId === undefined) throw new AppError("internal", `watchable mount ${mountPoint} is for a container`);
   const root = watchableRoot(mountPoint);
   mkdirs(root);
-  if (mountOn(root)?.fstype !== "tmpfs") await mountGeneric({ source: "tmpfs", target: root, fstype: "tmpfs", options: ["nosuid", "nodev", "mode=0755"] });
+  if (mountOn(root)?.fstype !== "tmpfs") {
+    const done = await mountGeneric({ source: "tmpfs", target: root, fstype: "tmpfs", options: ["nosuid", "nodev", "mode=0755"] });
+    register(table, root, false, true).done = done; // the sandbox's: goes with it
+  }
   const folder = await isFolder(source);
   if (folder) mkdirs(mountPoint);
   else createFile(mountPoint, "");
