@@ -1,12 +1,13 @@
 // Steps on the file tree, in the child, before its root changes: /proc and /dev are the agent's own and can be trusted, while
 // everything below the container's root may be hostile. A path in there is resolved once, by openat2 with RESOLVE_IN_ROOT, to
 // a descriptor, and only the descriptor is used (facts 3.1). Synchronous; throws what failed.
-import { isErrno } from "../sys/call.js";
+import { check, sys } from "../sys/call.js";
 import { E } from "../sys/errno.js";
-import { Fd, fdPath } from "../sys/fd.js";
+import { closeNumber, type Fd, fdPath } from "../sys/fd.js";
 import {
-  AT, AT_FDCWD, fchmodat, fchownat, fstat, mkdirat, mknodat, O, openat2, RESOLVE, S, statfs, symlinkat, unlinkat, chdir, exists, fchdir, open,
+  AT, AT_FDCWD, chdir, exists, fchdir, fchownat, fstat, makedev, mkdirat, mknodat, modeOf, O, open, openat2, openat2Raw, RESOLVE, S, statfs, symlinkat, unlinkat,
 } from "../sys/file.js";
+import { NR } from "../sys/nr.js";
 import { fsMount, mount, mountSetattr, MNT, MOUNT_ATTR, moveMountFds, MS, OPEN_TREE, openTree, pivotRoot, umount } from "../sys/mount.js";
 import { openPtyAt, setWindowSize } from "../sys/tty.js";
 import { AppError } from "../lib/errors.js";
@@ -24,6 +25,8 @@ export class Tree {
   #root: Fd | undefined;
   #null: Fd | undefined;
   #emptyDir: Fd | undefined;
+  #folder = "";
+  #folderFd = -1;
   /** Both ends of the terminal, once it has been opened. */
   terminal: { readonly master: Fd; readonly slave: Fd } | undefined;
 
@@ -34,10 +37,21 @@ export class Tree {
 
   /** Copies the root's mount onto itself; the descriptor of the copy is where everything else is resolved. */
   mountRoot(path: string): void {
-    using at = openat2(AT_FDCWD, path, O.PATH | O.DIRECTORY, RESOLVE.NO_SYMLINKS);
+    const at = openat2(AT_FDCWD, path, O.PATH | O.DIRECTORY, RESOLVE.NO_SYMLINKS);
     const tree = openTree(at, "", OPEN_TREE.CLONE | AT.EMPTY_PATH | AT.RECURSIVE);
     moveMountFds(tree, at);
+    at.close();
     this.#root = tree;
+  }
+
+  /** A directory that several nodes in a row are made in, once everything has been mounted. */
+  folder(path: string): number {
+    if (this.#folderFd < 0 || this.#folder !== path) {
+      if (this.#folderFd >= 0) closeNumber(this.#folderFd);
+      this.#folderFd = makeDirectory(this.root, path);
+      this.#folder = path;
+    }
+    return this.#folderFd;
   }
 
   /** /dev/null of the agent, checked: what masks a file must be that device and nothing else. */
@@ -52,45 +66,36 @@ export class Tree {
   }
 
   /** Covers a directory with an empty read-only tmpfs; all masked directories share one. */
-  coverDirectory(target: Fd): void {
+  coverDirectory(target: number): void {
     if (this.#emptyDir === undefined) {
       this.#emptyDir = fsMount("tmpfs", [["nr_blocks", "1"], ["nr_inodes", "2"], ["mode", "0555"]], MOUNT_ATTR.RDONLY | MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV | MOUNT_ATTR.NOEXEC);
-      moveMountFds(this.#emptyDir, target);
-      return;
+      return moveMountFds(this.#emptyDir, target);
     }
-    using copy = openTree(this.#emptyDir, "", OPEN_TREE.CLONE | AT.EMPTY_PATH);
+    const copy = openTree(this.#emptyDir, "", OPEN_TREE.CLONE | AT.EMPTY_PATH);
     moveMountFds(copy, target);
+    copy.close();
   }
 }
 
-/** Opens a place below the root, or undefined when there is none. */
-function find(root: Fd, path: string): Fd | undefined {
-  try {
-    return openat2(root, path, O.PATH, IN_ROOT);
-  } catch (error) {
-    if (isErrno(error, E.ENOENT, E.ENOTDIR)) return undefined;
-    throw error;
-  }
+/** Opens a place below the root: its descriptor's number, or -1 when there is none. */
+function find(root: Fd, path: string, flags: number = O.PATH, resolve: number = IN_ROOT): number {
+  const n = openat2Raw(root, path, flags, resolve);
+  if (n === -E.ENOENT || n === -E.ENOTDIR) return -1;
+  return check("openat2", n);
 }
 
-/** Opens a directory below the root, making what is missing (0755), one component at a time by descriptor. */
-export function makeDirectory(root: Fd, path: string): Fd {
+/** Opens a directory below the root, making what is missing (0755), each component by its parent's descriptor. */
+export function makeDirectory(root: Fd, path: string): number {
   const there = find(root, path);
-  if (there !== undefined) return there;
-  let dir = openat2(root, ".", O.PATH | O.DIRECTORY, IN_ROOT);
-  let prefix = "";
-  for (const part of path.split("/")) {
-    if (part === "" || part === ".") continue;
-    prefix = `${prefix}/${part}`;
-    let next = find(root, prefix);
-    if (next === undefined) {
-      mkdirat(dir, part, 0o755);
-      next = openat2(root, prefix, O.PATH | O.DIRECTORY, IN_ROOT);
-    }
-    dir.close();
-    dir = next;
-  }
-  return dir;
+  if (there >= 0) return there;
+  const { dir, name } = split(path);
+  if (name === "") return makeDirectory(root, dir); // a slash at the end
+  if (name === "." || name === "..") throw new AppError("invalid", `${path} does not exist`);
+  const parent = makeDirectory(root, dir);
+  const made = sys(NR.mkdirat, parent, name, 0o755);
+  closeNumber(parent);
+  if (made !== -E.EEXIST) check("mkdirat", made); // EEXIST: a link that leads nowhere, or somebody was faster; opening it tells
+  return check("openat2", openat2Raw(root, path, O.PATH | O.DIRECTORY, IN_ROOT));
 }
 
 function split(path: string): { dir: string; name: string } {
@@ -99,13 +104,14 @@ function split(path: string): { dir: string; name: string } {
 }
 
 /** Opens a place to bind a file on, making an empty file when nothing is there. */
-function makeFile(root: Fd, path: string): Fd {
+function makeFile(root: Fd, path: string): number {
   const there = find(root, path);
-  if (there !== undefined) return there;
+  if (there >= 0) return there;
   const { dir, name } = split(path);
-  using parent = makeDirectory(root, dir);
+  const parent = makeDirectory(root, dir);
   mknodat(parent, name, S.IFREG | 0o644);
-  return openat2(root, path, O.PATH, IN_ROOT);
+  closeNumber(parent);
+  return check("openat2", openat2Raw(root, path, O.PATH, IN_ROOT));
 }
 
 /** MS_* flags as mount_setattr(2) wants them: what to set and what to clear. */
@@ -126,68 +132,66 @@ function attributes(flags: number, cleared: number): { set: number; clear: numbe
 }
 
 /** Binds `source` (a path of the agent, or a descriptor) on `target`; unmentioned flags stay as they are at the source. */
-function bind(source: string | Fd, target: Fd, plan: Pick<MountPlan, "flags" | "cleared">): void {
-  const flags = OPEN_TREE.CLONE | (plan.flags & MS.REC ? AT.RECURSIVE : 0);
-  using tree = typeof source === "string" ? openTree(AT_FDCWD, source, flags) : openTree(source, "", flags | AT.EMPTY_PATH);
-  const { set, clear } = attributes(plan.flags, plan.cleared);
+function bind(source: string | Fd, target: number, flags: number, cleared: number): void {
+  const how = OPEN_TREE.CLONE | (flags & MS.REC ? AT.RECURSIVE : 0);
+  const tree = typeof source === "string" ? openTree(AT_FDCWD, source, how) : openTree(source, "", how | AT.EMPTY_PATH);
+  const { set, clear } = attributes(flags, cleared);
   if ((set | clear) !== 0) mountSetattr(tree, "", AT.EMPTY_PATH, set, clear);
   moveMountFds(tree, target);
+  tree.close();
 }
 
 function afterwards(root: Fd, plan: MountPlan): void {
   if (plan.propagation.length === 0 && (plan.setRecursive | plan.clearRecursive) === 0) return;
-  using mounted = openat2(root, plan.at, O.PATH, IN_ROOT);
+  const mounted = openat2(root, plan.at, O.PATH, IN_ROOT);
   if ((plan.setRecursive | plan.clearRecursive) !== 0) mountSetattr(mounted, "", AT.EMPTY_PATH | AT.RECURSIVE, plan.setRecursive, plan.clearRecursive);
   for (const flags of plan.propagation) mountSetattr(mounted, "", AT.EMPTY_PATH | (flags & MS.REC ? AT.RECURSIVE : 0), 0, 0, flags & ~MS.REC);
+  mounted.close();
 }
 
 /** A target for proc and sysfs must be a real directory: a link there could send them anywhere (CVE-2019-19921). */
-function realDirectory(root: Fd, path: string): Fd {
-  makeDirectory(root, path).close();
-  return openat2(root, path, O.PATH | O.DIRECTORY, RESOLVE.IN_ROOT | RESOLVE.NO_SYMLINKS);
+function realDirectory(root: Fd, path: string): number {
+  const there = find(root, path, O.PATH | O.DIRECTORY, RESOLVE.IN_ROOT | RESOLVE.NO_SYMLINKS);
+  if (there >= 0) return there;
+  closeNumber(makeDirectory(root, path));
+  return check("openat2", openat2Raw(root, path, O.PATH | O.DIRECTORY, RESOLVE.IN_ROOT | RESOLVE.NO_SYMLINKS));
 }
 
 function mountOne(root: Fd, plan: MountPlan): void {
+  let target: number;
   if (isBind(plan)) {
-    const isDirectory = (fstat0(plan.source) & S.IFMT) === S.IFDIR;
-    using target = isDirectory ? makeDirectory(root, plan.at) : makeFile(root, plan.at);
-    bind(plan.source, target, plan);
+    const isDirectory = (modeOf(AT_FDCWD, plan.source, 0) & S.IFMT) === S.IFDIR;
+    target = isDirectory ? makeDirectory(root, plan.at) : makeFile(root, plan.at);
+    bind(plan.source, target, plan.flags, plan.cleared);
   } else {
     if (plan.copyUp) throw new AppError("unimplemented", "the option tmpcopyup is not supported");
-    const existed = plan.type === "tmpfs" ? find(root, plan.at) : undefined;
-    const mode = existed === undefined ? undefined : fstat(existed).mode & 0o7777;
-    existed?.close();
-    using target = plan.type === "proc" || plan.type === "sysfs" ? realDirectory(root, plan.at) : makeDirectory(root, plan.at);
-    const data = mode === undefined || plan.data.includes("mode=") ? plan.data : [plan.data, `mode=${mode.toString(8)}`].filter((d) => d !== "").join(",");
+    let { data } = plan;
+    target = plan.type === "proc" || plan.type === "sysfs" ? realDirectory(root, plan.at) : find(root, plan.at);
+    if (target < 0) target = makeDirectory(root, plan.at);
+    else if (plan.type === "tmpfs" && !data.includes("mode=")) data = `${data}${data === "" ? "" : ","}mode=${(modeOf(target) & 0o7777).toString(8)}`;
     mount(plan.source, fdPath(target), plan.type, plan.flags & ~(MS.REC | MS.REMOUNT), data);
   }
+  closeNumber(target);
   afterwards(root, plan);
-}
-
-function fstat0(path: string): number {
-  using fd = open(path, O.PATH);
-  return fstat(fd).mode;
 }
 
 /** The cgroup file system as the container may see it: its own group as the root, nothing of the others. */
 function mountCgroup(root: Fd, plan: MountPlan, fresh: boolean): void {
-  using target = makeDirectory(root, plan.at);
+  const target = makeDirectory(root, plan.at);
+  const v2 = statfs("/sys/fs/cgroup").type === CGROUP2_MAGIC;
+  if (v2 && fresh) return void mount("cgroup2", fdPath(target), "cgroup2", plan.flags & ~MS.REC);
   const own = lines(readText("/proc/self/cgroup"));
-  if (statfs("/sys/fs/cgroup").type === CGROUP2_MAGIC) {
-    if (fresh) mount("cgroup2", fdPath(target), "cgroup2", plan.flags & ~MS.REC);
-    else bind(`/sys/fs/cgroup${(own.find((l) => l.startsWith("0::")) ?? "0::/").slice(3)}`, target, plan);
-    return;
-  }
+  if (v2) return bind(`/sys/fs/cgroup${(own.find((l) => l.startsWith("0::")) ?? "0::/").slice(3)}`, target, plan.flags, plan.cleared);
   mount("tmpfs", fdPath(target), "tmpfs", MS.NOSUID | MS.NODEV | MS.NOEXEC, "mode=755");
-  using base = openat2(root, plan.at, O.PATH | O.DIRECTORY, IN_ROOT);
+  const base = openat2(root, plan.at, O.PATH | O.DIRECTORY, IN_ROOT);
   for (const line of own) {
-    const [, controllers = "", path = ""] = line.split(":");
-    const name = controllers.startsWith("name=") ? controllers.slice(5) : controllers;
+    const [, name = "", path = ""] = line.split(":");
     const folder = `/sys/fs/cgroup/${name}`;
-    if (name === "" || !exists(`${folder}${path}`)) continue;
+    if (name === "" || path === "/" || !exists(`${folder}${path}`)) continue; // a hierarchy that it is not in shows other containers
     mkdirat(base, name, 0o755);
-    using at = openat2(root, `${plan.at}/${name}`, O.PATH | O.DIRECTORY, IN_ROOT);
-    bind(`${folder}${path}`, at, plan);
+    const at = openat2(base, name, O.PATH | O.DIRECTORY, IN_ROOT);
+    bind(`${folder}${path}`, at.n, plan.flags, plan.cleared);
+    at.close();
     if (name.includes(",")) for (const one of name.split(",")) symlinkat(name, base, one);
   }
   if (plan.flags & MS.RDONLY) mountSetattr(base, "", AT.EMPTY_PATH, MOUNT_ATTR.RDONLY, 0);
@@ -195,45 +199,45 @@ function mountCgroup(root: Fd, plan: MountPlan, fresh: boolean): void {
 
 const TYPE: { readonly [type: string]: number } = { c: S.IFCHR, u: S.IFCHR, b: S.IFBLK, p: S.IFIFO };
 
-function makeNode(root: Fd, node: Node): void {
+function makeNode(tree: Tree, node: Node): void {
   const { dir, name } = split(node.path.startsWith("/") ? node.path : `/${node.path}`);
   const type = TYPE[node.type] ?? S.IFCHR;
-  using parent = makeDirectory(root, dir);
-  try {
-    mknodat(parent, name, type | 0o600, node.major, node.minor);
-  } catch (error) {
-    if (isErrno(error, E.EEXIST)) return sameNode(parent, name, node, type);
-    if (isErrno(error, E.EPERM) && exists(node.path)) return bindNode(root, node);
-    throw error;
-  }
-  fchownat(parent, name, node.uid, node.gid, AT.SYMLINK_NOFOLLOW);
-  fchmodat(parent, name, node.mode);
+  const parent = tree.folder(dir);
+  const made = sys(NR.mknodat, parent, name, type | node.mode, makedev(node.major, node.minor)); // the umask is 0 here
+  if (made === -E.EEXIST) return sameNode(parent, name, node, type);
+  if (made === -E.EPERM && exists(node.path)) return bindNode(tree.root, node);
+  check("mknodat", made);
+  if (node.uid !== 0 || node.gid !== 0) fchownat(parent, name, node.uid, node.gid, AT.SYMLINK_NOFOLLOW);
 }
 
 /** In a user namespace no node can be made: the agent's own is bound instead, if it is the same device. */
 function bindNode(root: Fd, node: Node): void {
-  using source = open(node.path, O.PATH | O.NOFOLLOW);
+  const source = open(node.path, O.PATH | O.NOFOLLOW);
   const st = fstat(source);
   if (st.rdevMajor !== node.major || st.rdevMinor !== node.minor) throw new AppError("internal", `${node.path} is another device here`);
-  using target = makeFile(root, node.path);
-  bind(source, target, { flags: 0, cleared: 0 });
+  const target = makeFile(root, node.path);
+  bind(source, target, 0, 0);
+  closeNumber(target);
+  source.close();
 }
 
-function sameNode(parent: Fd, name: string, node: Node, type: number): void {
-  using there = openat2(parent, name, O.PATH | O.NOFOLLOW, RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS);
+function sameNode(parent: number, name: string, node: Node, type: number): void {
+  const there = openat2(parent, name, O.PATH | O.NOFOLLOW, RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS);
   const st = fstat(there);
+  there.close();
   const same = (st.mode & S.IFMT) === type && (type === S.IFIFO || (st.rdevMajor === node.major && st.rdevMinor === node.minor));
   if (!same) throw new AppError("exists", "something else is there already");
 }
 
-function devLinks(root: Fd): void {
-  using dev = openat2(root, "/dev", O.PATH | O.DIRECTORY, IN_ROOT);
-  for (const [name, to] of [["fd", "/proc/self/fd"], ["stdin", "/proc/self/fd/0"], ["stdout", "/proc/self/fd/1"], ["stderr", "/proc/self/fd/2"], ["ptmx", "pts/ptmx"]] as const) {
-    try {
-      symlinkat(to, dev, name);
-    } catch (error) {
-      if (!isErrno(error, E.EEXIST)) throw error;
-      if (name !== "ptmx") continue;
+const DEV_LINKS = [["fd", "/proc/self/fd"], ["stdin", "/proc/self/fd/0"], ["stdout", "/proc/self/fd/1"], ["stderr", "/proc/self/fd/2"], ["ptmx", "pts/ptmx"], ["core", "/proc/kcore"]] as const;
+
+function devLinks(tree: Tree): void {
+  const dev = tree.folder("/dev");
+  for (const [name, to] of DEV_LINKS) {
+    if (name === "core" && !exists(to)) continue;
+    const r = sys(NR.symlinkat, to, dev, name);
+    if (r !== -E.EEXIST) check("symlinkat", r);
+    else if (name === "ptmx") {
       unlinkat(dev, name);
       symlinkat(to, dev, name);
     }
@@ -242,40 +246,44 @@ function devLinks(root: Fd): void {
 
 /** A terminal of the container's own devpts, its slave bound on /dev/console. */
 function openConsole(tree: Tree, rows: number, columns: number): void {
-  using pts = openat2(tree.root, "/dev/pts", O.PATH | O.DIRECTORY, IN_ROOT);
+  const pts = openat2(tree.root, "/dev/pts", O.PATH | O.DIRECTORY, IN_ROOT);
   if (statfs(pts).type !== DEVPTS_MAGIC) throw new AppError("invalid", "process.terminal needs a devpts file system on /dev/pts");
   const terminal = openPtyAt(pts);
+  pts.close();
   tree.terminal = terminal;
   if (rows > 0 && columns > 0) setWindowSize(terminal.master, rows, columns);
-  using target = makeFile(tree.root, "/dev/console");
-  bind(terminal.slave, target, { flags: 0, cleared: 0 });
+  const target = makeFile(tree.root, "/dev/console");
+  bind(terminal.slave, target, 0, 0);
+  closeNumber(target);
 }
 
 function makeReadOnly(root: Fd, path: string): void {
   const target = find(root, path);
-  if (target === undefined) return;
-  using tree = openTree(target, "", OPEN_TREE.CLONE | AT.EMPTY_PATH | AT.RECURSIVE);
+  if (target < 0) return;
+  const tree = openTree(target, "", OPEN_TREE.CLONE | AT.EMPTY_PATH | AT.RECURSIVE);
   mountSetattr(tree, "", AT.EMPTY_PATH | AT.RECURSIVE, MOUNT_ATTR.RDONLY, 0);
   moveMountFds(tree, target);
-  target.close();
+  tree.close();
+  closeNumber(target);
 }
 
 function mask(tree: Tree, path: string): void {
   const target = find(tree.root, path);
-  if (target === undefined) return;
-  if ((fstat(target).mode & S.IFMT) === S.IFDIR) tree.coverDirectory(target);
-  else bind(tree.nullDevice(), target, { flags: 0, cleared: 0 });
-  target.close();
+  if (target < 0) return;
+  if ((modeOf(target) & S.IFMT) === S.IFDIR) tree.coverDirectory(target);
+  else bind(tree.nullDevice(), target, 0, 0);
+  closeNumber(target);
 }
 
 /** Makes the container's root the root of this mount namespace and lets the old one go. See pivot_root(2), NOTES. */
 function changeRoot(root: Fd): void {
-  using old = open("/", O.PATH | O.DIRECTORY);
+  const old = open("/", O.PATH | O.DIRECTORY);
   fchdir(root);
   pivotRoot(".", ".");
   fchdir(old);
   umount(".", MNT.DETACH);
   chdir("/");
+  old.close();
 }
 
 /** Does one step; false when it is not one of the file tree's. */
@@ -285,14 +293,15 @@ export function applyToTree(tree: Tree, step: Step): boolean {
     case "root": tree.mountRoot(step.path); break;
     case "mount": mountOne(tree.root, step.mount); break;
     case "cgroup-mount": mountCgroup(tree.root, step.mount, step.fresh); break;
-    case "node": makeNode(tree.root, step.node); break;
-    case "dev-links": devLinks(tree.root); break;
+    case "node": makeNode(tree, step.node); break;
+    case "dev-links": devLinks(tree); break;
     case "console": openConsole(tree, step.rows, step.columns); break;
     case "read-only": makeReadOnly(tree.root, step.path); break;
     case "mask": mask(tree, step.path); break;
     case "remount-read-only": {
-      using at = openat2(tree.root, step.at, O.PATH, IN_ROOT);
+      const at = openat2(tree.root, step.at, O.PATH, IN_ROOT);
       mountSetattr(at, "", AT.EMPTY_PATH, MOUNT_ATTR.RDONLY, 0);
+      at.close();
       break;
     }
     case "read-only-root": mountSetattr(tree.root, "", AT.EMPTY_PATH, MOUNT_ATTR.RDONLY, 0); break;

@@ -2,7 +2,7 @@
 // waits for start, and leaves by execve or exit_group. It must never return to the event loop. Synchronous throughout.
 import { SysError } from "../sys/call.js";
 import { Fd } from "../sys/fd.js";
-import { open, O } from "../sys/file.js";
+import { open, O, umask } from "../sys/file.js";
 import { unblockSignals } from "../sys/poll.js";
 import { closeOnExecFrom, execve, exitGroup, setDumpable, setns, setsid } from "../sys/process.js";
 import { setresgid, setresuid } from "../sys/cred.js";
@@ -33,6 +33,7 @@ export function runInit(args: ChildArgs): never {
   leave(args.channel, () => {
     setsid();
     setDumpable(false);
+    umask(0);
     prepare(args.steps, args);
     if (args.newUser) {
       if (!args.channel.wait("go")) exitGroup(1);

@@ -28,16 +28,25 @@ export function open(path: Path, flags: number, mode = 0): Fd {
   return new Fd(must("open", NR.openat, AT_FDCWD, path, flags | O.CLOEXEC, mode));
 }
 
-const OPEN_HOW = struct({ flags: "u64", mode: "u64", resolve: "u64" });
+const how = new Uint32Array(6); // struct open_how: u64 flags, mode, resolve; reused, since a child opens many paths
+const howAddress = native.addressOf(how.buffer as ArrayBuffer);
+
+/** openat2(2) with RESOLVE_* bits that answers the descriptor's number or the negative errno; close-on-exec is always set. */
+export function openat2Raw(at: At, path: Path, flags: number, resolve: number, mode = 0): number {
+  how[0] = flags | O.CLOEXEC;
+  how[2] = mode;
+  how[4] = resolve;
+  const dir = dirNumber(at);
+  // EAGAIN: the tree changed while it was being resolved (a rename elsewhere); the man page says to repeat
+  for (let tries = 0; ; tries++) {
+    const r = sys(NR.openat2, dir, path, howAddress, 24);
+    if (r !== -E.EAGAIN || tries === 32) return r;
+  }
+}
 
 /** openat2(2) with RESOLVE_* bits; close-on-exec is always set. */
 export function openat2(at: At, path: Path, flags: number, resolve: number, mode = 0): Fd {
-  const how = OPEN_HOW.make({ flags: flags | O.CLOEXEC, mode, resolve });
-  // EAGAIN: the tree changed while it was being resolved (a rename elsewhere); the man page says to repeat
-  for (let tries = 0; ; tries++) {
-    const r = sys(NR.openat2, dirNumber(at), path, how, OPEN_HOW.size);
-    if (r !== -E.EAGAIN || tries === 32) return new Fd(check("openat2", r));
-  }
+  return new Fd(check("openat2", openat2Raw(at, path, flags, resolve, mode)));
 }
 
 /** read(2) into bytes [offset, offset + length); EINTR is repeated. */
@@ -68,13 +77,9 @@ export function pwriteAll(fd: Fd, bytes: Uint8Array, offset: number): void {
   for (let done = 0; done < bytes.length; ) done += must("pwrite64", NR.pwrite64, fd.n, bytes.subarray(done), bytes.length - done, offset + done);
 }
 
-const STATX = struct({
-  mask: "u32", blksize: "u32", attributes: "u64", nlink: "u32", uid: "u32", gid: "u32", mode: "u16", _pad: "u16", ino: "u64", size: "u64", blocks: "u64", attributesMask: "u64",
-  atimeSec: "i64", atimeNsec: "u32", _a: "u32", btimeSec: "i64", btimeNsec: "u32", _b: "u32", ctimeSec: "i64", ctimeNsec: "u32", _c: "u32", mtimeSec: "i64", mtimeNsec: "u32", _m: "u32",
-  rdevMajor: "u32", rdevMinor: "u32", devMajor: "u32", devMinor: "u32", mntId: "u64",
-});
-const STATX_BYTES = 256;
 const STATX_BASIC_AND_MNT_ID = 0x17ff;
+const statxWords = new Uint32Array(64); // struct statx, 256 bytes; reused
+const statxAddress = native.addressOf(statxWords.buffer as ArrayBuffer);
 
 export interface Stat {
   readonly mode: number; readonly uid: number; readonly gid: number; readonly size: number; readonly ino: number; readonly nlink: number;
@@ -82,11 +87,24 @@ export interface Stat {
   readonly mtimeSec: number; readonly mtimeNsec: number; readonly ctimeSec: number; readonly ctimeNsec: number;
 }
 
+const word = (i: number): number => statxWords[i] as number;
+const wide = (i: number): number => word(i + 1) * 4294967296 + word(i);
+const signedWide = (i: number): number => (word(i + 1) | 0) * 4294967296 + word(i);
+
 /** statx(2) of a path; pass AT.SYMLINK_NOFOLLOW for the link itself, or "" with AT.EMPTY_PATH for a descriptor. */
 export function statx(at: At, path: Path, flags = 0): Stat {
-  const bytes = new Uint8Array(STATX_BYTES);
-  must("statx", NR.statx, dirNumber(at), path, flags, STATX_BASIC_AND_MNT_ID, bytes);
-  return STATX.read(bytes);
+  must("statx", NR.statx, dirNumber(at), path, flags, STATX_BASIC_AND_MNT_ID, statxAddress);
+  return {
+    mode: word(7) & 0xffff, uid: word(5), gid: word(6), size: wide(10), ino: wide(8), nlink: word(4),
+    rdevMajor: word(32), rdevMinor: word(33), devMajor: word(34), devMinor: word(35), mntId: wide(36),
+    mtimeSec: signedWide(28), mtimeNsec: word(30), ctimeSec: signedWide(24), ctimeNsec: word(26),
+  };
+}
+
+/** The type and permission bits of what a descriptor or path names, without the rest. */
+export function modeOf(at: At, path: Path = "", flags: number = AT.EMPTY_PATH): number {
+  must("statx", NR.statx, dirNumber(at), path, flags, 3, statxAddress);
+  return word(7) & 0xffff;
 }
 
 export const stat = (path: Path): Stat => statx(AT_FDCWD, path);

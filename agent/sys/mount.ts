@@ -3,7 +3,6 @@ import { must, sys } from "./call.js";
 import { Fd } from "./fd.js";
 import type { At, Path } from "./file.js";
 import { NR } from "./nr.js";
-import { struct } from "./struct.js";
 
 export const enum MS {
   RDONLY = 1, NOSUID = 2, NODEV = 4, NOEXEC = 8, SYNCHRONOUS = 0x10, REMOUNT = 0x20, MANDLOCK = 0x40, DIRSYNC = 0x80, NOSYMFOLLOW = 0x100,
@@ -43,15 +42,20 @@ export function openTree(at: At, path: Path, flags: number): Fd {
 }
 
 /** move_mount(2) of the mount that `from` names onto the place that `to` names. */
-export function moveMountFds(from: Fd, to: Fd): void {
-  must("move_mount", NR.move_mount, from.n, "", to.n, "", 0x04 | 0x40);
+export function moveMountFds(from: Fd, to: At): void {
+  must("move_mount", NR.move_mount, from.n, "", number(to), "", 0x04 | 0x40);
 }
 
 export const enum MOUNT_ATTR { RDONLY = 1, NOSUID = 2, NODEV = 4, NOEXEC = 8, NOATIME = 0x10, STRICTATIME = 0x20, ATIME = 0x70, NODIRATIME = 0x80, IDMAP = 0x100000, NOSYMFOLLOW = 0x200000 }
-const ATTR = struct({ set: "u64", clear: "u64", propagation: "u64", usernsFd: "u64" });
+const attr = new Uint32Array(8); // struct mount_attr: u64 attr_set, attr_clr, propagation, userns_fd; reused
+const attrAddress = native.addressOf(attr.buffer as ArrayBuffer);
 /** mount_setattr(2) on what `at` and `path` name. */
 export function mountSetattr(at: At, path: string, flags: number, set: number, clear: number, propagation = 0, usernsFd = 0): void {
-  must("mount_setattr", NR.mount_setattr, number(at), path, flags, ATTR.make({ set, clear, propagation, usernsFd }), ATTR.size);
+  attr[0] = set;
+  attr[2] = clear;
+  attr[4] = propagation;
+  attr[6] = usernsFd;
+  must("mount_setattr", NR.mount_setattr, number(at), path, flags, attrAddress, 32);
 }
 
 /** A new file system of `type` as a detached mount (fsopen, fsconfig, fsmount); options are [key, value] pairs. */
