@@ -17,15 +17,15 @@ function parseV4(text: string): number[] | undefined {
   return bytes;
 }
 
-/** The bytes of colon-separated groups of hex digits; the last may be an IPv4 address. */
-function groups(text: string): number[] | undefined {
+/** The bytes of colon-separated groups of hex digits; at the end of an address the last may be an IPv4 address. */
+function groups(text: string, atEnd: boolean): number[] | undefined {
   if (text === "") return [];
   const bytes: number[] = [];
   const parts = text.split(":");
   for (let i = 0; i < parts.length; i++) {
     const part = parts[i] as string;
     if (part.includes(".")) {
-      const v4 = i === parts.length - 1 ? parseV4(part) : undefined;
+      const v4 = atEnd && i === parts.length - 1 ? parseV4(part) : undefined;
       if (v4 === undefined) return undefined;
       bytes.push(...v4);
       continue;
@@ -44,8 +44,8 @@ export function parseIp(text: string): Ip | undefined {
     return v4 === undefined ? undefined : new Uint8Array(v4);
   }
   const gap = text.indexOf("::");
-  const head = groups(gap < 0 ? text : text.slice(0, gap));
-  const tail = gap < 0 ? [] : groups(text.slice(gap + 2));
+  const head = groups(gap < 0 ? text : text.slice(0, gap), gap < 0);
+  const tail = gap < 0 ? [] : groups(text.slice(gap + 2), true);
   if (head === undefined || tail === undefined) return undefined;
   const size = head.length + tail.length;
   if (gap < 0 ? size !== 16 : size > 14) return undefined;

@@ -105,7 +105,7 @@ export function u32Of(value: Uint8Array | undefined): number {
 
 /** What a NLMSG_ERROR says: a positive errno (0: done) and, where the kernel gives one, its reason in words. */
 export function errorOf(message: Message): { errno: number; reason: string } {
-  const errno = -viewOf(message.body).getInt32(0, true);
+  const errno = 0 - viewOf(message.body).getInt32(0, true);
   const EXTENDED = 0x200;
   const NLMSGERR_ATTR_MSG = 1;
   if ((message.flags & EXTENDED) === 0) return { errno, reason: "" };

@@ -64,8 +64,8 @@ export function planRoute(route: Route, link: Link): Plan {
   const from = source(route, v6);
   const all: Attribute[] = [];
   if (to.bits > 0) all.push([RTA.DST, to.ip]);
-  if (from !== undefined) all.push(from.attribute);
   if (route.gateway !== "") all.push([RTA.GATEWAY, address("gateway", route.gateway, v6)]);
+  if (from !== undefined) all.push(from.attribute);
   all.push([RTA.OIF, u32(link.index)]);
   if (route.mtu !== 0) all.push([RTA.METRICS, nest([[RTAX_MTU, u32(route.mtu)]])]);
   const body = RTMSG.make({
