@@ -75,9 +75,7 @@ function writeMaps(pid: number, uids: readonly IdMapping[] | undefined, gids: re
   writeText(`/proc/${pid}/gid_map`, text(gids));
 }
 
-function startChild(args: CreateArgs, cgroup: Cgroup, filter: Filter | undefined): { cloned: Cloned; gate: Channel; streams: Streams | undefined } {
-  const { spec } = args;
-  checkSpec(spec);
+function startChild(args: CreateArgs, spec: Parameters<typeof makePlan>[0], cgroup: Cgroup, filter: Filter | undefined): { cloned: Cloned; gate: Channel; streams: Streams | undefined } {
   const plan = makePlan(spec, { cgroupProcs: cgroup.procsFiles() });
   const stdio = plan.process.terminal ? undefined : makeStdio({ pipeSize: args.pipeSize });
   const { parent, child } = pair();
@@ -125,7 +123,7 @@ export async function createContainer(args: CreateArgs): Promise<Container> {
     let process: Process | undefined;
     let gate: Channel | undefined;
     try {
-      const started = startChild(args, cgroup, filter);
+      const started = startChild(args, spec, cgroup, filter);
       gate = started.gate;
       process = processOf(id, started.cloned, started.streams);
       await untilReady(args, gate, started.cloned, process);

@@ -23,7 +23,8 @@ import { deferred } from "../lib/async.js";
 export type Said = { readonly say: "ready"; readonly ptmx: number } | { readonly say: "end" };
 interface Failure { readonly say: "failed"; readonly kind: ErrorKind; readonly what: string }
 
-const MESSAGE_MAX = 16384;
+const MESSAGE_MAX = 4096;
+let buffer: Uint8Array | undefined; // messages are understood as they come, so one buffer does
 
 /** The two ends; the child's closes at execve. */
 export function pair(): { parent: Channel; child: ChildEnd } {
@@ -47,7 +48,6 @@ export class Channel {
    */
   next(what: string, ms: number): Promise<Said> {
     const result = deferred<Said>();
-    const buffer = new Uint8Array(MESSAGE_MAX);
     const settle = (go: () => void): void => {
       timer.cancel();
       watching.close();
@@ -55,11 +55,12 @@ export class Channel {
     };
     const timer = after(ms, () => settle(() => result.reject(new AppError("deadline", `${what}: not finished after ${ms} ms`))));
     const watching = watch(this.fd.n, EPOLL.IN, () => {
-      const n = readRaw(this.fd.n, buffer, 0, buffer.length);
+      const bytes = (buffer ??= new Uint8Array(MESSAGE_MAX));
+      const n = readRaw(this.fd.n, bytes, 0, bytes.length);
       if (n === -E.EAGAIN) return;
       settle(() => {
         try {
-          result.resolve(understand(n, buffer));
+          result.resolve(understand(n, bytes));
         } catch (error) {
           result.reject(error);
         }
@@ -91,7 +92,7 @@ export class ChildEnd {
 
   failed(error: unknown): void {
     const kind = error instanceof AppError ? error.kind : "internal";
-    this.#send({ say: "failed", kind, what: messageOf(error).slice(0, 8192) });
+    this.#send({ say: "failed", kind, what: messageOf(error).slice(0, 1000) });
   }
 
   /** Waits for `word`; false when the parent is gone. */

@@ -3,6 +3,8 @@ import type { Capabilities } from "./spec.js";
 
 const NAMES = "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE".split(" ");
 
+const NUMBERS: ReadonlyMap<string, number> = new Map(NAMES.map((name, i) => [`CAP_${name}`, i]));
+
 /** Number of capabilities this agent knows (0 to LAST_CAP). */
 export const LAST_CAP = NAMES.length - 1;
 
@@ -11,15 +13,20 @@ export interface CapabilitySets { readonly bounding: Mask; readonly effective: M
 
 /** The number of a capability: "CAP_KILL", "KILL", any case, in JSON quotes or not; -1 when there is none of that name. */
 export function capNumber(name: string): number {
+  const known = NUMBERS.get(name);
+  if (known !== undefined) return known;
   let plain = name.length > 1 && name.startsWith('"') && name.endsWith('"') ? name.slice(1, -1) : name;
   plain = plain.toUpperCase();
   return NAMES.indexOf(plain.startsWith("CAP_") ? plain.slice(4) : plain);
 }
 
+const NONE: Mask = { low: 0, high: 0 };
+
 function mask(names: readonly string[] | undefined): Mask {
   let low = 0;
   let high = 0;
-  for (const name of names ?? []) {
+  if (names === undefined || names.length === 0) return NONE;
+  for (const name of names) {
     const n = capNumber(name);
     if (n < 0) continue; // check.ts has refused it, or the spec's rule (warn and go on) applies
     if (n < 32) low |= 1 << n;

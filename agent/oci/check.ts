@@ -17,26 +17,33 @@ function noNul(field: string, text: string | undefined): void {
   if (text?.includes("\0")) refuse(field, "has a NUL byte");
 }
 
+/** The same for a list; the place of an item is put into words only when it is bad. */
+function noNuls(field: string, list: readonly string[] | undefined): void {
+  if (list === undefined) return;
+  for (let i = 0; i < list.length; i++) if ((list[i] as string).includes("\0")) refuse(`${field}[${i}]`, "has a NUL byte");
+}
+
 /** RLIMIT_NOFILE as the kernel numbers it; -1 for an unknown name. */
 export function rlimitNumber(type: string): number {
   return type.startsWith("RLIMIT_") ? RLIMITS.indexOf(type.slice(7)) : -1;
 }
 
 function checkCapabilities(field: string, caps: Capabilities | undefined): void {
-  for (const [set, names] of Object.entries(caps ?? {}) as [string, readonly string[] | undefined][]) {
-    names?.forEach((name, i) => {
-      if (capNumber(name) < 0) refuse(`${field}.capabilities.${set}[${i}]`, `unknown capability "${name}"`);
-    });
+  for (const set in caps) {
+    const names = caps[set as keyof Capabilities] ?? [];
+    for (let i = 0; i < names.length; i++) {
+      if (capNumber(names[i] as string) < 0) refuse(`${field}.capabilities.${set}[${i}]`, `unknown capability "${names[i]}"`);
+    }
   }
 }
 
 /** Checks a process; `field` is its place, for instance "process". */
 export function checkProcess(process: Process, field = "process"): void {
   if (process.args.length === 0 || process.args[0] === "") refuse(`${field}.args`, "is empty");
-  process.args.forEach((arg, i) => noNul(`${field}.args[${i}]`, arg));
+  noNuls(`${field}.args`, process.args);
   if (!process.cwd.startsWith("/")) refuse(`${field}.cwd`, `"${process.cwd}" is not an absolute path`);
   noNul(`${field}.cwd`, process.cwd);
-  process.env?.forEach((entry, i) => noNul(`${field}.env[${i}]`, entry));
+  noNuls(`${field}.env`, process.env);
   checkCapabilities(field, process.capabilities);
   const seen: string[] = [];
   process.rlimits?.forEach(({ type, hard, soft }, i) => {
@@ -61,15 +68,15 @@ export function cleanPath(path: string): string {
   return `/${parts.join("/")}`;
 }
 
-function checkMount(mount: Mount, field: string): void {
-  noNul(`${field}.destination`, mount.destination);
-  noNul(`${field}.source`, mount.source);
-  noNul(`${field}.type`, mount.type);
-  mount.options?.forEach((o, i) => noNul(`${field}.options[${i}]`, o));
-  if (mount.destination === "") refuse(`${field}.destination`, "is empty");
-  const at = cleanPath(mount.destination);
-  if (at === "/proc" && mount.type !== "proc" && !(mount.source === "/proc")) refuse(`${field}.destination`, "only a proc file system may be mounted on /proc");
-  if (at.startsWith("/proc/") && !PROC_BINDS.includes(at.slice(6))) refuse(`${field}.destination`, `${at} lies inside /proc`);
+function checkMount(mount: Mount, i: number): void {
+  const { destination, source, type, options } = mount;
+  if (destination.includes("\0") || source?.includes("\0") === true || type?.includes("\0") === true) refuse(`mounts[${i}]`, "has a NUL byte");
+  noNuls("mounts[].options", options);
+  if (destination === "") refuse(`mounts[${i}].destination`, "is empty");
+  if (!destination.includes("proc")) return;
+  const at = cleanPath(destination);
+  if (at === "/proc" && type !== "proc" && source !== "/proc") refuse(`mounts[${i}].destination`, "only a proc file system may be mounted on /proc");
+  if (at.startsWith("/proc/") && !PROC_BINDS.includes(at.slice(6))) refuse(`mounts[${i}].destination`, `${at} lies inside /proc`);
 }
 
 function checkSysctl(key: string, linux: Linux, spec: Spec): void {
@@ -124,6 +131,6 @@ export function checkSpec(spec: Spec): asserts spec is Spec & { process: Process
   if (!spec.root.path.startsWith("/")) refuse("root.path", `"${spec.root.path}" is not an absolute path`);
   noNul("root.path", spec.root.path);
   checkProcess(spec.process);
-  spec.mounts?.forEach((m, i) => checkMount(m, `mounts[${i}]`));
+  spec.mounts?.forEach(checkMount);
   checkLinux(spec.linux, spec);
 }

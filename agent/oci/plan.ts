@@ -40,7 +40,9 @@ export interface PlanContext {
   readonly cgroupProcs: readonly string[];
 }
 
-const DEFAULT_NODES: readonly (readonly [string, number, number])[] = [["null", 1, 3], ["zero", 1, 5], ["full", 1, 7], ["random", 1, 8], ["urandom", 1, 9], ["tty", 5, 0]];
+const DEFAULT_NODES: readonly Step[] = ([["null", 1, 3], ["zero", 1, 5], ["full", 1, 7], ["random", 1, 8], ["urandom", 1, 9], ["tty", 5, 0]] as const).map(
+  ([name, major, minor]) => ({ do: "node", node: { path: `/dev/${name}`, type: "c", major, minor, mode: 0o666, uid: 0, gid: 0 } }),
+);
 
 /** The environment of a process: of entries with one name the last wins; HOME is added later when it is not there. */
 export function environment(env: readonly string[]): string[] {
@@ -98,9 +100,7 @@ function deviceSteps(linux: Linux, mounts: readonly MountPlan[]): Step[] {
   const steps: Step[] = [];
   if (dev !== undefined && !isBind(dev)) {
     const own = linux.devices ?? [];
-    for (const [name, major, minor] of DEFAULT_NODES) {
-      if (!own.some((d) => d.path === `/dev/${name}`)) steps.push({ do: "node", node: { path: `/dev/${name}`, type: "c", major, minor, mode: 0o666, uid: 0, gid: 0 } });
-    }
+    for (const step of DEFAULT_NODES) if (own.length === 0 || !own.some((d) => step.do === "node" && d.path === step.node.path)) steps.push(step);
   }
   for (const device of linux.devices ?? []) steps.push({ do: "node", node: node(device) });
   if (dev !== undefined && !isBind(dev)) steps.push({ do: "dev-links", core: false });
