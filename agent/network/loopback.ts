@@ -1,10 +1,11 @@
 // The loopback interface of a machine that the agent has booted. It asks by ioctl, netdevice(7): two small calls, and no
 // netlink code in the memory of an agent whose host never touches the network.
-import { must } from "../sys/call.js";
+import { isErrno, must } from "../sys/call.js";
+import { E } from "../sys/errno.js";
+import type { Fd } from "../sys/fd.js";
 import { NR } from "../sys/nr.js";
 import { AF, SOCK, socket } from "../sys/socket.js";
 import { viewOf } from "../sys/struct.js";
-import { attempt } from "../lib/errors.js";
 
 const SIOCGIFFLAGS = 0x8913;
 const SIOCSIFFLAGS = 0x8914;
@@ -12,15 +13,27 @@ const IFREQ_BYTES = 40;
 const FLAGS_AT = 16;
 const IFF_UP = 1;
 
-/** Brings `lo` up; the kernel gives it its addresses. */
+function ask(fd: Fd): void {
+  const request = new Uint8Array(IFREQ_BYTES);
+  request.set(native.utf8Encode("lo"));
+  must("ioctl(SIOCGIFFLAGS)", NR.ioctl, fd.n, SIOCGIFFLAGS, request);
+  const view = viewOf(request);
+  view.setUint16(FLAGS_AT, view.getUint16(FLAGS_AT, true) | IFF_UP, true);
+  must("ioctl(SIOCSIFFLAGS)", NR.ioctl, fd.n, SIOCSIFFLAGS, request);
+}
+
+/** Brings `lo` up; the kernel gives it its addresses. A kernel without IPv4 has none: nothing to do. Throws SysError. */
 export function loopbackUp(): void {
-  attempt("bring lo up", () => {
-    using fd = socket(AF.INET, SOCK.DGRAM);
-    const request = new Uint8Array(IFREQ_BYTES);
-    request.set(native.utf8Encode("lo"));
-    must("ioctl(SIOCGIFFLAGS)", NR.ioctl, fd.n, SIOCGIFFLAGS, request);
-    const view = viewOf(request);
-    view.setUint16(FLAGS_AT, view.getUint16(FLAGS_AT, true) | IFF_UP, true);
-    must("ioctl(SIOCSIFFLAGS)", NR.ioctl, fd.n, SIOCSIFFLAGS, request);
-  });
+  let fd: Fd;
+  try {
+    fd = socket(AF.INET, SOCK.DGRAM);
+  } catch (error) {
+    if (isErrno(error, E.EAFNOSUPPORT)) return;
+    throw error;
+  }
+  try {
+    ask(fd);
+  } finally {
+    fd.close();
+  }
 }
