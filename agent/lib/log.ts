@@ -27,10 +27,10 @@ export function setSink(to: (line: Uint8Array) => void): void {
 
 const pad = (n: number, width: number): string => String(n).padStart(width, "0");
 
-/** RFC 3339 in UTC with nanosecond digits, from milliseconds since the epoch (days to civil date: proleptic Gregorian). */
-export function rfc3339(ms: number): string {
-  const days = Math.floor(ms / 86400000);
-  const rest = ms - days * 86400000;
+/** "2026-01-31T12:00:00" of a second since the epoch (days to civil date: proleptic Gregorian). */
+function civil(second: number): string {
+  const days = Math.floor(second / 86400);
+  const s = second - days * 86400;
   const z = days + 719468;
   const era = Math.floor(z / 146097);
   const doe = z - era * 146097;
@@ -39,18 +39,36 @@ export function rfc3339(ms: number): string {
   const mp = Math.floor((5 * doy + 2) / 153);
   const month = mp < 10 ? mp + 3 : mp - 9;
   const year = yoe + era * 400 + (month <= 2 ? 1 : 0);
-  const s = Math.floor(rest / 1000);
   const time = `${pad(Math.floor(s / 3600), 2)}:${pad(Math.floor(s / 60) % 60, 2)}:${pad(s % 60, 2)}`;
-  return `${year}-${pad(month, 2)}-${pad(doy - Math.floor((153 * mp + 2) / 5) + 1, 2)}T${time}.${pad(Math.floor((rest % 1000) * 1e6), 9)}Z`;
+  return `${year}-${pad(month, 2)}-${pad(doy - Math.floor((153 * mp + 2) / 5) + 1, 2)}T${time}`;
 }
+
+let lastSecond = -1; // many records fall into one second
+let lastCivil = "";
+
+/** RFC 3339 in UTC with nanosecond digits, from milliseconds since the epoch. */
+export function rfc3339(ms: number): string {
+  const second = Math.floor(ms / 1000);
+  if (second !== lastSecond) {
+    lastSecond = second;
+    lastCivil = civil(second);
+  }
+  return `${lastCivil}.${pad(Math.floor((ms - second * 1000) * 1e6), 9)}Z`;
+}
+
+const OWN_KEYS = " msg level ts version subsystem pid name source ";
 
 /** Writes one record when its level is on. Field names of the record itself (msg, level, ...) cannot be overridden. */
 export function log(level: Level, msg: string, fields?: Fields, subsystem = "agent"): void {
   if (level > threshold) return;
-  const record: Record<string, string> = { msg, level: LEVELS[level] as string, ts: rfc3339(clockMs(CLOCK.REALTIME)), version: "0.1.0", subsystem, pid: String(getpid()), name: "kata-agent", source: "agent" };
+  // put together by hand: every call of a host costs such a line
+  let more = "";
   for (const key in fields) {
     const value = fields[key];
-    if (value !== undefined && !Object.hasOwn(record, key)) record[key] = String(value);
+    if (value !== undefined && !OWN_KEYS.includes(` ${key} `)) more += `,${JSON.stringify(key)}:${JSON.stringify(String(value))}`;
   }
-  sink(native.utf8Encode(`${JSON.stringify(record)}\n`));
+  const ts = rfc3339(clockMs(CLOCK.REALTIME));
+  sink(native.utf8Encode(
+    `{"msg":${JSON.stringify(msg)},"level":"${LEVELS[level]}","ts":"${ts}","version":"0.1.0","subsystem":"${subsystem}","pid":"${getpid()}","name":"kata-agent","source":"agent"${more}}\n`,
+  ));
 }

@@ -41,7 +41,7 @@ function run(connection: Connection, stream: number, method: Method, bytes: Uint
   const call = method.needsCall ? new Call(connection, stream, method) : undefined;
   let result: unknown;
   try {
-    if (!method.quiet && logs(Level.INFO)) log(Level.INFO, `rpc call from shim to agent: "${snakeCase(method.name)}"`, undefined, "rpc");
+    if (!method.quiet && logs(Level.INFO)) log(Level.INFO, saying(method.name), undefined, "rpc");
     const request = method.copies
       ? decodeAs(method.request, bytes.slice(payloadStart, payloadEnd), 0, payloadEnd - payloadStart)
       : decodeAs(method.request, bytes, payloadStart, payloadEnd);
@@ -78,6 +78,15 @@ function wait(call: Call, timeoutNano: number, result: unknown): void {
   if (calls.size >= MAX_PENDING) return call.cancel(BUSY);
   calls.add(call);
   if (timeoutNano > 0) call.timer = after(Math.ceil(timeoutNano / 1e6), () => call.cancel(DEADLINE_EXCEEDED));
+}
+
+const sayings = new Map<string, string>();
+
+/** The log line of a method's calls; there are only so many methods. */
+function saying(name: string): string {
+  let line = sayings.get(name);
+  if (line === undefined) sayings.set(name, (line = `rpc call from shim to agent: "${snakeCase(name)}"`));
+  return line;
 }
 
 /** "GetOOMEvent" as "get_oom_event": a new word begins at a capital after a small letter, or at the last of several capitals. */
