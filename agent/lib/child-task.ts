@@ -70,6 +70,15 @@ export function childTask<T extends Json>(what: string, ms: number, fn: () => T,
   return collect(what, ms, pid, read) as Promise<T>;
 }
 
+/** What the child has said; undefined when it died before the end of it. */
+function replyIn(bytes: Uint8Array): Reply | undefined {
+  try {
+    return JSON.parse(native.utf8Decode(bytes) ?? "") as Reply;
+  } catch {
+    return undefined;
+  }
+}
+
 function collect(what: string, ms: number, pid: number, read: Fd): Promise<Json> {
   const done = deferred<Json>();
   let bytes = new Uint8Array(0);
@@ -94,8 +103,8 @@ function collect(what: string, ms: number, pid: number, read: Fd): Promise<Json>
       bytes = longer;
     } else if (n === 0) {
       finish(() => {
-        if (bytes.length === 0) return done.reject(new AppError("internal", `${what}: the helper process died`));
-        const reply = JSON.parse(native.utf8Decode(bytes) ?? "{}") as Reply;
+        const reply = replyIn(bytes);
+        if (reply === undefined) return done.reject(new AppError("internal", `${what}: the helper process died`));
         if (reply.ok !== undefined) done.resolve(reply.ok);
         else done.reject(toError(what, reply));
       });

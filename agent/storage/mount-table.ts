@@ -32,8 +32,7 @@ export function listMounts(): MountLine[] {
   return parseMountInfo(readText("/proc/self/mountinfo", LARGEST));
 }
 
-/** The topmost mount on exactly this path. */
+/** The topmost mount on exactly this path (without a slash at its end). */
 export function mountOn(path: string): MountLine | undefined {
-  const clean = path.length > 1 && path.endsWith("/") ? path.slice(0, -1) : path;
-  return listMounts().reverse().find((m) => m.point === clean);
+  return listMounts().reverse().find((m) => m.point === path);
 }

@@ -82,8 +82,7 @@ function withoutSlash(path: string): string {
 }
 
 /** All of it, synchronously: the mount point too may lie on a share that does not answer. */
-function mountNow(asked: MountWish, options: MountOptions): Done {
-  const wish = { ...asked, target: withoutSlash(asked.target) };
+function mountNow(wish: MountWish, options: MountOptions): Done {
   const made = makeTarget(wish, options.flags);
   try {
     perform(wish, options);
@@ -95,7 +94,8 @@ function mountNow(asked: MountWish, options: MountOptions): Done {
 }
 
 /** Mounts. Throws AppError that names source, type and mount point, and the cause: the kernel's, or "not finished after N ms". */
-export async function mountGeneric(wish: MountWish): Promise<Done> {
+export async function mountGeneric(asked: MountWish): Promise<Done> {
+  const wish = { ...asked, target: withoutSlash(asked.target) };
   const { source, target, fstype } = wish;
   for (const [value, word] of [[source, "source"], [target, "destination"], [fstype, "FS type"]]) if (value === "") throw new AppError("internal", `need mount ${word}`);
   const what = `mount ${source} (${fstype}) on ${target}`;

@@ -210,6 +210,78 @@ describe.skipIf(why !== undefined)("storages", () => {
     expect(agent.inside("cat /etc/resolv.conf")).toBe("nameserver 9.9.9.9");
   });
 
+  it("takes a mount point with a slash at its end, and hands out the share only once", async () => {
+    const share = { driver: "bind", source: work, fstype: "bind", options: [], mount_point: "/run/kata-containers/shared/containers/" };
+    await create(share);
+    expect(mounts()).toEqual(["/run/kata-containers/shared/containers"]);
+    await agent.client.call("RemoveStaleVirtiofsShareMounts", {});
+  });
+
+  describe("of several containers", () => {
+    const disk = (fields: object = {}): object => ({ driver: "bind", source: join(work, "volume"), fstype: "bind", options: ["ro"], mount_point: `${BASE}/volume`, ...fields });
+    const make = (id: string, ...storages: object[]): Promise<unknown> =>
+      agent.client.call("CreateContainer", { ...containerRequest({ id, rootPath: join(work, "root3"), args: ["/bin/true"] }), storages } as never);
+    const remove = (id: string): Promise<unknown> => agent.client.call("RemoveContainer", { container_id: id } as never);
+    beforeAll(() => {
+      fillRootfs(join(work, "root3"));
+      mkdirSync(join(work, "volume"));
+    });
+
+    it("are mounted once and go with the last, also when all ask at the same time", async () => {
+      await create(shm);
+      const ids = ["s1", "s2", "s3", "s4"];
+      await Promise.all(ids.map((id) => make(id, disk())));
+      expect(mounts().filter((m) => m.endsWith("volume"))).toHaveLength(1);
+      for (const id of ids) {
+        expect(mounts()).toContain(`${BASE}/volume`);
+        await remove(id);
+      }
+      expect(mounts()).toEqual([`${BASE}/shm`]);
+    });
+
+    it("stay until the sandbox ends when they are shared, and memory volumes always", async () => {
+      await create(shm);
+      await make("t1", disk({ shared: true }), { ...shm, mount_point: `${BASE}/ephemeral/cache` });
+      await remove("t1");
+      expect(mounts()).toEqual([`${BASE}/shm`, `${BASE}/volume`, `${BASE}/ephemeral/cache`]);
+    });
+
+    it("fail for all who waited for the one that failed, and leave the name free", async () => {
+      await create(shm);
+      const bad = disk({ source: join(work, "missing") });
+      const texts = await Promise.all([failure(make("u1", bad)), failure(make("u2", bad))]);
+      for (const text of texts) expect(text).toContain("ENOENT");
+      await make("u1", disk());
+      await remove("u1");
+      expect(mounts()).toEqual([`${BASE}/shm`]);
+    });
+
+    it("are taken away when a later step of the creation fails", async () => {
+      await create(shm);
+      const request = { ...containerRequest({ id: "v1", rootPath: join(work, "no-root"), args: ["/bin/true"] }), storages: [disk()] };
+      expect(await failure(agent.client.call("CreateContainer", request as never))).toContain("no-root");
+      expect(mounts()).toEqual([`${BASE}/shm`]);
+    });
+  });
+
+  it("mounts a watched folder that is too large to be copied", async () => {
+    await create(shm);
+    const source = join(work, "large");
+    mkdirSync(source);
+    for (let i = 0; i < 20; i++) writeFileSync(join(source, `f${i}`), "x");
+    fillRootfs(join(work, "root4"));
+    const target = "/run/kata-containers/shared/containers/watchable/w-large";
+    await agent.client.call("CreateContainer", {
+      ...containerRequest({ id: "w1", rootPath: join(work, "root4"), args: ["/bin/true"] }), storages: [{ driver: "watchable-bind", source, fstype: "bind", options: [], mount_point: target }],
+    } as never);
+    expect(mounts()).toContain(target);
+    writeFileSync(join(source, "late"), "now");
+    expect(agent.inside(`cat ${target}/late`)).toBe("now");
+    await agent.client.call("RemoveContainer", { container_id: "w1" } as never);
+    expect(agent.inside(`ls -d ${target} 2>/dev/null || echo gone`)).toBe("gone");
+    expect(agent.inside(`ls ${source} | wc -l`)).toBe("21");
+  });
+
   it("copies and follows a watched folder", async () => {
     await create(shm);
     const source = join(work, "config");
