@@ -12,7 +12,7 @@ const groups = lazy<typeof import("./fs-group.js")>("storage/fs-group.js");
 
 async function make(storage: Storage, context: StorageContext): Promise<Done> {
   const done = await driverNamed(storage.driver)(storage, context);
-  if (storage.fsGroup === undefined || storage.driver === "local") return done;
+  if (storage.fsGroup === undefined) return done;
   try {
     await groups().applyFsGroup(storage.mountPoint, storage.fsGroup, storage.options);
   } catch (error) {

@@ -148,12 +148,33 @@ describe.skipIf(why !== undefined)("network calls", () => {
     expect(await failure(agent.client.call("AddARPNeighbors", { neighbors: { ARPNeighbors: [{ device: "eth0" }] } } as never))).toContain("Unable to determine ip address of ARP neighbor");
   });
 
-  it("says which program is missing when there is no iptables", async () => {
-    const hidden = await startPrivateAgent("", "mount -t tmpfs tmpfs /usr/sbin");
-    try {
-      expect(await failure(hidden.client.call("GetIPTables", {}))).toContain("iptables-save is not in the guest's image");
-    } finally {
-      await hidden.stop();
-    }
+  describe("packet filter", () => {
+    const scripts = [
+      `printf '#!/bin/sh\necho "*filter of $0 $*"\n' > iptables-save`,
+      `printf '#!/bin/sh\necho "$0 $*"; cat\n' > iptables-restore`,
+      `printf '#!/bin/sh\necho "line 2 failed" >&2; exit 2\n' > ip6tables-restore`,
+      `printf '#!/bin/sh\nexit 0\n' > ip6tables-save`,
+    ];
+    let filter: PrivateAgent;
+    afterAll(() => filter?.stop());
+    const data = async (call: Promise<unknown>): Promise<string> => Buffer.from(((await call) as { data: Uint8Array }).data).toString();
+
+    it("is read and written by the image's programs, each family by its own", async () => {
+      filter = await startPrivateAgent("", `(mount -t tmpfs tmpfs /usr/sbin && cd /usr/sbin && ${scripts.join(" && ")} && chmod +x ip*)`);
+      expect(await data(filter.client.call("GetIPTables", {}))).toBe("*filter of /usr/sbin/iptables-save \n");
+      const rules = `*filter\n${"# padding that fills more than a pipe holds\n".repeat(4000)}COMMIT\n`;
+      expect(await data(filter.client.call("SetIPTables", { data: Buffer.from(rules) }))).toBe(`/usr/sbin/iptables-restore --wait 5\n${rules}`);
+      expect(await data(filter.client.call("GetIPTables", { is_ipv6: true } as never))).toBe("");
+      expect(await failure(filter.client.call("SetIPTables", { is_ipv6: true, data: Buffer.from("x") } as never))).toContain('ip6tables-restore failed with status 2: "line 2 failed"');
+    });
+
+    it("names the program that the image does not have", async () => {
+      const bare = await startPrivateAgent("", "mount -t tmpfs tmpfs /usr/sbin");
+      try {
+        expect(await failure(bare.client.call("GetIPTables", {}))).toContain("iptables-save is not in the guest's image");
+      } finally {
+        await bare.stop();
+      }
+    });
   });
 });

@@ -316,6 +316,12 @@ describe.skipIf(why !== undefined)("storages", () => {
     expect(details.agent_details.storage_handlers).toEqual(expect.arrayContaining(["blk", "scsi", "virtio-fs", "9p", "overlayfs", "ephemeral", "local"]));
   });
 
+  it("says why there is no swap", async () => {
+    expect(await failure(agent.client.call("AddSwap", {}))).toContain("PCI path must have at least one element");
+    expect(await failure(agent.client.call("AddSwap", { PCIPath: [32] } as never))).toContain("PCI slot 32 is larger than 31");
+    expect(await failure(agent.client.call("AddSwapPath", { path: "/nope" } as never))).toContain("swap on /nope: swapon: ENOENT");
+  });
+
   it("mixes random bytes in, and refuses none", async () => {
     expect(await failure(agent.client.call("ReseedRandomDev", {}))).toContain("missing entropy data");
     await agent.client.call("ReseedRandomDev", { data: Buffer.alloc(64, 7) });
