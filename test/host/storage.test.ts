@@ -1,6 +1,7 @@
 // Storages against a real kernel: the agent mounts loop devices, tmpfs, overlays and binds in a mount namespace of its own;
 // the namespace's own tools say what is there, and what is still there after an error or at the end.
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync, chmodSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -314,6 +315,26 @@ describe.skipIf(why !== undefined)("storages", () => {
     const details = (await agent.client.call("GetGuestDetails", { mem_block_size: true, mem_hotplug_probe: true } as never)) as unknown as { agent_details: { storage_handlers: string[]; supports_seccomp: boolean } };
     expect(details.agent_details.supports_seccomp).toBe(true);
     expect(details.agent_details.storage_handlers).toEqual(expect.arrayContaining(["blk", "scsi", "virtio-fs", "9p", "overlayfs", "ephemeral", "local"]));
+  });
+
+  it("answers other calls while a host's file system does not answer", async () => {
+    // a fuse file system whose server never reads its requests
+    const server = spawn("nsenter", ["-t", String(agent.pid), "-m", "sh", "-ec", "mkdir /run/hung; exec 3<>/dev/fuse; mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 hung /run/hung; echo ready; exec sleep 100"], { stdio: ["ignore", "pipe", "pipe"] });
+    const gone = once(server, "exit");
+    try {
+      const first = await Promise.race([once(server.stdout, "data").then(String), gone.then(() => "this machine has no fuse")]);
+      if (first.trim() !== "ready") return console.warn(`skipped: ${first}`);
+      const outcome = failure(create({ driver: "bind", source: "/run/hung/volume", fstype: "bind", options: [], mount_point: `${BASE}/hung` }));
+      const stats = failure(agent.client.call("GetVolumeStats", { volume_guest_path: "/run/hung" } as never));
+      for (let i = 0; i < 20; i++) await agent.client.call("Check", {}, { timeoutMs: 1000 });
+      server.kill("SIGKILL"); // the kernel ends what waits for it
+      await gone;
+      expect(await outcome).toMatch(/mount \/run\/hung\/volume \(bind\) on .*: E(NOTCONN|CONNABORTED)/);
+      expect(await stats).toMatch(/E(NOTCONN|CONNABORTED)/);
+    } finally {
+      server.kill("SIGKILL");
+      agent.inside("umount -l /run/hung 2>/dev/null; rmdir /run/hung");
+    }
   });
 
   it("says why there is no swap", async () => {
