@@ -122,7 +122,11 @@ class Groups implements Cgroup {
   async killAll(): Promise<void> {
     const pids = this.pids();
     if (pids.length === 0) return;
-    if (pids.length === 1 || !hierarchy().mounts.has("freezer")) return killPids(pids);
+    if (!hierarchy().mounts.has("freezer")) return killPids(pids);
+    if (pids.length === 1) {
+      killPids(pids);
+      return this.thaw(); // what is frozen does not die
+    }
     const frozen = await this.freeze().then(() => true, () => false);
     killPids(this.pids());
     if (frozen) await this.thaw();

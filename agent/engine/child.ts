@@ -9,11 +9,15 @@ import { setresgid, setresuid } from "../sys/cred.js";
 import { openPtyAt } from "../sys/tty.js";
 import { closeOthers } from "../lib/child-task.js";
 import { because } from "../lib/errors.js";
+import { lazy } from "../lib/lazy.js";
+import type { Hook } from "../oci/spec.js";
 import { describe, type Step } from "../oci/steps.js";
 import type { ProcessPlan } from "../oci/plan.js";
 import { applyToTree, Tree } from "./apply-fs.js";
 import { applyToProcess, becomeUser, findProgram, joinNamespaces, takeStdio, withHome } from "./apply-proc.js";
 import type { ChildEnd } from "./handshake.js";
+
+const hooks = lazy<typeof import("./hooks.js")>("engine/hooks.js");
 
 /** The child's ends of the pipes; absent when it gets a terminal. */
 export interface Ends { readonly stdin: Fd; readonly stdout: Fd; readonly stderr: Fd }
@@ -24,6 +28,8 @@ export interface ChildArgs {
   readonly channel: ChildEnd;
   readonly ends: Ends | undefined;
   readonly install: (() => void) | undefined;
+  /** What hooks that run in here are told, and those that run right before the program. */
+  readonly hooks: { readonly id: string; readonly bundle: string; readonly annotations: { readonly [key: string]: string }; readonly start: readonly Hook[] } | undefined;
   /** A new user namespace: wait until its maps are written, then become its root. */
   readonly newUser: boolean;
 }
@@ -43,10 +49,21 @@ export function runInit(args: ChildArgs): never {
     const tree = new Tree();
     for (const step of args.steps) {
       if (EARLY.includes(step.do)) continue;
-      attemptStep(step, () => applyToTree(tree, step) || applyToProcess(step));
+      attemptStep(step, () => applyToTree(tree, step) || applyToProcess(step) || hookStep(args, step));
     }
     finish(args, tree.terminal, true);
   });
+}
+
+/** Hooks before the root changes: the parent's own, then those that run in the container's namespaces. */
+function hookStep(args: ChildArgs, step: Step): void {
+  if (step.do === "hooks-outside") {
+    args.channel.hooks();
+    if (!args.channel.wait("go")) exitGroup(1);
+  } else if (step.do === "hooks-inside" && args.hooks !== undefined) {
+    const { id, bundle, annotations } = args.hooks;
+    hooks().runHooksHere("createContainer", step.hooks, { id, status: "creating", pid: hooks().pidOutside(), bundle, annotations }, []);
+  }
 }
 
 /** A further process: into the namespaces of `pidfd`'s process, then like the first. */
@@ -88,6 +105,10 @@ function finish(args: ChildArgs, terminal: { master: Fd; slave: Fd } | undefined
   if (gated) {
     channel.ready(terminal?.master.n ?? -1);
     if (!channel.wait("start")) exitGroup(1);
+  }
+  if (args.hooks !== undefined && args.hooks.start.length > 0) {
+    const { id, bundle, annotations, start } = args.hooks;
+    hooks().runHooksHere("startContainer", start, { id, status: "created", pid: 1, bundle, annotations }, env);
   }
   unblockSignals();
   if (process.noNewPrivileges) install?.();

@@ -1,7 +1,7 @@
 // The record of one container: plain values but for descriptors and the processes' streams. Only the engine changes it.
 import { AppError } from "../lib/errors.js";
 import type { CapabilitySets } from "../oci/caps.js";
-import type { Process as ProcessSpec } from "../oci/spec.js";
+import type { Hooks, Process as ProcessSpec } from "../oci/spec.js";
 import type { Cgroup } from "./cgroup.js";
 import type { Channel } from "./handshake.js";
 import type { Process } from "./process.js";
@@ -20,6 +20,8 @@ export interface Container {
   readonly id: string;
   readonly bundleDir: string;
   readonly cgroup: Cgroup;
+  /** Those that are still to be run: poststart and poststop. */
+  readonly hooks: Hooks | undefined;
   readonly initPid: number;
   readonly template: ExecTemplate;
   readonly processes: Map<string, Process>;

@@ -23,6 +23,7 @@ import { ended, type Process } from "./process.js";
 import { spawn } from "./spawn.js";
 
 const seccomp = lazy<typeof import("./seccomp.js")>("engine/seccomp.js");
+const hooks = lazy<typeof import("./hooks.js")>("engine/hooks.js");
 const bpf = lazy<typeof import("../sys/bpf.js")>("sys/bpf.js");
 
 /** Milliseconds a child has to get ready. */
@@ -81,11 +82,13 @@ function startChild(args: CreateArgs, spec: Parameters<typeof makePlan>[0], cgro
   const { parent, child } = pair();
   const ends: Ends | undefined = stdio;
   const install = installer(filter);
+  const { hooks } = spec;
+  const inside = hooks?.createContainer?.length || hooks?.startContainer?.length ? { id: args.id, bundle: args.bundleDir, annotations: spec.annotations ?? {}, start: hooks.startContainer ?? [] } : undefined;
   const newUser = (plan.cloneFlags & CLONE.NEWUSER) !== 0;
   const folder = cgroup.dirFd();
   const pidNamespace = plan.pidNamespace === undefined ? undefined : open(plan.pidNamespace, O.RDONLY);
   try {
-    const cloned = spawn({ flags: plan.cloneFlags, pidNamespace, cgroup: folder }, () => runInit({ steps: plan.steps, process: plan.process, channel: child, ends, install, newUser }));
+    const cloned = spawn({ flags: plan.cloneFlags, pidNamespace, cgroup: folder }, () => runInit({ steps: plan.steps, process: plan.process, channel: child, ends, install, hooks: inside, newUser }));
     if (newUser) {
       writeMaps(cloned.pid, spec.linux.uidMappings, spec.linux.gidMappings);
       parent.tell("go");
@@ -104,8 +107,14 @@ function startChild(args: CreateArgs, spec: Parameters<typeof makePlan>[0], cgro
 }
 
 async function untilReady(args: CreateArgs, gate: Channel, cloned: Cloned, process: { streams: Streams | undefined }): Promise<void> {
-  const said = await gate.next(`container ${args.id}`, READY_MS);
-  if (said.say === "end") throw new AppError("internal", "the child died before it was ready");
+  let said = await gate.next(`container ${args.id}`, READY_MS);
+  if (said.say === "hooks") {
+    const state = { id: args.id, status: "creating", pid: cloned.pid, bundle: args.bundleDir, annotations: args.spec.annotations ?? {} } as const;
+    for (const kind of ["prestart", "createRuntime"] as const) await hooks().runHooks(kind, args.spec.hooks?.[kind] ?? [], state);
+    gate.tell("go");
+    said = await gate.next(`container ${args.id}`, READY_MS);
+  }
+  if (said.say !== "ready") throw new AppError("internal", "the child died before it was ready");
   if (said.ptmx >= 0) process.streams = takeMaster(cloned, said.ptmx);
 }
 
@@ -144,7 +153,7 @@ function record(args: CreateArgs, cgroup: Cgroup, init: Process, gate: Channel, 
   const { spec, id } = args;
   const { rlimits, oomScoreAdj, capabilities } = spec.process ?? {};
   return {
-    id, bundleDir: args.bundleDir, cgroup, initPid: init.pid, init, processes: new Map([[id, init]]), pipeSize: args.pipeSize, annotations: spec.annotations ?? {},
+    id, bundleDir: args.bundleDir, cgroup, hooks: spec.hooks, initPid: init.pid, init, processes: new Map([[id, init]]), pipeSize: args.pipeSize, annotations: spec.annotations ?? {},
     template: { caps: capabilitySets(capabilities), limits: { ...(rlimits === undefined ? {} : { rlimits }), ...(oomScoreAdj === undefined ? {} : { oomScoreAdj }) }, seccomp: seccompFilter },
     status: "created", pausedFrom: undefined, gate, stopOomWatch: undefined,
   };

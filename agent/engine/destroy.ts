@@ -2,10 +2,12 @@
 import { SIG } from "../sys/poll.js";
 import { withDeadline } from "../lib/async.js";
 import { messageOf } from "../lib/errors.js";
+import { lazy } from "../lib/lazy.js";
 import { Level, log } from "../lib/log.js";
 import type { Container } from "./container.js";
 import { signal, whenEnded, type Process } from "./process.js";
 
+const hooks = lazy<typeof import("./hooks.js")>("engine/hooks.js");
 const KILL_MS = 10_000;
 
 function gone(process: Process): Promise<void> {
@@ -30,4 +32,14 @@ export async function destroyContainer(container: Container): Promise<void> {
   container.processes.clear();
   container.status = "stopped";
   await container.cgroup.remove();
+  if (container.hooks?.poststop?.length) await afterStop(container);
+}
+
+async function afterStop(container: Container): Promise<void> {
+  try {
+    const { id, bundleDir, annotations } = container;
+    await hooks().runHooks("poststop", container.hooks?.poststop ?? [], { id, status: "stopped", pid: 0, bundle: bundleDir, annotations });
+  } catch (error) {
+    log(Level.WARN, messageOf(error), { cid: container.id });
+  }
 }

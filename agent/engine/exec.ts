@@ -37,7 +37,7 @@ function start(container: Container, execId: string, spec: ProcessSpec): { proce
   const folder = cgroup.dirFd();
   try {
     const cloned = spawn({ flags: 0, pidNamespace: init.pidfd, cgroup: folder }, () =>
-      runExec({ steps, process: withCaps, channel: child, ends: stdio, install, newUser: false }, init.pidfd, JOINED));
+      runExec({ steps, process: withCaps, channel: child, ends: stdio, install, hooks: undefined, newUser: false }, init.pidfd, JOINED));
     const process = processOf(execId, cloned, stdio?.streams);
     return { process, channel: parent, done: untilRunning(parent, plan.terminal, (n) => { process.streams = takeMaster(cloned, n); }) };
   } catch (error) {
@@ -54,7 +54,7 @@ function start(container: Container, execId: string, spec: ProcessSpec): { proce
 async function untilRunning(channel: Channel, terminal: boolean, take: (master: number) => void): Promise<void> {
   if (terminal) {
     const said = await channel.next("exec", READY_MS);
-    if (said.say === "end") throw new AppError("internal", "the child died before it was ready");
+    if (said.say !== "ready") throw new AppError("internal", "the child died before it was ready");
     take(said.ptmx);
     channel.tell("start");
   }
@@ -64,7 +64,7 @@ async function untilRunning(channel: Channel, terminal: boolean, take: (master: 
 
 /** Runs a further process; resolves when its program runs. A missing program, a taken id, a dead container: rejects. */
 export async function execProcess(container: Container, execId: string, spec: ProcessSpec): Promise<Process> {
-  mustBe(container, "exec in", "created", "running", "paused");
+  mustBe(container, "exec in", "created", "running"); // frozen, it would never get ready
   claim(container, execId);
   try {
     checkProcess(spec);

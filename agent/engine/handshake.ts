@@ -3,6 +3,8 @@
 //     parent                         child
 //       │        clone3                │  joins cgroups and namespaces, builds the mount tree, changes the root
 //       │─── go ──────────────────────▶│  only with a user namespace: its id maps are written
+//       │◀────────── hooks ────────────│  only with prestart or createRuntime hooks: the mount tree stands, the root is the old
+//       │─── go ──────────────────────▶│  they have been run
 //       │◀────────── ready {ptmx} ─────│  everything is prepared; ptmx: number of the terminal's master, or -1
 //       │                              │  waits (the first process of a container; a further process goes on)
 //       │─── start ───────────────────▶│
@@ -20,7 +22,7 @@ import { AppError, messageOf, type ErrorKind } from "../lib/errors.js";
 import { after, watch } from "../lib/loop.js";
 import { deferred } from "../lib/async.js";
 
-export type Said = { readonly say: "ready"; readonly ptmx: number } | { readonly say: "end" };
+export type Said = { readonly say: "ready"; readonly ptmx: number } | { readonly say: "hooks" } | { readonly say: "end" };
 interface Failure { readonly say: "failed"; readonly kind: ErrorKind; readonly what: string }
 
 const MESSAGE_MAX = 4096;
@@ -88,6 +90,11 @@ export class ChildEnd {
 
   ready(ptmx: number): void {
     this.#send({ say: "ready", ptmx });
+  }
+
+  /** Asks the parent to run its hooks. */
+  hooks(): void {
+    this.#send({ say: "hooks" });
   }
 
   failed(error: unknown): void {

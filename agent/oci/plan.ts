@@ -138,6 +138,8 @@ function rootSteps(spec: Spec & { process: Process; root: NonNullable<Spec["root
   for (const key in linux.sysctl ?? {}) steps.push({ do: "sysctl", key, value: linux.sysctl?.[key] ?? "" });
   for (const path of linux.readonlyPaths ?? []) steps.push({ do: "read-only", path });
   for (const path of linux.maskedPaths ?? []) steps.push({ do: "mask", path });
+  if (spec.hooks?.prestart?.length || spec.hooks?.createRuntime?.length) steps.push({ do: "hooks-outside" });
+  if (spec.hooks?.createContainer?.length) steps.push({ do: "hooks-inside", hooks: spec.hooks.createContainer });
   if (root.readonly) steps.push({ do: "read-only-root" });
   steps.push({ do: "pivot" });
   const propagation = ROOT_PROPAGATION[linux.rootfsPropagation ?? ""];

@@ -1,5 +1,6 @@
 // The steps of a container's birth as plain values. Each can print itself, so that a failure reads "mount proc on /proc: ...".
 import type { MountPlan } from "./mounts.js";
+import type { Hook } from "./spec.js";
 
 export interface Node { readonly path: string; readonly type: string; readonly major: number; readonly minor: number; readonly mode: number; readonly uid: number; readonly gid: number }
 
@@ -24,6 +25,8 @@ export type Step =
   | { readonly do: "mask"; readonly path: string }
   | { readonly do: "remount-read-only"; readonly at: string }
   | { readonly do: "read-only-root" }
+  | { readonly do: "hooks-outside" }
+  | { readonly do: "hooks-inside"; readonly hooks: readonly Hook[] }
   | { readonly do: "pivot" }
   | { readonly do: "root-propagation"; readonly flags: number };
 
@@ -50,6 +53,8 @@ export function describe(step: Step): string {
     case "mask": return `mask ${step.path}`;
     case "remount-read-only": return `remount ${step.at} read-only`;
     case "read-only-root": return "make the root file system read-only";
+    case "hooks-outside": return "run the prestart and createRuntime hooks";
+    case "hooks-inside": return "run the createContainer hooks";
     case "pivot": return "change the root";
     case "root-propagation": return "set the propagation of the new root";
   }
