@@ -9,6 +9,12 @@ import { type Watch, watch } from "./loop.js";
 
 const MSG_NOSIGNAL = 0x4000;
 
+/**
+ * Most bytes of one write to a vsock. Linux keeps a longer packet in several memory fragments, and device models that take a
+ * packet's data from one descriptor only (vhost-device-vsock 0.3) drop it without a word. 32 KiB less its header would still fit.
+ */
+export const VSOCK_PIECE = 28672;
+
 /** Is told what the channel is ready for. At the end of the stream and on errors it is told to read. */
 export interface ChannelOwner {
   readable(): void;
@@ -22,8 +28,8 @@ export class FdChannel {
   private n: number;
   private readonly sends: number;
 
-  /** Takes the descriptor over. `endless`: a serial port, whose end only means that the peer has left. */
-  constructor(readonly fd: Fd, readonly endless: boolean) {
+  /** Takes the descriptor over. `endless`: a serial port, whose end only means that the peer has left. `piece`: most bytes of one write. */
+  constructor(readonly fd: Fd, readonly endless: boolean, private readonly piece = 0x7fffffff) {
     this.n = fd.n;
     this.sends = endless ? NR.write : NR.sendto;
   }
@@ -48,12 +54,13 @@ export class FdChannel {
     return r;
   }
 
-  /** write(2), or send(2) without SIGPIPE on a socket, of bytes [at, at + length). */
+  /** write(2), or send(2) without SIGPIPE on a socket, of bytes [at, at + length), or of the first piece of them. */
   write(bytes: Uint8Array, at: number, length: number): number {
     if (at < 0 || length < 0 || at + length > bytes.length) throw outside();
     const address = native.addressOf(bytes) + at;
-    let r = sys(this.sends, this.n, address, length, MSG_NOSIGNAL);
-    while (r === -E.EINTR) r = sys(this.sends, this.n, address, length, MSG_NOSIGNAL);
+    const size = length > this.piece ? this.piece : length;
+    let r = sys(this.sends, this.n, address, size, MSG_NOSIGNAL);
+    while (r === -E.EINTR) r = sys(this.sends, this.n, address, size, MSG_NOSIGNAL);
     return r;
   }
 

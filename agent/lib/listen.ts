@@ -6,7 +6,7 @@ import type { Fd } from "../sys/fd.js";
 import { O, open } from "../sys/file.js";
 import { EPOLL } from "../sys/poll.js";
 import { AF, SOCK, VMADDR_CID_ANY, accept, bind, listen as listenOn, socket, unixAddress, vsockAddress } from "../sys/socket.js";
-import { FdChannel } from "./channel.js";
+import { FdChannel, VSOCK_PIECE } from "./channel.js";
 import { AppError, attempt } from "./errors.js";
 import { Level, log } from "./log.js";
 import { after, watch } from "./loop.js";
@@ -80,7 +80,7 @@ function acceptFrom(fd: Fd, peer: number, take: (channel: FdChannel) => void): L
 
 function acceptAll(fd: Fd, peer: number, take: (channel: FdChannel) => void): void {
   for (let next = accept(fd); next !== undefined; next = fd.open ? accept(fd) : undefined) {
-    if (next.cid === undefined || next.cid === peer) take(new FdChannel(next.fd, false));
+    if (next.cid === undefined || next.cid === peer) take(next.cid === undefined ? new FdChannel(next.fd, false) : new FdChannel(next.fd, false, VSOCK_PIECE));
     else {
       log(Level.WARN, `connection from CID ${next.cid} refused: only CID ${peer} may talk to the agent`, undefined, "rpc");
       next.fd.close();
