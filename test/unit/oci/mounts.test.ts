@@ -1,0 +1,36 @@
+import { describe, expect, it } from "vitest";
+import { isBind, mountPlan } from "../../../agent/oci/mounts.js";
+
+const plan = (...options: string[]): ReturnType<typeof mountPlan> => mountPlan({ destination: "/x", type: "tmpfs", source: "tmpfs", options });
+
+describe("mount options", () => {
+  it.each([
+    ["ro", 1], ["nosuid", 2], ["nodev", 4], ["noexec", 8], ["sync", 0x10], ["dirsync", 0x80], ["nosymfollow", 0x100], ["noatime", 0x400],
+    ["nodiratime", 0x800], ["bind", 0x1000], ["rbind", 0x5000], ["relatime", 0x200000], ["strictatime", 0x1000000], ["lazytime", 0x2000000],
+  ])("%s sets its flag", (option, flag) => {
+    expect(plan(option)).toMatchObject({ flags: flag, cleared: 0, data: "" });
+  });
+  it.each([["rw", 1], ["suid", 2], ["dev", 4], ["exec", 8], ["atime", 0x400], ["symfollow", 0x100]])("%s clears, and says so", (option, flag) => {
+    expect(plan(option)).toMatchObject({ flags: 0, cleared: flag, data: "" });
+  });
+  it("takes the last word", () => {
+    expect(plan("ro", "rw")).toMatchObject({ flags: 0, cleared: 1 });
+    expect(plan("rw", "ro")).toMatchObject({ flags: 1, cleared: 0 });
+  });
+  it("keeps propagation apart, in order", () => {
+    expect(plan("rslave", "shared").propagation).toEqual([0x84000, 0x100000]);
+  });
+  it("clears the access-time choice as a whole", () => {
+    expect(plan("rnoatime", "rro")).toMatchObject({ setRecursive: 0x11, clearRecursive: 0x70 });
+    expect(plan("rro", "rrw")).toMatchObject({ setRecursive: 0, clearRecursive: 1 });
+  });
+  it("hands the rest to the file system, also names of an object's own", () => {
+    expect(plan("size=5k", "nosuid", "mode=755", "constructor", "__proto__").data).toBe("size=5k,mode=755,constructor,__proto__");
+  });
+  it("binds by type as well as by option, and reads a relative destination from the root", () => {
+    const m = mountPlan({ destination: "data", type: "bind", source: "/s" });
+    expect(isBind(m)).toBe(true);
+    expect(m.at).toBe("/data");
+    expect(isBind(plan("nosuid"))).toBe(false);
+  });
+});

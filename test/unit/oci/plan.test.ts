@@ -1,0 +1,95 @@
+import { describe, expect, it } from "vitest";
+import { capabilitySets, capNumber, hasCap } from "../../../agent/oci/caps.js";
+import { environment, makePlan } from "../../../agent/oci/plan.js";
+import { describe as inWords } from "../../../agent/oci/steps.js";
+import type { Linux, Process, Spec } from "../../../agent/oci/spec.js";
+
+type Full = Spec & { process: Process; root: NonNullable<Spec["root"]>; linux: Linux };
+const base: Full = {
+  ociVersion: "1.1.0", hostname: "box", root: { path: "/bundle/rootfs", readonly: true },
+  process: { args: ["sh"], cwd: "/tmp", user: { uid: 5, gid: 6 }, terminal: true, oomScoreAdj: 3, rlimits: [{ type: "RLIMIT_NOFILE", soft: 1, hard: 2 }] },
+  mounts: [{ destination: "/proc", type: "proc", source: "proc" }, { destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["ro"] }, { destination: "/data", type: "bind", source: "/d", options: ["rbind"] }],
+  linux: {
+    namespaces: [{ type: "pid" }, { type: "mount" }, { type: "uts" }, { type: "ipc", path: "/p" }, { type: "network" }, { type: "cgroup" }],
+    sysctl: { "net.core.somaxconn": "9" }, maskedPaths: ["/proc/keys"], readonlyPaths: ["/proc/sys"], rootfsPropagation: "shared",
+    devices: [{ path: "/dev/null", type: "c", major: 1, minor: 3, fileMode: 0o600 }, { path: "/dev/sdx", type: "b", major: 8, minor: 5 }],
+  },
+};
+const names = (spec: Full = base, cgroupProcs: string[] = []): string[] => makePlan(spec, { cgroupProcs }).steps.map((s) => s.do);
+
+describe("the plan", () => {
+  it("has its steps in the one order that works", () => {
+    const order = names(base, ["/cg/tasks"]);
+    const distinct = order.filter((s, i) => order.indexOf(s) === i);
+    expect(distinct).toEqual([
+      "join-cgroups", "oom-score", "rlimit", "join", "new-cgroup-namespace", "loopback", "hostname", "propagation", "root", "mount", "node", "dev-links",
+      "remount-read-only", "console", "sysctl", "read-only", "mask", "read-only-root", "pivot", "root-propagation",
+    ]);
+  });
+
+  it("clones into the new namespaces but the cgroup's, which needs the cgroup first", () => {
+    expect(makePlan(base, { cgroupProcs: [] }).cloneFlags).toBe(0x20000000 + 0x20000 + 0x4000000 + 0x40000000);
+  });
+
+  it("is born in a pid namespace that has a path", () => {
+    const plan = makePlan({ ...base, linux: { ...base.linux, namespaces: [{ type: "pid", path: "/proc/5/ns/pid" }] } }, { cgroupProcs: [] });
+    expect(plan.pidNamespace).toBe("/proc/5/ns/pid");
+    expect(plan.cloneFlags).toBe(0);
+  });
+
+  it("leaves the name of a shared uts namespace alone", () => {
+    expect(names({ ...base, linux: { ...base.linux, namespaces: [{ type: "uts", path: "/u" }, { type: "mount" }] } })).not.toContain("hostname");
+  });
+
+  it("makes devices and links only in a /dev of its own, and the spec's node instead of the usual one", () => {
+    const nodes = makePlan(base, { cgroupProcs: [] }).steps.flatMap((s) => (s.do === "node" ? [`${s.node.path} ${s.node.mode.toString(8)}`] : []));
+    expect(nodes.filter((n) => n.startsWith("/dev/null"))).toEqual(["/dev/null 600"]);
+    expect(nodes).toContain("/dev/urandom 666");
+    expect(nodes).toContain("/dev/sdx 666");
+    const bound = names({ ...base, linux: { namespaces: base.linux.namespaces ?? [] }, mounts: [{ destination: "/dev", type: "bind", source: "/dev", options: ["rbind"] }] });
+    expect(bound).not.toContain("node");
+    expect(bound).not.toContain("dev-links");
+  });
+
+  it("mounts a read-only tmpfs writable first", () => {
+    const dev = makePlan(base, { cgroupProcs: [] }).steps.find((s) => s.do === "mount" && s.mount.at === "/dev");
+    expect(dev).toMatchObject({ mount: { flags: 0 } });
+  });
+
+  it("runs hooks before the root changes, the parent's first", () => {
+    const order = names({ ...base, hooks: { prestart: [{ path: "/h" }], createContainer: [{ path: "/i" }] } });
+    expect(order.slice(order.indexOf("hooks-outside"))).toEqual(["hooks-outside", "hooks-inside", "read-only-root", "pivot", "root-propagation"]);
+    expect(names()).not.toContain("hooks-outside");
+  });
+
+  it("says what each step does", () => {
+    const words = makePlan(base, { cgroupProcs: ["/x"] }).steps.map(inWords);
+    expect(words).toContain("mount proc (proc) on /proc");
+    expect(words).toContain("mask /proc/keys");
+    expect(words.every((w) => w.length > 5)).toBe(true);
+  });
+});
+
+describe("the environment", () => {
+  it("keeps the last of several values, at its place", () => {
+    expect(environment(["A=1", "B=2", "A=3", "C=a=b"])).toEqual(["B=2", "A=3", "C=a=b"]);
+  });
+  it("drops entries without a name", () => {
+    expect(environment(["=x", "nothing", "OK="])).toEqual(["OK="]);
+  });
+});
+
+describe("capabilities", () => {
+  it("have the kernel's numbers, with and without CAP_, in any case and in quotes", () => {
+    expect(["CAP_CHOWN", "CAP_KILL", "CAP_SYS_ADMIN", "CAP_CHECKPOINT_RESTORE", "kill", "cap_setuid", '"CAP_MKNOD"'].map(capNumber)).toEqual([0, 5, 21, 40, 5, 7, 27]);
+    expect(["CAP_", "", "CAP_FLY", "constructor"].map(capNumber)).toEqual([-1, -1, -1, -1]);
+  });
+  it("fill two words, and are empty when they are not given", () => {
+    const sets = capabilitySets({ effective: ["CAP_CHOWN", "CAP_BPF"], permitted: ["CAP_SETFCAP"] });
+    expect(sets.effective).toEqual({ low: 1, high: 1 << 7 });
+    expect(sets.permitted).toEqual({ low: 0x80000000, high: 0 });
+    expect(hasCap(sets.effective, 39)).toBe(true);
+    for (const set of Object.values(capabilitySets(undefined))) expect(set).toEqual({ low: 0, high: 0 });
+    expect(sets.inheritable).toEqual({ low: 0, high: 0 });
+  });
+});
