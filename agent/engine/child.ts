@@ -4,7 +4,7 @@ import { SysError } from "../sys/call.js";
 import { Fd } from "../sys/fd.js";
 import { open, O, umask } from "../sys/file.js";
 import { unblockSignals } from "../sys/poll.js";
-import { closeOnExecFrom, execve, exitGroup, setDumpable, setns, setsid } from "../sys/process.js";
+import { execve, exitGroup, setDumpable, setns, setsid } from "../sys/process.js";
 import { setresgid, setresuid } from "../sys/cred.js";
 import { openPtyAt } from "../sys/tty.js";
 import { closeOthers } from "../lib/child-task.js";
@@ -98,7 +98,8 @@ function finish(args: ChildArgs, terminal: { master: Fd; slave: Fd } | undefined
   const { process, channel, ends, install } = args;
   if (terminal !== undefined) takeStdio(terminal.slave, terminal.slave, terminal.slave, true);
   else if (ends !== undefined) takeStdio(ends.stdin, ends.stdout, ends.stderr, false);
-  closeOnExecFrom(3);
+  // a working directory of /proc/self/fd/N must find nothing (CVE-2024-21626)
+  closeOthers([channel.fd.n, ...(terminal === undefined ? [] : [terminal.master.n])]);
   const env = withHome(process);
   becomeUser(process, install);
   const program = findProgram(process, env);

@@ -86,10 +86,6 @@ export function setNoNewPrivs(): void {
 export function setChildSubreaper(): void {
   must("prctl(PR_SET_CHILD_SUBREAPER)", NR.prctl, 36, 1, 0, 0, 0);
 }
-/** close_range(2) with CLOSE_RANGE_CLOEXEC: everything from `first` up goes at execve. */
-export function closeOnExecFrom(first: number): void {
-  must("close_range", NR.close_range, first, 0xffffffff, 4);
-}
 export function setdomainname(name: string): void {
   must("setdomainname", NR.setdomainname, name, native.utf8Encode(name).length);
 }
