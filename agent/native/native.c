@@ -6,47 +6,23 @@
 #include <seccomp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "native.h"
 
-#if defined(__x86_64__)
-static long raw_syscall(long n, long a, long b, long c, long d, long e, long f)
-{
-    long ret;
-    register long r10 __asm__("r10") = d;
-    register long r8 __asm__("r8") = e;
-    register long r9 __asm__("r9") = f;
-    __asm__ volatile("syscall" : "=a"(ret) : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
-    return ret;
-}
-#elif defined(__aarch64__)
-static long raw_syscall(long n, long a, long b, long c, long d, long e, long f)
-{
-    register long x8 __asm__("x8") = n;
-    register long x0 __asm__("x0") = a;
-    register long x1 __asm__("x1") = b;
-    register long x2 __asm__("x2") = c;
-    register long x3 __asm__("x3") = d;
-    register long x4 __asm__("x4") = e;
-    register long x5 __asm__("x5") = f;
-    __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
-    return x0;
-}
-#else
-#error "raw_syscall: this architecture is not supported yet"
-#endif
+static JSClassID array_buffer; /* the class of plain buffers; learnt at start, the engine does not publish it */
 
 /* Bytes of an ArrayBuffer or of a view on one; NULL (no exception pending) when the value is neither. */
 static uint8_t *bytes_of(JSContext *ctx, JSValueConst v, size_t *size)
 {
     size_t off = 0, len = 0, whole = 0;
     uint8_t *base;
-    JSValue ab = JS_GetTypedArrayBuffer(ctx, v, &off, &len, NULL);
+    JSValue ab;
+    if (JS_GetClassID(v) == array_buffer) /* asked first: an exception that is thrown away still costs its backtrace */
+        return JS_GetArrayBuffer(ctx, size, v);
+    ab = JS_GetTypedArrayBuffer(ctx, v, &off, &len, NULL);
     if (JS_IsException(ab)) {
         JS_FreeValue(ctx, JS_GetException(ctx));
-        base = JS_GetArrayBuffer(ctx, size, v);
-        if (!base)
-            JS_FreeValue(ctx, JS_GetException(ctx));
-        return base;
+        return NULL;
     }
     base = JS_GetArrayBuffer(ctx, &whole, ab);
     JS_FreeValue(ctx, ab); /* the view keeps the buffer alive */
@@ -91,8 +67,8 @@ static JSValue native_syscall(JSContext *ctx, JSValueConst self, int argc, JSVal
             a[i] = (long)to_long(ctx, v);
         }
     }
-    if (ret == 0)
-        ret = raw_syscall((long)to_long(ctx, argv[0]), a[0], a[1], a[2], a[3], a[4], a[5]);
+    if (ret == 0 && (ret = syscall((long)to_long(ctx, argv[0]), a[0], a[1], a[2], a[3], a[4], a[5])) == -1)
+        ret = -errno; /* the libc keeps all of 1..4095 for errors, so -1 stands for nothing else */
     while (strings > 0)
         JS_FreeCString(ctx, held[--strings]);
     return JS_NewInt64(ctx, ret);
@@ -238,7 +214,9 @@ JSValue install_native(JSContext *ctx, int argc, char **argv, char **envp)
         JS_CFUNC_DEF("collect", 0, native_collect),
         JS_CFUNC_DEF("seccomp", 4, native_seccomp),
     };
-    JSValue global = JS_GetGlobalObject(ctx), native = JS_NewObject(ctx);
+    JSValue global = JS_GetGlobalObject(ctx), native = JS_NewObject(ctx), buffer = JS_NewArrayBufferCopy(ctx, NULL, 0);
+    array_buffer = JS_GetClassID(buffer);
+    JS_FreeValue(ctx, buffer);
     JS_SetPropertyFunctionList(ctx, native, functions, sizeof(functions) / sizeof(functions[0]));
     JS_SetPropertyStr(ctx, native, "args", string_list(ctx, argv));
     JS_SetPropertyStr(ctx, native, "env", string_list(ctx, envp));
