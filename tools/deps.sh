@@ -6,7 +6,7 @@
 # A distribution other than Debian gets the list of what is missing instead.
 set -eu
 cd "$(dirname "$0")/.."
-BUILD="gcc make musl-tools libc6-dev linux-libc-dev xz-utils patch dpkg-dev bison flex bc libelf-dev libssl-dev zstd lz4 cpio kmod rsync erofs-utils e2fsprogs ca-certificates"
+BUILD="gcc g++ python3 make musl-tools libc6-dev linux-libc-dev xz-utils patch dpkg-dev bison flex bc libelf-dev libssl-dev zstd lz4 cpio kmod rsync erofs-utils e2fsprogs ca-certificates"
 RUN="qemu-system-x86 qemu-system-common busybox-static squashfs-tools util-linux"
 TEST="crun runc iproute2 socat procps"
 case "${1:-build}" in
