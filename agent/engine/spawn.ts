@@ -1,9 +1,11 @@
 // Making a child of the agent in the right pid namespace and cgroup. The agent is single-threaded: between the two setns calls
 // nothing else can make a child, so a shared pid namespace costs no extra process. See setns(2), clone3(2).
 import { SysError } from "../sys/call.js";
-import { Fd } from "../sys/fd.js";
+import { E } from "../sys/errno.js";
+import type { Fd } from "../sys/fd.js";
 import { open, O } from "../sys/file.js";
 import { CLONE, clone3, type Cloned, exitGroup, setns } from "../sys/process.js";
+import { AppError } from "../lib/errors.js";
 
 let ownPidNamespace: Fd | undefined;
 
@@ -34,5 +36,6 @@ export function spawn(place: SpawnPlace, child: () => never): Cloned {
     if (place.pidNamespace !== undefined) setns(ownPidNamespace, CLONE.NEWPID);
   }
   if (typeof made !== "number") return made;
+  if (made === -E.ENOMEM && place.pidNamespace !== undefined) throw new AppError("precondition", "the pid namespace to be born in is gone: its first process has ended");
   throw new SysError("clone3", -made);
 }

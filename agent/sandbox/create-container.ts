@@ -93,6 +93,7 @@ export async function createContainer(sandbox: Sandbox, args: CreateArgs): Promi
 function rememberPidNamespace(sandbox: Sandbox, entry: Entry): void {
   if (sandbox.pidNs !== undefined || entry.container === undefined) return;
   sandbox.pidNs = open(`/proc/${entry.container.initPid}/ns/pid`, O.RDONLY);
+  sandbox.pidNsOf = entry.id;
 }
 
 async function undo(sandbox: Sandbox, entry: Entry): Promise<void> {

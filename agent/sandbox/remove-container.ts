@@ -11,6 +11,11 @@ const storage = lazy<typeof import("../storage/mount-all.js")>("storage/mount-al
 
 async function remove(sandbox: Sandbox, entry: Entry): Promise<void> {
   if (entry.container !== undefined) await destroyContainer(entry.container);
+  if (sandbox.pidNsOf === entry.id) {
+    sandbox.pidNs?.close(); // it died with its first process: the next container begins a new one
+    sandbox.pidNs = undefined;
+    sandbox.pidNsOf = "";
+  }
   const tidy = async (what: string, step: () => void | Promise<void>): Promise<void> => {
     try {
       await step();

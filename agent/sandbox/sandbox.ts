@@ -45,6 +45,8 @@ export class Sandbox {
   shared: SharedNamespaces | undefined;
   /** The pid namespace of the first container, for those that want to share it. */
   pidNs: Fd | undefined;
+  /** The container whose first process keeps that namespace alive. */
+  pidNsOf = "";
 
   constructor(readonly settings: SandboxSettings) {}
 

@@ -82,10 +82,10 @@ export class Box {
     const { pid } = this.agent;
     return [
       `mounts ${readFileSync(`/proc/${pid}/mountinfo`, "utf8").split("\n").length}`,
-      `descriptors ${this.agent.inside(`ls /proc/${pid}/fd | wc -l`)}`,
+      `descriptors ${this.agent.inside(`ls -l /proc/${pid}/fd | sed -n 's/.*-> //p' | sed 's/\\[[0-9]*\\]//' | sort | uniq -c | tr -s ' \\n' ' '`)}`,
       `children ${readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim()}`,
       `folders ${this.agent.inside("ls /run/kata-containers | sort | tr '\\n' ' '")}`,
-      `cgroups ${this.agent.inside("find /sys/fs/cgroup -name '${this.prefix}*' | wc -l")}`,
+      `cgroups ${this.agent.inside(`find /sys/fs/cgroup -name '${this.prefix}*' | wc -l`)}`,
     ];
   }
 

@@ -1,0 +1,127 @@
+// Control groups as the machine has them: version 1's limits and figures where its controllers are mounted, and what both
+// versions must do. Version 2's limits are tested in the VM, which has its controllers.
+import { readFileSync, existsSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Box, ONLY_V2 } from "../helpers/engine-box.js";
+import { finish } from "../helpers/guest.js";
+import { failure, whyNot } from "../helpers/private-agent.js";
+
+const hybrid = existsSync("/sys/fs/cgroup/memory/memory.limit_in_bytes");
+const why = whyNot() ?? (hybrid ? undefined : "needs version 1 controllers in /sys/fs/cgroup");
+if (why !== undefined) console.warn(`skipped: ${why}`);
+const MIB = 1 << 20;
+
+describe.skipIf(why !== undefined)("cgroups of version 1", () => {
+  let box: Box;
+  let before: string[];
+  const file = (controller: string, id: string, name: string): string => readFileSync(`/sys/fs/cgroup/${controller}/katactl/${id}/${name}`, "utf8").trim();
+  beforeAll(async () => {
+    box = await Box.start();
+    before = box.state();
+  });
+  afterAll(() => box?.stop());
+
+  it("hold the limits of the spec, and new ones", async () => {
+    const id = await box.sleeper((s) => {
+      s.Linux["Resources"] = { Memory: { Limit: 64 * MIB, Swap: 64 * MIB }, CPU: { Shares: 512, Quota: 50_000, Period: 100_000 }, Pids: { Limit: 50 } };
+    });
+    expect([file("memory", id, "memory.limit_in_bytes"), file("cpu", id, "cpu.shares"), file("cpu", id, "cpu.cfs_quota_us"), file("pids", id, "pids.max")]).toEqual([String(64 * MIB), "512", "50000", "50"]);
+    await box.agent.client.updateContainer({ container_id: id, resources: { Memory: { Limit: 128 * MIB, Swap: 128 * MIB }, CPU: { Quota: 25_000, Period: 50_000 }, Pids: { Limit: 60 } } } as never);
+    expect([file("memory", id, "memory.limit_in_bytes"), file("cpu", id, "cpu.cfs_quota_us"), file("cpu", id, "cpu.cfs_period_us"), file("pids", id, "pids.max")]).toEqual([String(128 * MIB), "25000", "50000", "60"]);
+    await box.remove(id);
+  });
+
+  it("take a container into a controller that it needs only later", async () => {
+    const id = await box.sleeper();
+    expect(existsSync(`/sys/fs/cgroup/cpu/katactl/${id}`)).toBe(false);
+    await box.agent.client.updateContainer({ container_id: id, resources: { CPU: { Shares: 256 } } } as never);
+    expect(file("cpu", id, "cpu.shares")).toBe("256");
+    expect(file("cpu", id, "cgroup.procs")).toMatch(/^\d+$/);
+    await box.remove(id);
+  });
+
+  it("tell what is used in the right units", async () => {
+    const id = await box.sleeper((s) => (s.Linux["Resources"] = { Memory: { Limit: 64 * MIB }, Pids: { Limit: 50 } }));
+    const { cgroup_stats } = (await box.agent.client.statsContainer({ container_id: id })) as unknown as { cgroup_stats: { pids_stats: object; memory_stats: { usage: { limit: number; usage: number } }; cpu_stats: { cpu_usage: { total_usage: number } } } };
+    expect(cgroup_stats.pids_stats).toMatchObject({ current: 1, limit: 50 });
+    expect(Number(cgroup_stats.memory_stats.usage.limit)).toBe(64 * MIB);
+    expect(Number(cgroup_stats.memory_stats.usage.usage)).toBeGreaterThan(0);
+    expect(Number(cgroup_stats.cpu_stats.cpu_usage.total_usage)).toBeGreaterThan(100_000);
+    await box.remove(id);
+  });
+
+  it("end a container that uses too much memory, which is told", async () => {
+    const { client } = box.agent;
+    const id = await box.create(["/bin/sh", "-c", "x=$(yes | head -c 200000000); echo survived"], (s) => {
+      s.Linux["Resources"] = { Memory: { Limit: 16 * MIB, Swap: 16 * MIB } };
+    });
+    const event = client.getOOMEvent({});
+    await box.start(id);
+    const { status, stdout } = await finish(client, { container_id: id, exec_id: id });
+    expect(stdout).toBe("");
+    expect(status).toBe(137);
+    expect((await event).container_id).toBe(id);
+    await box.remove(id);
+  });
+
+  it("refuse to open a device without a rule, and let one with a rule be opened", async () => {
+    const script = "mknod /tmp/zero c 1 5; mknod /tmp/mem c 1 1; head -c1 /tmp/zero | wc -c; head -c1 /tmp/mem";
+    const { stdout, stderr } = await box.run(script);
+    expect(stdout).toBe("1\n");
+    expect(stderr).toContain("Operation not permitted");
+  });
+
+  it("are gone when their containers are", () => {
+    expect(box.state()).toEqual(before);
+  });
+});
+
+describe.skipIf(whyNot() !== undefined).each([["1", ":"], ["2", ONLY_V2]])("with cgroup version %s a container", (version, prepare) => {
+  let box: Box | undefined;
+  let before: string[] = [];
+  beforeAll(async () => {
+    if (version === "1" && !hybrid) return;
+    box = await Box.start(prepare);
+    before = box.state();
+  });
+  afterAll(() => box?.stop());
+
+  it("stops while it is paused and goes on afterwards", async (context) => {
+    if (box === undefined) return context.skip("needs version 1 controllers");
+    const { client } = box.agent;
+    const id = await box.create(["/bin/sh", "-c", "while read x; do echo got $x; done"]);
+    const name = { container_id: id, exec_id: id };
+    await box.start(id);
+    await client.pauseContainer({ container_id: id });
+    expect(await failure(client.pauseContainer({ container_id: id }))).toContain("current status is: paused");
+    await client.writeStdin({ ...name, data: Buffer.from("it\n") });
+    let got = false;
+    const reading = client.readStdout({ ...name, len: 100 }).then((r) => ((got = true), Buffer.from(r.data).toString()));
+    await client.check({});
+    const pid = readFileSync(`/proc/${box.agent.pid}/task/${box.agent.pid}/children`, "utf8").trim();
+    expect(readFileSync(`/proc/${pid}/cgroup`, "utf8")).toContain(id);
+    expect(got).toBe(false);
+    await client.resumeContainer({ container_id: id });
+    expect(await reading).toBe("got it\n");
+    await box.remove(id);
+    expect(box.state()).toEqual(before);
+  });
+
+  it("takes every process with it, also those that left their session", async (context) => {
+    if (box === undefined) return context.skip("needs version 1 controllers");
+    const id = await box.create(["/bin/sh", "-c", "for i in 1 2 3 4 5; do setsid sleep 1000 & done; echo up; sleep 1000"]);
+    await box.start(id);
+    await box.agent.client.readStdout({ container_id: id, exec_id: id, len: 10 });
+    await box.remove(id);
+    expect(box.state()).toEqual(before);
+  });
+
+  it("is removed while its processes fork as fast as they can", async (context) => {
+    if (box === undefined) return context.skip("needs version 1 controllers");
+    const id = await box.create(["/bin/sh", "-c", "f() { while :; do sleep 0 & sleep 0; done; }; f & f & echo up; f"], (s) => (s.Process["NoNewPrivileges"] = true));
+    await box.start(id);
+    await box.agent.client.readStdout({ container_id: id, exec_id: id, len: 10 });
+    await box.remove(id);
+    expect(box.state()).toEqual(before);
+  });
+});

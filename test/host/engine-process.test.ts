@@ -1,0 +1,184 @@
+// What a process is and may, and what reaches it and comes out of it, as seen from inside.
+import { createHash } from "node:crypto";
+import { chmodSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { collectStream } from "../../ctl/client/stdio.js";
+import { Box } from "../helpers/engine-box.js";
+import { containerRequest, execIn, finish } from "../helpers/guest.js";
+import { failure, whyNot } from "../helpers/private-agent.js";
+
+const why = whyNot();
+if (why !== undefined) console.warn(`skipped: ${why}`);
+
+const DEFAULT_FILTER = {
+  DefaultAction: "SCMP_ACT_ALLOW",
+  Syscalls: [
+    { Names: ["mkdir", "mkdirat", "no_such_call_for_sure"], Action: "SCMP_ACT_ERRNO", errnoret: 95 },
+    { Names: ["personality"], Action: "SCMP_ACT_ERRNO", Args: [{ Index: 0, Value: 8, Op: "SCMP_CMP_EQ" }] },
+  ],
+};
+
+describe.skipIf(why !== undefined)("a process", () => {
+  let box: Box;
+  let before: string[];
+  beforeAll(async () => {
+    box = await Box.start();
+    before = box.state();
+  });
+  afterAll(() => box?.stop());
+
+  it("is the user, with exactly the groups, umask and directory that were asked for", async () => {
+    const { stdout } = await box.run("id -u; id -g; id -G; umask; pwd; touch /tmp/mine; stat -c %u:%a /tmp/mine", (s) => {
+      s.Process["User"] = { UID: 1000, GID: 100, AdditionalGids: [7, 8] };
+      s.Process["Cwd"] = "/made/here";
+    }, withTmp(box.root()));
+    expect(stdout.split("\n").slice(0, 6)).toEqual(["1000", "100", "100 7 8", "0022", "/made/here", "1000:644"]);
+  });
+
+  it("has only the environment that was given, HOME added, the last of two values", async () => {
+    const root = box.root();
+    writeFileSync(join(root, "etc/passwd"), "root:x:0:0::/root:/bin/sh\nbob:x:1000:100::/home/bob:/bin/sh\n");
+    const { stdout } = await box.run("env | grep -v -E '^(SHLVL|PWD|OLDPWD|_)=' | sort", (s) => {
+      s.Process["Env"] = ["PATH=/bin", "A=1", "B=x=y", "A=2"];
+      s.Process["User"] = { UID: 1000, GID: 100 };
+    }, root);
+    expect(stdout.trim().split("\n")).toEqual(["A=2", "B=x=y", "HOME=/home/bob", "PATH=/bin"]);
+  });
+
+  it("may open its own streams again though it is not root", async () => {
+    const { stdout, stderr } = await box.run("echo out > /dev/stdout; echo err > /dev/stderr; cat < /dev/null", (s) => (s.Process["User"] = { UID: 1000, GID: 1000 }));
+    expect([stdout, stderr]).toEqual(["out\n", "err\n"]);
+  });
+
+  it("has its limits, oom score and no_new_privs", async () => {
+    const { stdout } = await box.run("ulimit -n; ulimit -c; cat /proc/self/oom_score_adj; grep NoNewPrivs /proc/self/status", (s) => {
+      s.Process["Rlimits"] = [{ Type: "RLIMIT_NOFILE", Hard: 99, Soft: 77 }, { Type: "RLIMIT_CORE", Hard: 0, Soft: 0 }];
+      s.Process["OOMScoreAdj"] = 321;
+      s.Process["NoNewPrivileges"] = true;
+    });
+    expect(stdout).toBe("77\n0\n321\nNoNewPrivs:\t1\n");
+  });
+
+  it("gets no signal mask or ignored signal of the agent's", async () => {
+    const { stdout } = await box.run("exec cat /proc/self/status");
+    expect(stdout).toMatch(/SigBlk:\s0{16}/);
+    expect(stdout).toMatch(/SigIgn:\s0{16}/);
+  });
+
+  it.each([true, false])("is held by its seccomp filter (no_new_privs %s)", async (nnp) => {
+    const { stdout, stderr } = await box.run("mkdir /tmp/x; grep -E '^Seccomp:' /proc/self/status; touch /tmp/y && echo fine", (s) => {
+      s.Process["NoNewPrivileges"] = nnp;
+      s.Linux["Seccomp"] = DEFAULT_FILTER;
+    }, withTmp(box.root()));
+    expect(stderr).toContain("Operation not supported");
+    expect(stdout).toBe("Seccomp:\t2\nfine\n");
+  });
+
+  it("and its execs have the container's filter, limits and capabilities", async () => {
+    const id = await box.sleeper((s) => {
+      s.Linux["Seccomp"] = DEFAULT_FILTER;
+      s.Process["Rlimits"] = [{ Type: "RLIMIT_NOFILE", Hard: 99, Soft: 77 }];
+      s.Process["Capabilities"] = { Bounding: ["CAP_KILL"], Effective: ["CAP_KILL"], Permitted: ["CAP_KILL"] };
+    });
+    const inside = await execIn(box.agent.client, id, "e", ["/bin/sh", "-c", "ulimit -n; grep -E 'Seccomp:|CapEff|CapInh' /proc/self/status; readlink /proc/self/ns/pid > /dev/null && echo same; cat /proc/1/comm; ls /proc/self/fd"]);
+    expect(inside.stdout).toMatch(/^77\n/);
+    expect(inside.stdout).toMatch(/CapInh:\s0{16}\nCapEff:\s0{14}20\nSeccomp:\s2\n/);
+    expect(inside.stdout).toContain("sleep\n0\n1\n2\n3\n");
+    await box.remove(id);
+  });
+
+  it("of two containers in one pid namespace sees the other, until the first one goes", async () => {
+    const { client } = box.agent;
+    const shared = async (id: string): Promise<void> => {
+      await client.createContainer({ ...structuredClone(containerRequest({ id, rootPath: box.root(), args: ["/bin/sh", "-c", "cat /proc/1/comm; echo $$"] })), sandbox_pidns: true } as never);
+      await client.startContainer({ container_id: id });
+    };
+    const first = await box.sleeper();
+    const id = `${first}shared`;
+    await shared(id);
+    const { stdout, status } = await finish(client, { container_id: id, exec_id: id });
+    expect(stdout).toMatch(/^sleep\n([2-9]|[1-9][0-9]+)\n$/);
+    expect(status).toBe(0);
+    await box.remove(id);
+    await box.remove(first);
+    await shared(id);
+    expect((await finish(client, { container_id: id, exec_id: id })).stdout).toBe("sh\n1\n");
+    await box.remove(id);
+  });
+
+  it("at a terminal has it as its own, can be resized, and sees the end of input", async () => {
+    const { client } = box.agent;
+    const id = await box.create(["/bin/sh", "-c", "tty; stty size; stat -c %t /dev/console; cat; echo over; exit 4"], (s) => {
+      s.Process["Terminal"] = true;
+    });
+    const name = { container_id: id, exec_id: id };
+    await client.ttyWinResize({ ...name, row: 33, column: 77 });
+    await box.start(id);
+    await client.writeStdin({ ...name, data: Buffer.from("typed\n") });
+    await client.closeStdin(name);
+    const { stdout, status } = await finish(client, name);
+    for (const line of ["/dev/pts/0", "33 77", "88", "over"]) expect(stdout.split("\r\n")).toContain(line); // the echo of what is typed may come anywhere
+    expect(stdout.match(/typed\r\n/g)).toHaveLength(2);
+    expect(stdout).toMatch(/over\r\n$/);
+    expect(status).toBe(4);
+    await box.remove(id);
+  });
+
+  it("at an exec's terminal too, and without one it has no size", async () => {
+    const id = await box.sleeper();
+    const { client } = box.agent;
+    expect((await execIn(client, id, "t", ["/bin/sh", "-c", "tty; exit 3"], { Terminal: true })).stdout).toBe("/dev/pts/0\r\n");
+    expect(await failure(client.ttyWinResize({ container_id: id, exec_id: id, row: 1, column: 1 }))).toContain("no tty");
+    await box.remove(id);
+  });
+
+  it("gets all its input, and all its output comes out, however it is read", async () => {
+    const { client } = box.agent;
+    const id = await box.create(["/bin/sh", "-c", "sha256sum; yes | head -c 3000000; echo gone >&2"]);
+    const name = { container_id: id, exec_id: id };
+    await box.start(id);
+    const hash = createHash("sha256");
+    for (let i = 0; i < 40; i++) {
+      const data = Buffer.alloc(50_000, i);
+      hash.update(data);
+      await client.writeStdin({ ...name, data });
+    }
+    await client.closeStdin(name);
+    const { stdout, stderr, status } = await finish(client, name);
+    expect(stdout.slice(0, 64)).toBe(hash.digest("hex"));
+    expect(stdout.length).toBe(68 + 3_000_000);
+    expect([stderr, status]).toEqual(["gone\n", 0]);
+    await box.remove(id);
+  });
+
+  it("that was waited for before it was read has lost nothing", async () => {
+    const { client } = box.agent;
+    for (let i = 0; i < 20; i++) {
+      const id = await box.create(["/bin/echo", "kept"]);
+      const name = { container_id: id, exec_id: id };
+      await box.start(id);
+      expect((await client.waitProcess(name)).status).toBe(0);
+      expect((await collectStream(client, name, "stdout")).toString()).toBe("kept\n");
+      await box.remove(id);
+    }
+  });
+
+  it("of a container that ends takes the rest with it", async () => {
+    const { client } = box.agent;
+    const id = await box.create(["/bin/sh", "-c", "sleep 1000 & setsid sleep 1000 & echo up; sleep 1000"]);
+    await box.start(id);
+    await client.signalProcess({ container_id: id, signal: 9 });
+    expect((await finish(client, { container_id: id, exec_id: id })).status).toBe(137);
+    await box.remove(id);
+  });
+
+  it("leaves nothing behind", () => {
+    expect(box.state()).toEqual(before);
+  });
+});
+
+function withTmp(root: string): string {
+  chmodSync(join(root, "tmp"), 0o1777);
+  return root;
+}
