@@ -8,6 +8,11 @@ import { findProgram, startProgram, waitForFile, type Program } from "./program.
 import { cacheFolder } from "./places.js";
 
 const VERSION = "0.3.0";
+
+// Packets of more than about 32,000 bytes come out of a current guest kernel in several pieces of memory, and the daemon drops
+// them without a word to either side (its log: DescriptorLengthTooSmall). A guest never sends more at once than this buffer.
+const TX_BUFFER = 28 * 1024;
+
 const BUILD_LIMIT_MS = 30 * 60_000;
 
 const home = (): string => join(cacheFolder(), "tools", `vhost-device-vsock-${VERSION}`);
@@ -74,7 +79,7 @@ export interface VsockDaemon {
 export const startVsockDaemon = async (daemon: string, folder: string): Promise<VsockDaemon> => {
   const vhostSocket = join(folder, "vhost.sock");
   const hostSocket = join(folder, "vsock.sock");
-  const program = await startProgram(daemon, ["--guest-cid", "3", "--socket", vhostSocket, "--uds-path", hostSocket], { log: join(folder, "vsock-daemon.log") });
+  const program = await startProgram(daemon, ["--guest-cid", "3", "--socket", vhostSocket, "--uds-path", hostSocket, "--tx-buffer-size", String(TX_BUFFER)], { log: join(folder, "vsock-daemon.log") });
   try {
     await waitForFile(vhostSocket, program, 5_000);
   } catch (error) {
