@@ -162,7 +162,7 @@ async function main() {
   try {
     const files = await bundle(dir, entry);
     const table = await compileChunks(dir, files, qjs.qjsc);
-    await run(flavour.cc, [...flavour.flags, ...WARN, "-D_GNU_SOURCE", `-I${here}`, `-I${qjs.src}`, `-I${scmp.include}`, ...(opt.debug ? [] : [`-I${kernelHeaders(join(dir, "kernel"))}`]),
+    await run(flavour.cc, [...flavour.flags, ...WARN, "-D_GNU_SOURCE", `-DSMALL=${opt.debug ? 0 : 512}`, `-I${here}`, `-I${qjs.src}`, `-I${scmp.include}`, ...(opt.debug ? [] : [`-I${kernelHeaders(join(dir, "kernel"))}`]),
       join(here, "main.c"), join(here, "native.c"), table.source, qjs.lib, scmp.lib, ...flavour.link, "-o", join(dir, "agent")]);
     mkdirSync(dirname(out), { recursive: true });
     chmodSync(join(dir, "agent"), 0o755);
@@ -171,7 +171,7 @@ async function main() {
     renameSync(`${out}.new`, out);
     const sizes = { binary: statSync(out).size, bytecode: table.sizes };
     if (opt.json) process.stdout.write(`${JSON.stringify(sizes)}\n`);
-    else say(`${relative(root, out)}: ${sizes.binary} bytes, bytecode ${Object.entries(table.sizes).map(([n, s]) => `${n} ${s}`).join(", ")}`);
+    else say(`${relative(root, out)}: ${sizes.binary} bytes, of them ${Object.values(table.sizes).reduce((a, b) => a + b, 0)} bytecode in ${Object.keys(table.sizes).length} modules (${table.sizes["main.js"]} in the main one)`);
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }

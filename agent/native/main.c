@@ -2,6 +2,7 @@
  * The C host: boots QuickJS, evaluates the embedded module "main.js", then for ever runs pending jobs and calls tick().
  * It has no opinions: no struct layouts, no flags, no containers. What TypeScript needs of the machine is in native.c.
  */
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,20 +19,10 @@ static void complain(JSContext *ctx)
     JSValue stack = JS_GetPropertyStr(ctx, error, "stack");
     const char *trace = JS_IsString(stack) ? JS_ToCString(ctx, stack) : NULL;
     fprintf(stderr, "kata-agent: uncaught %s\n%s", text ? text : "(no message)", trace ? trace : "");
-    if (text)
-        JS_FreeCString(ctx, text);
-    if (trace)
-        JS_FreeCString(ctx, trace);
+    JS_FreeCString(ctx, text);
+    JS_FreeCString(ctx, trace);
     JS_FreeValue(ctx, stack);
     JS_FreeValue(ctx, error);
-}
-
-static int chunk_index(const char *name)
-{
-    for (unsigned i = 0; i < chunk_count; i++)
-        if (!strcmp(chunks[i].name, name))
-            return (int)i;
-    return -1;
 }
 
 /* The bytecode was copied into the heap: its pages in the file need not stay resident. */
@@ -43,9 +34,16 @@ static void drop_pages(const struct chunk *c)
         madvise((void *)start, end - start, MADV_DONTNEED);
 }
 
-static JSModuleDef *read_module(JSContext *ctx, int i)
+static JSModuleDef *resolve_import(JSContext *ctx, const char *name, void *opaque)
 {
+    unsigned i = 0;
     JSValue m;
+    while (i < chunk_count && strcmp(chunks[i].name, name))
+        i++;
+    if (i == chunk_count || i >= LOADED_MAX) {
+        JS_ThrowReferenceError(ctx, "no embedded module '%s'", name);
+        return NULL;
+    }
     if (loaded[i])
         return loaded[i];
     m = JS_ReadObject(ctx, chunks[i].data, chunks[i].size, JS_READ_OBJ_BYTECODE);
@@ -55,16 +53,6 @@ static JSModuleDef *read_module(JSContext *ctx, int i)
     JS_FreeValue(ctx, m); /* the context keeps its modules alive */
     drop_pages(&chunks[i]);
     return loaded[i];
-}
-
-static JSModuleDef *resolve_import(JSContext *ctx, const char *name, void *opaque)
-{
-    int i = chunk_index(name);
-    if (i < 0 || i >= LOADED_MAX) {
-        JS_ThrowReferenceError(ctx, "no embedded module '%s'", name);
-        return NULL;
-    }
-    return read_module(ctx, i);
 }
 
 JSValue load_chunk(JSContext *ctx, const char *name)
@@ -90,6 +78,72 @@ JSValue load_chunk(JSContext *ctx, const char *name)
     return JS_GetModuleNamespace(ctx, m);
 }
 
+/*
+ * The interpreter's heap. Blocks up to SMALL bytes (0 in the debug build) come from pages of one size each, so that the address tells
+ * the size, and stay in a list when they are free; others are malloc's. The libc's malloc was a quarter of the time in TypeScript.
+ */
+enum { PAGE = 4096, PAGES = 2048, STEP = 16 };
+static char arena[PAGES][PAGE] __attribute__((aligned(PAGE)));
+static uint8_t class_of[PAGES];
+static void **idle[SMALL / STEP + 1];
+
+static unsigned class_at(const void *p)
+{
+    size_t page = ((uintptr_t)p - (uintptr_t)arena) / PAGE;
+    return page < PAGES ? class_of[page] : 0;
+}
+
+static size_t heap_usable(const void *p)
+{
+    return class_at(p) ? class_at(p) * STEP : malloc_usable_size((void *)p);
+}
+
+static void *heap_malloc(JSMallocState *s, size_t size)
+{
+    static unsigned pages;
+    unsigned c = size > SMALL ? 0 : (size + STEP - 1) / STEP;
+    void **p = idle[c];
+    for (unsigned at = 0; c && !idle[c] && pages < PAGES; pages++)
+        for (class_of[pages] = c; at + c * STEP <= PAGE; at += c * STEP, idle[c] = p) {
+            p = (void **)&arena[pages][at];
+            *p = idle[c];
+        }
+    if (p)
+        idle[c] = *p;
+    else if (!(p = malloc(size)))
+        return NULL;
+    s->malloc_count++;
+    s->malloc_size += heap_usable(p);
+    return p;
+}
+
+static void heap_free(JSMallocState *s, void *p)
+{
+    unsigned c = class_at(p);
+    if (!p)
+        return;
+    s->malloc_count--;
+    s->malloc_size -= heap_usable(p);
+    if (!c)
+        return free(p);
+    *(void **)p = idle[c];
+    idle[c] = p;
+}
+
+static void *heap_realloc(JSMallocState *s, void *p, size_t size)
+{
+    size_t have = p ? heap_usable(p) : 0;
+    void *to;
+    if (size > 0 && size <= have && have - size < 64)
+        return p;
+    to = size ? heap_malloc(s, size) : NULL;
+    if (to && p)
+        memcpy(to, p, size < have ? size : have);
+    if (to || size == 0)
+        heap_free(s, p);
+    return to;
+}
+
 static JSContext *new_context(JSRuntime *rt)
 {
     JSContext *ctx = JS_NewContextRaw(rt);
@@ -105,7 +159,8 @@ static JSContext *new_context(JSRuntime *rt)
 
 int main(int argc, char **argv, char **envp)
 {
-    JSRuntime *rt = JS_NewRuntime();
+    static const JSMallocFunctions heap = { heap_malloc, heap_free, heap_realloc, heap_usable };
+    JSRuntime *rt = JS_NewRuntime2(&heap, NULL);
     JSContext *ctx = rt ? new_context(rt) : NULL, *job;
     JSValue native, tick, result;
     int r;
@@ -116,21 +171,14 @@ int main(int argc, char **argv, char **envp)
     JS_SetModuleLoaderFunc(rt, NULL, resolve_import, NULL);
     native = install_native(ctx, argc, argv, envp);
     result = load_chunk(ctx, "main.js");
-    if (JS_IsException(result)) {
-        complain(ctx);
-        return 70;
-    }
-    JS_FreeValue(ctx, result);
-    tick = JS_GetPropertyStr(ctx, native, "tick");
-    for (;;) {
+    for (tick = JS_UNDEFINED; !JS_IsException(result); result = JS_Call(ctx, tick, JS_UNDEFINED, 0, NULL)) {
+        JS_FreeValue(ctx, result);
+        if (JS_IsUndefined(tick))
+            tick = JS_GetPropertyStr(ctx, native, "tick");
         while ((r = JS_ExecutePendingJob(rt, &job)) != 0)
             if (r < 0)
                 complain(job);
-        result = JS_Call(ctx, tick, JS_UNDEFINED, 0, NULL);
-        if (JS_IsException(result)) {
-            complain(ctx);
-            return 70;
-        }
-        JS_FreeValue(ctx, result);
     }
+    complain(ctx);
+    return 70;
 }

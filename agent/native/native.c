@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "cutils.h"
 #include "native.h"
 
 static JSClassID array_buffer; /* the class of plain buffers; learnt at start, the engine does not publish it */
@@ -35,8 +36,6 @@ static int64_t to_long(JSContext *ctx, JSValueConst v)
     double d = 0;
     if (JS_VALUE_GET_TAG(v) == JS_TAG_INT)
         return JS_VALUE_GET_INT(v);
-    if (JS_VALUE_GET_TAG(v) == JS_TAG_BOOL)
-        return JS_VALUE_GET_BOOL(v);
     JS_ToFloat64(ctx, &d, v);
     if (d >= 9223372036854775808.0)
         return d >= 18446744073709551616.0 ? -1 : (int64_t)(uint64_t)d;
@@ -55,8 +54,7 @@ static JSValue native_syscall(JSContext *ctx, JSValueConst self, int argc, JSVal
             const char *s = JS_ToCStringLen(ctx, &size, v);
             if (!s || memchr(s, 0, size)) { /* a NUL inside would silently shorten a path */
                 ret = s ? -EINVAL : -ENOMEM;
-                if (s)
-                    JS_FreeCString(ctx, s);
+                JS_FreeCString(ctx, s);
                 break;
             }
             held[strings++] = s;
@@ -95,32 +93,18 @@ static JSValue native_utf8_encode(JSContext *ctx, JSValueConst self, int argc, J
 {
     size_t size;
     const char *s = JS_ToCStringLen(ctx, &size, argv[0]);
-    JSValue v;
-    if (!s)
-        return JS_EXCEPTION;
-    v = new_bytes(ctx, s, size);
+    JSValue v = s ? new_bytes(ctx, s, size) : JS_EXCEPTION;
     JS_FreeCString(ctx, s);
     return v;
 }
 
-/* Unicode 15 table 3-7: well-formed byte sequences only (no overlong forms, surrogates or values above U+10FFFF). */
+/* Well-formed sequences only: the engine's reader refuses overlong forms but knows surrogates and values above U+10FFFF. */
 static int utf8_valid(const uint8_t *p, const uint8_t *end)
 {
     while (p < end) {
-        uint8_t c = *p++, lo = 0x80, hi = 0xbf;
-        int more;
-        if (c < 0x80)
-            continue;
-        if (c < 0xc2 || c > 0xf4)
+        int c = *p < 0x80 ? *p++ : unicode_from_utf8(p, (int)(end - p), &p);
+        if (c < 0 || c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
             return 0;
-        more = c < 0xe0 ? 1 : c < 0xf0 ? 2 : 3;
-        if (c == 0xe0) lo = 0xa0;
-        if (c == 0xed) hi = 0x9f;
-        if (c == 0xf0) lo = 0x90;
-        if (c == 0xf4) hi = 0x8f;
-        for (; more > 0; more--, lo = 0x80, hi = 0xbf)
-            if (p >= end || *p < lo || *p++ > hi)
-                return 0;
     }
     return 1;
 }
@@ -143,18 +127,9 @@ static JSValue native_utf8_decode(JSContext *ctx, JSValueConst self, int argc, J
 static JSValue native_load(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
     const char *name = JS_ToCString(ctx, argv[0]);
-    JSValue ns;
-    if (!name)
-        return JS_EXCEPTION;
-    ns = load_chunk(ctx, name);
+    JSValue ns = name ? load_chunk(ctx, name) : JS_EXCEPTION;
     JS_FreeCString(ctx, name);
     return ns;
-}
-
-static JSValue native_collect(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
-{
-    JS_RunGC(JS_GetRuntime(ctx));
-    return JS_UNDEFINED;
 }
 
 static scmp_filter_ctx filter; /* one filter is built at a time */
@@ -211,7 +186,6 @@ JSValue install_native(JSContext *ctx, int argc, char **argv, char **envp)
         JS_CFUNC_DEF("utf8Encode", 1, native_utf8_encode),
         JS_CFUNC_DEF("utf8Decode", 3, native_utf8_decode),
         JS_CFUNC_DEF("load", 1, native_load),
-        JS_CFUNC_DEF("collect", 0, native_collect),
         JS_CFUNC_DEF("seccomp", 4, native_seccomp),
     };
     JSValue global = JS_GetGlobalObject(ctx), native = JS_NewObject(ctx), buffer = JS_NewArrayBufferCopy(ctx, NULL, 0);

@@ -15,8 +15,6 @@ declare const native: {
   utf8Decode(bytes: Uint8Array, start?: number, end?: number): string | undefined;
   /** Reads and evaluates an embedded module on first use and returns its namespace; synchronous. */
   load(name: string): unknown;
-  /** Runs the cycle collector. */
-  collect(): void;
   /** libseccomp's calls by number (see oci/seccomp.ts); returns 0, a number, or a negative errno. */
   seccomp(op: number, a?: number, b?: number | string, c?: Uint8Array): number;
   /** argv and envp as the kernel handed them over. */

@@ -38,7 +38,6 @@ Object.assign(globalThis, {
       if (!lazy.has(name)) throw new Error(`fake native: nothing provided for ${name}`);
       return lazy.get(name);
     },
-    collect: () => undefined,
     seccomp: () => -ENOSYS,
     args: [],
     env: [],
