@@ -1,9 +1,10 @@
 // Where a server can be reached: "vsock://CID:PORT" (CID -1: any), "unix://PATH", "unix://@NAME" (abstract), "serial://DEVICE" (ours: a
 // virtio-serial port). On vsock only the expected peer is let in: a container could open a vsock socket too. See vsock(7), unix(7).
 import { E } from "../sys/errno.js";
-import { isErrno } from "../sys/call.js";
+import { isErrno, sys } from "../sys/call.js";
 import type { Fd } from "../sys/fd.js";
-import { O, open } from "../sys/file.js";
+import { AT_FDCWD, O, open } from "../sys/file.js";
+import { NR } from "../sys/nr.js";
 import { EPOLL } from "../sys/poll.js";
 import { AF, SOCK, VMADDR_CID_ANY, accept, bind, listen as listenOn, socket, unixAddress, vsockAddress } from "../sys/socket.js";
 import { FdChannel, VSOCK_PIECE } from "./channel.js";
@@ -29,7 +30,14 @@ export function listen(address: string, peer: number, take: (channel: FdChannel)
       take(new FdChannel(open(address.slice(9), O.RDWR | O.NONBLOCK | O.NOCTTY), true));
       return { close: () => undefined };
     }
-    return acceptFrom(boundSocket(address), peer, take);
+    const accepting = acceptFrom(boundSocket(address), peer, take);
+    const path = address.startsWith("unix://") && !address.startsWith("unix://@") ? address.slice(7) : undefined;
+    return {
+      close: () => {
+        accepting.close();
+        if (path !== undefined) sys(NR.unlinkat, AT_FDCWD, path, 0); // it was ours: bind(2) had made it
+      },
+    };
   });
 }
 
