@@ -14,7 +14,7 @@ export const MAX_READ = MAX_DATA - HEAD_ROOM;
 
 const ENVELOPE_BYTES = 7; // around a payload of this size: status, tag and length
 const KEPT_BYTES = 65536; // the reply buffer shrinks to this after a larger reply
-const out: Out = { bytes: new Uint8Array(KEPT_BYTES), at: 0 };
+const out: Out = { bytes: new Uint8Array(2048), at: 0 };
 
 export class Call {
   // declared, not initialised: an object without field initialisers is made much faster, and one is made for most requests

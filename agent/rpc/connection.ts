@@ -21,13 +21,14 @@ export interface Channel {
   close(): void;
 }
 
-const BUFFER_BYTES = 65536;
+const LARGE_BUFFER = 65536;
 const CONGESTED_BYTES = 262144; // queued output above which a peer is no longer read
 const HALF_FRAME_MS = 2000; // on a serial port: a frame whose rest does not come is garbage
 const TURNS = 64; // reads of a serial port before others get their turn
 const INVALID_ARGUMENT = 3;
 
-let spare: Uint8Array | undefined = new Uint8Array(BUFFER_BYTES);
+let bufferBytes = 4096; // LARGE_BUFFER as soon as a peer fills one: an agent that only hears small requests stays small
+let spare: Uint8Array | undefined;
 
 export class Connection {
   readonly calls = new Set<Call>();
@@ -54,12 +55,16 @@ export class Connection {
   /** The channel has something to read. */
   readable(): void {
     for (let turn = 1; ; turn++) {
-      const buffer = this.buffer ?? (this.buffer = spare ?? new Uint8Array(BUFFER_BYTES));
+      const buffer = this.buffer ?? (this.buffer = spare ?? new Uint8Array(bufferBytes));
       if (buffer === spare) spare = undefined;
       const n = this.channel.read(buffer, this.fill, buffer.length - this.fill);
       if (n === -E.EAGAIN) return this.rest();
       if (n <= 0) return this.lost(n);
       this.fill += n;
+      if (this.fill === buffer.length && bufferBytes < LARGE_BUFFER) {
+        bufferBytes = LARGE_BUFFER;
+        spare = undefined;
+      }
       this.frames();
       if (!this.channel.endless || this.closed || this.congested) return;
       if (turn === TURNS) return void after(0, () => this.closed || this.readable()); // a serial port says only once that there is more
@@ -96,7 +101,7 @@ export class Connection {
       }
       if (this.buffer !== buffer) return; // the peer was lost meanwhile
     }
-    if (at === this.fill && buffer.length === BUFFER_BYTES && !this.channel.endless) {
+    if (at === this.fill && buffer.length === bufferBytes && !this.channel.endless) {
       this.fill = 0; // the usual end: everything was whole
       this.buffer = undefined;
       spare = buffer;
@@ -112,14 +117,14 @@ export class Connection {
     if (needed > buffer.length) {
       this.buffer = new Uint8Array(needed);
       this.buffer.set(buffer.subarray(at, at + left));
-      if (buffer.length === BUFFER_BYTES) spare = buffer;
+      if (buffer.length === bufferBytes) spare = buffer;
     } else if (at > 0) buffer.copyWithin(0, at, at + left);
   }
 
   /** Gives the buffer back if nothing is in it. */
   private rest(): void {
     if (this.fill > 0 || this.buffer === undefined) return;
-    if (this.buffer.length === BUFFER_BYTES) spare = this.buffer;
+    if (this.buffer.length === bufferBytes) spare = this.buffer;
     this.buffer = undefined;
   }
 
