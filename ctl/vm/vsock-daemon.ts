@@ -2,7 +2,7 @@
 // once into the cache outside the tree. It owns that build (one at a time, whole or not at all) and the daemon's command line.
 // Source: rust-vmm/vhost-device, crate vhost-device-vsock.
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { findProgram, startProgram, waitForFile, type Program } from "./program.js";
 import { cacheFolder } from "./places.js";
@@ -25,6 +25,12 @@ export const findVsockDaemon = (): string | undefined =>
 /** cargo, if there is one. */
 export const findCargo = (): string | undefined => findProgram("cargo", join(process.env["HOME"] ?? "/root", ".cargo", "bin"));
 
+// $1 the program wanted, $2 cargo, $3 the folder of a half-made build, $4 the version, $5 the folder of a whole one
+const BUILD = `test -x "$1" && exit 0
+rm -rf "$3"
+nice -n 10 "$2" install --locked --root "$3" --target-dir "$3/target" --version "$4" vhost-device-vsock || { code=$?; rm -rf "$3"; exit $code; }
+rm -rf "$3/target" "$5" && mv "$3" "$5"`;
+
 const run = (command: string, args: string[], onLine: (line: string) => void): Promise<number | null> =>
   new Promise((resolve, reject) => {
     const child = spawn(command, args, { stdio: ["ignore", "ignore", "pipe"], timeout: BUILD_LIMIT_MS });
@@ -44,27 +50,14 @@ export const buildVsockDaemon = async (progress: (line: string) => void): Promis
   if (cargo === undefined) throw new Error("vhost-device-vsock cannot be built: cargo is not installed");
   const tools = join(cacheFolder(), "tools");
   mkdirSync(tools, { recursive: true });
-  const half = join(tools, `.half-vhost-device-vsock-${process.pid}`);
   const said: string[] = [];
-  // flock(1) holds the lock exactly as long as the build lives, also when we are killed.
-  const code = await run("flock", [
-    join(tools, ".vhost-device-vsock.lock"), "sh", "-c",
-    'test -x "$1" || exec nice -n 10 "$2" install --locked --root "$3" --target-dir "$3/target" --version "$4" vhost-device-vsock', "sh", built(), cargo, half, VERSION,
-  ], (line) => {
+  // flock(1) holds the lock exactly as long as the build lives, also when we are killed; what an earlier one left is removed.
+  const code = await run("flock", [join(tools, ".vhost-device-vsock.lock"), "sh", "-c", BUILD, "sh", built(), cargo, join(tools, ".half-vhost-device-vsock"), VERSION, home()], (line) => {
     said.push(line);
     progress(`vhost-device-vsock: ${line}`);
   });
-  try {
-    if (existsSync(built())) return built();
-    if (code !== 0 || !existsSync(join(half, "bin", "vhost-device-vsock"))) {
-      throw new Error(`vhost-device-vsock could not be built (cargo ended with ${code}): ${said.slice(-5).join(" | ")}`);
-    }
-    rmSync(join(half, "target"), { recursive: true, force: true });
-    renameSync(half, home());
-    return built();
-  } finally {
-    rmSync(half, { recursive: true, force: true });
-  }
+  if (code !== 0 || !existsSync(built())) throw new Error(`vhost-device-vsock could not be built (cargo ended with ${code}): ${said.slice(-5).join(" | ")}`);
+  return built();
 };
 
 export interface VsockDaemon {
