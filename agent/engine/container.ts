@@ -10,6 +10,8 @@ export type Status = "created" | "running" | "paused" | "stopped";
 
 /** What a further process takes over from the container. */
 export interface ExecTemplate {
+  /** The container has a user namespace, of its own or joined. */
+  readonly userNamespace: boolean;
   readonly caps: CapabilitySets;
   readonly limits: Pick<ProcessSpec, "rlimits" | "oomScoreAdj">;
   readonly seccomp: Filter | undefined;
@@ -28,6 +30,8 @@ export interface Container {
   readonly init: Process;
   readonly annotations: { readonly [key: string]: string };
   readonly pipeSize: number;
+  /** The file of the agent that is mounted where an annotation says the termination log is. */
+  readonly terminationLog: string | undefined;
   status: Status;
   /** What it was when it was paused. */
   pausedFrom: Status | undefined;

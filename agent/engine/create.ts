@@ -13,6 +13,7 @@ import { onExit } from "../lib/reaper.js";
 import { capabilitySets } from "../oci/caps.js";
 import { checkSpec } from "../oci/check.js";
 import { makePlan } from "../oci/plan.js";
+import type { Step } from "../oci/steps.js";
 import type { IdMapping, Seccomp, Spec } from "../oci/spec.js";
 import { openCgroup, type Cgroup } from "./cgroup.js";
 import { runInit, type Ends } from "./child.js";
@@ -77,7 +78,7 @@ function writeMaps(pid: number, uids: readonly IdMapping[] | undefined, gids: re
 }
 
 function startChild(args: CreateArgs, spec: Parameters<typeof makePlan>[0], cgroup: Cgroup, filter: Filter | undefined): { cloned: Cloned; gate: Channel; streams: Streams | undefined } {
-  const plan = makePlan(spec, { cgroupProcs: cgroup.procsFiles() });
+  const plan = makePlan(spec, { cgroupProcs: cgroup.procsFiles(), cgroupFolders: cgroup.v1Mounts() });
   const stdio = plan.process.terminal ? undefined : makeStdio({ pipeSize: args.pipeSize });
   const { parent, child } = pair();
   const ends: Ends | undefined = stdio;
@@ -85,10 +86,12 @@ function startChild(args: CreateArgs, spec: Parameters<typeof makePlan>[0], cgro
   const { hooks } = spec;
   const inside = hooks?.createContainer?.length || hooks?.startContainer?.length ? { id: args.id, bundle: args.bundleDir, annotations: spec.annotations ?? {}, start: hooks.startContainer ?? [] } : undefined;
   const newUser = (plan.cloneFlags & CLONE.NEWUSER) !== 0;
+  const joined = newUser ? plan.steps.filter((s) => s.do === "join" && s.type !== "mount") : [];
+  const steps = joined.length === 0 ? plan.steps : plan.steps.filter((s) => !joined.includes(s));
   const folder = cgroup.dirFd();
   const pidNamespace = plan.pidNamespace === undefined ? undefined : open(plan.pidNamespace, O.RDONLY);
   try {
-    const cloned = spawn({ flags: plan.cloneFlags, pidNamespace, cgroup: folder }, () => runInit({ steps: plan.steps, process: plan.process, channel: child, ends, install, hooks: inside, newUser }));
+    const cloned = spawn({ flags: plan.cloneFlags, pidNamespace, joined: joined as Extract<Step, { do: "join" }>[], cgroup: folder }, () => runInit({ steps, process: plan.process, channel: child, ends, install, hooks: inside, newUser }));
     if (newUser) {
       writeMaps(cloned.pid, spec.linux.uidMappings, spec.linux.gidMappings);
       parent.tell("go");
@@ -149,12 +152,18 @@ export async function createContainer(args: CreateArgs): Promise<Container> {
   }
 }
 
+function terminationLog({ annotations, mounts }: Spec): string | undefined {
+  const path = annotations?.["io.kubernetes.container.terminationMessagePath"];
+  return path === undefined ? undefined : mounts?.find((m) => m.destination === path)?.source;
+}
+
 function record(args: CreateArgs, cgroup: Cgroup, init: Process, gate: Channel, seccompFilter: Filter | undefined): Container {
   const { spec, id } = args;
   const { rlimits, oomScoreAdj, capabilities } = spec.process ?? {};
   return {
     id, bundleDir: args.bundleDir, cgroup, hooks: spec.hooks, initPid: init.pid, init, processes: new Map([[id, init]]), pipeSize: args.pipeSize, annotations: spec.annotations ?? {},
-    template: { caps: capabilitySets(capabilities), limits: { ...(rlimits === undefined ? {} : { rlimits }), ...(oomScoreAdj === undefined ? {} : { oomScoreAdj }) }, seccomp: seccompFilter },
+    terminationLog: terminationLog(spec),
+    template: { userNamespace: spec.linux?.namespaces?.some((n) => n.type === "user") ?? false, caps: capabilitySets(capabilities), limits: { ...(rlimits === undefined ? {} : { rlimits }), ...(oomScoreAdj === undefined ? {} : { oomScoreAdj }) }, seccomp: seccompFilter },
     status: "created", pausedFrom: undefined, gate, stopOomWatch: undefined,
   };
 }

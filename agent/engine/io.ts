@@ -5,7 +5,7 @@
 import { SysError, sys } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import { Fd } from "../sys/fd.js";
-import { F, fcntl, pipe, readRaw, setNonblock } from "../sys/file.js";
+import { F, fcntl, O, pipe, readRaw, setNonblock } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { EPOLL } from "../sys/poll.js";
 import { eofCharacter, setWindowSize } from "../sys/tty.js";
@@ -14,6 +14,10 @@ import { watch, type Watch } from "../lib/loop.js";
 
 type Go = () => void;
 
+const FIONREAD = 0x541b;
+/** What children of a process that has ended may add to its output before a reader has caught up. */
+const GRACE_BYTES = 131072;
+
 /** What a process writes. Readers take turns: take, then readInto and whenReadable as often as needed, then doneWaiting. */
 export class OutStream {
   #watch: Watch | undefined;
@@ -21,6 +25,10 @@ export class OutStream {
   #busy = false;
   #queue: Go[] | undefined;
   #ended = false;
+  /** What may still be read once the process has ended: a child that goes on writing must not keep the end away for ever. */
+  #left = Infinity;
+  /** Has anybody read from it? */
+  used = false;
   /** Has the end been given to a reader? */
   over = false;
   /** Called once when that happens. */
@@ -46,8 +54,11 @@ export class OutStream {
 
   /** One read(2) of at most `max` bytes to bytes[at]: their number, 0 at the end, -EAGAIN when there is nothing yet, or the negative errno. */
   readInto(bytes: Uint8Array, at: number, max: number): number {
-    const n = this.fd.open ? readRaw(this.fd.n, bytes, at, max) : 0;
+    this.used = true;
+    const n = this.fd.open && this.#left > 0 ? readRaw(this.fd.n, bytes, at, Math.min(max, this.#left)) : 0;
+    this.#left -= Math.max(n, 0);
     if (n > 0 || (n < 0 && n !== -E.EIO && !(n === -E.EAGAIN && this.#ended))) return n; // EIO: nobody has the terminal open any more
+    if (this.#ended) this.close();
     if (!this.over) {
       this.over = true;
       this.onOver?.();
@@ -72,6 +83,11 @@ export class OutStream {
   /** The process has ended: what is in the pipe can still be read, and then it is over. */
   processEnded(): void {
     this.#ended = true;
+    if (this.fd.open) {
+      const unread = new Int32Array(1);
+      sys(NR.ioctl, this.fd.n, FIONREAD, unread.buffer as ArrayBuffer);
+      this.#left = (unread[0] as number) + GRACE_BYTES;
+    }
     this.#now();
   }
 
@@ -213,9 +229,18 @@ export class Streams {
     this.#drained();
   }
 
-  /** Is there output that nobody has read? */
+  /**
+   * For a process that has been waited for: is there output that nobody has read, or a reader who has not been given the end yet?
+   * A stream with neither lets go of its descriptor.
+   */
   pending(): boolean {
-    return this.stdout.pending() || (this.stderr?.pending() ?? false);
+    let any = false;
+    for (const stream of [this.stdout, this.stderr]) {
+      if (stream === undefined) continue;
+      if (!stream.over && (stream.used || stream.pending())) any = true;
+      else stream.close();
+    }
+    return any;
   }
 
   /** Sets the terminal's size. Throws "unavailable" when there is no terminal, SysError when it is gone. */
@@ -245,7 +270,7 @@ export function makeStdio(options: { readonly pipeSize: number }): Stdio {
   };
   try {
     const [input, output, error] = [make(), make(), make()];
-    for (const fd of [input.write, output.read, error.read]) setNonblock(fd);
+    for (const fd of [input.write, output.read, error.read]) fcntl(fd, F.SETFL, O.NONBLOCK); // new pipes have no other flags
     if (options.pipeSize > 0) for (const fd of [output.write, error.write]) fcntl(fd, F.SETPIPE_SZ, options.pipeSize);
     return { stdin: input.read, stdout: output.write, stderr: error.write, streams: new Streams(input.write, new OutStream(output.read), new OutStream(error.read), false) };
   } catch (error) {

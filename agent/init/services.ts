@@ -10,13 +10,14 @@ const container = lazy<typeof import("../rpc/services/container.js")>("rpc/servi
 const stdio = lazy<typeof import("../rpc/services/stdio.js")>("rpc/services/stdio.js");
 const network = lazy<typeof import("../rpc/services/network.js")>("rpc/services/network.js");
 const guest = lazy<typeof import("../rpc/services/guest.js")>("rpc/services/guest.js");
+const features = lazy<typeof import("../rpc/services/features.js")>("rpc/services/features.js");
 
 /** Registers every method that is written; `end` is called when the sandbox has been destroyed and the agent is to go. */
 export function registerServices(sandbox: Sandbox, end: () => void): void {
   serve(health);
   serveLazily(["CreateSandbox", "DestroySandbox"], () => life().sandboxLife(sandbox, end));
   serveLazily(
-    ["CreateContainer", "StartContainer", "RemoveContainer", "ExecProcess", "SignalProcess", "WaitProcess", "UpdateContainer", "StatsContainer", "PauseContainer", "ResumeContainer", "GetOOMEvent"],
+    ["CreateContainer", "StartContainer", "RemoveContainer", "ExecProcess", "SignalProcess", "WaitProcess", "UpdateContainer", "StatsContainer", "PauseContainer", "ResumeContainer", "GetOOMEvent", "GetDiagnosticData"],
     () => container().containers(sandbox),
   );
   serveLazily(["WriteStdin", "ReadStdout", "ReadStderr", "CloseStdin", "TtyWinResize"], () => stdio().stdio(sandbox));
@@ -25,4 +26,5 @@ export function registerServices(sandbox: Sandbox, end: () => void): void {
     ["OnlineCPUMem", "MemHotplugByProbe", "GetGuestDetails", "ReseedRandomDev", "SetGuestDateTime", "GetVolumeStats", "AddSwap", "AddSwapPath", "CopyFile", "UpdateEphemeralMounts", "RemoveStaleVirtiofsShareMounts"],
     () => guest().guest(sandbox),
   );
+  serveLazily(["MemAgentMemcgSet", "MemAgentCompactSet", "ResizeVolume", "SetPolicy"], () => features().features);
 }

@@ -61,7 +61,7 @@ export function toProcess(p: pb.Process): oci.Process {
     user: { uid: p.user?.uid ?? 0, gid: p.user?.gid ?? 0, ...given({ additionalGids: p.user?.additionalGids }) },
     args: p.args,
     env: p.env,
-    cwd: p.cwd,
+    cwd: p.cwd === "" ? "/" : p.cwd,
     noNewPrivileges: p.noNewPrivileges,
     ...(p.consoleSize === undefined ? {} : { consoleSize: { height: p.consoleSize.height, width: p.consoleSize.width } }),
     ...(p.capabilities === undefined ? {} : { capabilities: { ...p.capabilities } }),

@@ -16,7 +16,7 @@ const unknown = (): AppError => new AppError("internal", "Invalid container id")
 const unknownArgument = (): AppError => new AppError("invalid", '"invalid container id"');
 const ESRCH = 3;
 /** Processes that were waited for but have unread output, kept for each container at most. */
-const KEPT = 64;
+const KEPT = 8;
 
 /** Starts a container's first process and the watch for its running out of memory. */
 export async function startContainer(sandbox: Sandbox, id: string): Promise<void> {
@@ -33,8 +33,9 @@ export async function execProcess(sandbox: Sandbox, id: string, execId: string, 
 }
 
 /** SIGTERM that the first process neither handles nor blocks would be lost in its pid namespace: it becomes SIGKILL. */
-function effective(process: Process, isInit: boolean, number: number): number {
+function effective(process: Process, isInit: boolean, isWaiting: boolean, number: number): number {
   if (!isInit || number !== SIG.TERM) return number;
+  if (isWaiting) return SIG.KILL; // before its start it is still the agent's own code, which blocks all signals
   for (const line of lines(readTextIf(`/proc/${process.pid}/status`) ?? "")) {
     if (!line.startsWith("SigBlk:") && !line.startsWith("SigIgn:") && !line.startsWith("SigCgt:")) continue;
     if ((Number(`0x${line.slice(line.length - 4)}`) & (1 << (SIG.TERM - 1))) !== 0) return number;
@@ -51,7 +52,8 @@ export async function signalProcess(sandbox: Sandbox, id: string, execId: string
     return;
   }
   const process = sandbox.process(id, execId);
-  const r = signal(process, effective(process, execId === "" || execId === id, number));
+  const { gate } = sandbox.container(id, unknown);
+  const r = signal(process, effective(process, execId === "" || execId === id, gate !== undefined, number));
   if (r < 0 && r !== -ESRCH) throw new SysError("kill", -r);
 }
 
@@ -73,7 +75,6 @@ function collected(container: Container, process: Process): void {
 export function waitProcess(sandbox: Sandbox, id: string, execId: string, tell: (status: number) => void): () => void {
   const process = sandbox.process(id, execId);
   const container = sandbox.container(id, unknown);
-  if (process.collected) throw new AppError("not-found", execId === "" || execId === id ? "InitProcessNotFound" : "InvalidExecId");
   return whenEnded(process, (status) => {
     tell(status);
     if (!process.collected) collected(container, process);

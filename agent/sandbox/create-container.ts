@@ -7,7 +7,7 @@ import { AppError } from "../lib/errors.js";
 import { lazy } from "../lib/lazy.js";
 import { Level, log } from "../lib/log.js";
 import { messageOf } from "../lib/errors.js";
-import type { Namespace, Spec } from "../oci/spec.js";
+import type { Linux, Namespace, Spec } from "../oci/spec.js";
 import { createContainer as create } from "../engine/create.js";
 import type { Device } from "../devices/resolve.js";
 import type { Storage } from "../storage/types.js";
@@ -36,14 +36,20 @@ export function checkId(id: string): void {
   if (!good) throw new AppError("internal", `invalid container ID ${id}`);
 }
 
-/** Namespaces as the agent gives them: ipc and uts shared in the sandbox, pid new or shared, the others as asked for. */
-function namespacesFor(sandbox: Sandbox, asked: readonly Namespace[], sharePid: boolean): Namespace[] {
+/**
+ * Namespaces as the agent gives them: ipc and uts shared in the sandbox, pid new or shared, a mount namespace in any case (without
+ * one the container would run in the guest's own root), the others as asked for.
+ */
+function namespacesFor(sandbox: Sandbox, linux: Linux, sharePid: boolean): Namespace[] {
+  const asked = linux.namespaces ?? [];
   const shared = sandbox.shared === undefined ? undefined : sharedPaths(sandbox.shared);
   const result: Namespace[] = asked.filter((n) => n.type !== "pid").map((n) => {
     if (n.type === "ipc" && shared !== undefined) return { type: n.type, path: shared.ipc };
     if (n.type === "uts" && shared !== undefined) return { type: n.type, path: shared.uts };
     return n;
   });
+  const hides = (linux.maskedPaths?.length ?? 0) + (linux.readonlyPaths?.length ?? 0) > 0; // that is refused later, by name
+  if (!hides && !asked.some((n) => n.type === "mount")) result.push({ type: "mount" });
   if (sharePid && sandbox.pidNs === undefined && sandbox.entries.size > 1) throw new AppError("internal", "Sandbox does not have sandbox_pidns");
   result.push(sharePid && sandbox.pidNs !== undefined ? { type: "pid", path: fdPath(sandbox.pidNs) } : { type: "pid" });
   return result;
@@ -64,7 +70,7 @@ async function build(sandbox: Sandbox, args: CreateArgs, entry: Entry): Promise<
   let spec = args.spec;
   if (args.devices.length > 0) spec = await devices().resolveDevices(args.devices, spec, { hotplugTimeoutMs: sandbox.settings.hotplugTimeoutMs });
   if (spec.linux === undefined) throw new AppError("internal", "Spec does not contain linux field");
-  const linux = { ...spec.linux, namespaces: namespacesFor(sandbox, spec.linux.namespaces ?? [], args.sandboxPidns) };
+  const linux = { ...spec.linux, namespaces: namespacesFor(sandbox, spec.linux, args.sandboxPidns) };
   const root = { path: rootFor(id, spec), readonly: spec.root?.readonly ?? false };
   entry.container = await create({
     id, bundleDir: dir, spec: { ...spec, root, linux }, pipeSize: sandbox.settings.containerPipeSize,

@@ -58,19 +58,19 @@ export class Sandbox {
   }
 
   /**
-   * The process `execId` of a container; "" and the container's own id name its first process.
-   * Throws AppError: "invalid" InvalidContainerId, "not-found" InitProcessNotFound or InvalidExecId.
+   * The process `execId` of a container; "" and the container's own id name its first process. One that has been waited for is
+   * found only by who asks for what it left unread. Throws AppError: "invalid" InvalidContainerId, "not-found" InitProcessNotFound or InvalidExecId.
    */
-  process(containerId: string, execId: string): Process {
+  process(containerId: string, execId: string, withCollected = false): Process {
     const container = this.container(containerId, () => new AppError("invalid", "InvalidContainerId"));
     const process = container.processes.get(execId === "" ? containerId : execId);
-    if (process !== undefined) return process;
+    if (process !== undefined && (withCollected || !process.collected)) return process;
     throw new AppError("not-found", execId === "" || execId === containerId ? "InitProcessNotFound" : "InvalidExecId");
   }
 
   /** The stream that ReadStdout or ReadStderr reads; undefined: at its end (a terminal has no stream of errors of its own). */
   output(containerId: string, execId: string, name: "stdout" | "stderr"): OutStream | undefined {
-    const { streams } = this.process(containerId, execId);
+    const { streams } = this.process(containerId, execId, true);
     if (streams === undefined) throw new AppError("internal", "cannot get stream reader");
     return streams[name];
   }

@@ -4,9 +4,12 @@ import { removeContainer } from "../../sandbox/remove-container.js";
 import { execProcess, pauseContainer, resumeContainer, signalProcess, startContainer, statsContainer, updateContainer, waitProcess } from "../../sandbox/containers.js";
 import type { Sandbox } from "../../sandbox/sandbox.js";
 import { AppError } from "../../lib/errors.js";
+import { lazy } from "../../lib/lazy.js";
 import { type Handlers, LATER } from "../methods.js";
 import { toProcess, toResources, toSpec } from "../from-proto.js";
 import { toStats } from "../to-proto.js";
+
+const diagnostics = lazy<typeof import("../../sandbox/diagnostics.js")>("sandbox/diagnostics.js");
 
 export function containers(sandbox: Sandbox): Handlers {
   return {
@@ -29,6 +32,7 @@ export function containers(sandbox: Sandbox): Handlers {
     StatsContainer: async (request) => toStats(await statsContainer(sandbox, request.containerId)),
     PauseContainer: (request) => pauseContainer(sandbox, request.containerId),
     ResumeContainer: (request) => resumeContainer(sandbox, request.containerId),
+    GetDiagnosticData: async ({ containerId, logType }) => ({ data: await diagnostics().diagnosticData(sandbox, containerId, logType) }),
     GetOOMEvent: (_request, call) => {
       call.onCancel = sandbox.oom.next((containerId) => call.reply({ containerId }));
       return LATER;

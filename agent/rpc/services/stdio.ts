@@ -60,12 +60,12 @@ export function stdio(sandbox: Sandbox): Handlers {
     ReadStderr: read("stderr"),
     WriteStdin: (request, call) => {
       const input = inputOf(sandbox, request.containerId, request.execId);
-      if (input === undefined) throw new AppError("internal", "Cannot get writer");
       const { data } = request;
       if (data.length === 0) {
-        input.end();
+        input?.end(); // asked for twice is no error
         return { len: 0 };
       }
+      if (input === undefined) throw new AppError("internal", "Cannot get writer");
       return answerWrite(input, data, call);
     },
     CloseStdin: (request) => {

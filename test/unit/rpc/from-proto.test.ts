@@ -16,7 +16,7 @@ describe("a spec from the wire reads like a config.json", () => {
     expect(converted({ Version: "1.0.2", Root: {}, Process: {}, Linux: {} })).toEqual({
       ociVersion: "1.0.2",
       root: { path: "", readonly: false },
-      process: { terminal: false, user: { uid: 0, gid: 0 }, args: [], env: [], cwd: "", noNewPrivileges: false },
+      process: { terminal: false, user: { uid: 0, gid: 0 }, args: [], env: [], cwd: "/", noNewPrivileges: false },
       linux: { namespaces: [] },
     });
   });
