@@ -4,7 +4,8 @@ import { isErrno, must, sys } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import { chdir, symlinkat, AT_FDCWD, unlinkat, statfs } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
-import { attempt } from "../lib/errors.js";
+import { attempt, messageOf } from "../lib/errors.js";
+import { consoleLine } from "./pid1.js";
 import { mkdirs, readText } from "../lib/fs.js";
 import { lines } from "../lib/text.js";
 
@@ -34,6 +35,7 @@ function mountOne([type, at, flags, data]: EarlyMount): void {
   });
 }
 
+const AT_REMOVEDIR = 0x200;
 const TMPFS_MAGIC = 0x01021994;
 const RAMFS_MAGIC = 0x858458f6;
 
@@ -57,7 +59,13 @@ function cgroupV1(): void {
   mountOne(["tmpfs", "/sys/fs/cgroup", MS.NOSUID | MS.NODEV | MS.NOEXEC, "mode=755"]);
   for (const line of lines(readText("/proc/cgroups"))) {
     const [name = "", , , enabled] = line.split("\t");
-    if (enabled === "1" && V1_KNOWN.includes(name)) mountOne(["cgroup", `/sys/fs/cgroup/${name}`, MS.NOSUID | MS.NODEV | MS.NOEXEC | MS.RELATIME, name]);
+    if (enabled !== "1" || !V1_KNOWN.includes(name)) continue;
+    try {
+      mountOne(["cgroup", `/sys/fs/cgroup/${name}`, MS.NOSUID | MS.NODEV | MS.NOEXEC | MS.RELATIME, name]);
+    } catch (error) {
+      consoleLine(`kata-agent: without the cgroup controller ${name}: ${messageOf(error)}`); // the kernel has it for version 2 only
+      sys(NR.unlinkat, AT_FDCWD, `/sys/fs/cgroup/${name}`, AT_REMOVEDIR);
+    }
   }
   must("mount", NR.mount, "tmpfs", "/sys/fs/cgroup", "tmpfs", MS.REMOUNT | MS.RDONLY | MS.NOSUID | MS.NODEV | MS.NOEXEC, "mode=755");
 }
