@@ -17,7 +17,6 @@ import { isBind, type MountPlan } from "../oci/mounts.js";
 import type { Node, Step } from "../oci/steps.js";
 
 const IN_ROOT = RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS;
-const CGROUP2_MAGIC = 0x63677270;
 const DEVPTS_MAGIC = 0x1cd1;
 
 /** What the steps of one child share. */
@@ -176,21 +175,20 @@ function mountOne(root: Fd, plan: MountPlan): void {
 }
 
 /** The cgroup file system as the container may see it: its own group as the root, nothing of the others. */
-function mountCgroup(root: Fd, plan: MountPlan, fresh: boolean): void {
+function mountCgroup(root: Fd, plan: MountPlan, fresh: boolean, v1: readonly string[] | undefined): void {
   const target = makeDirectory(root, plan.at);
-  const v2 = statfs("/sys/fs/cgroup").type === CGROUP2_MAGIC;
-  if (v2 && fresh) return void mount("cgroup2", fdPath(target), "cgroup2", plan.flags & ~MS.REC);
-  const own = lines(readText("/proc/self/cgroup"));
-  if (v2) return bind(`/sys/fs/cgroup${(own.find((l) => l.startsWith("0::")) ?? "0::/").slice(3)}`, target, plan.flags, plan.cleared);
+  if (v1 === undefined) {
+    if (fresh) return void mount("cgroup2", fdPath(target), "cgroup2", plan.flags & ~MS.REC);
+    const own = lines(readText("/proc/self/cgroup")).find((l) => l.startsWith("0::")) ?? "0::/";
+    return bind(`/sys/fs/cgroup${own.slice(3)}`, target, plan.flags, plan.cleared);
+  }
   mount("tmpfs", fdPath(target), "tmpfs", MS.NOSUID | MS.NODEV | MS.NOEXEC, "mode=755");
   const base = openat2(root, plan.at, O.PATH | O.DIRECTORY, IN_ROOT);
-  for (const line of own) {
-    const [, name = "", path = ""] = line.split(":");
-    const folder = `/sys/fs/cgroup/${name}`;
-    if (name === "" || path === "/" || !exists(`${folder}${path}`)) continue; // a hierarchy that it is not in shows other containers
+  for (const entry of v1) {
+    const name = entry.slice(0, entry.indexOf(":"));
     mkdirat(base, name, 0o755);
-    const at = openat2(base, name, O.PATH | O.DIRECTORY, IN_ROOT);
-    bind(`${folder}${path}`, at.n, plan.flags, plan.cleared);
+    const at = openat2(base, name, O.PATH | O.DIRECTORY, RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS);
+    bind(entry.slice(name.length + 1), at.n, plan.flags, plan.cleared);
     at.close();
     if (name.includes(",")) for (const one of name.split(",")) symlinkat(name, base, one);
   }
@@ -292,7 +290,7 @@ export function applyToTree(tree: Tree, step: Step): boolean {
     case "propagation": mount(undefined, "/", undefined, step.flags); break;
     case "root": tree.mountRoot(step.path); break;
     case "mount": mountOne(tree.root, step.mount); break;
-    case "cgroup-mount": mountCgroup(tree.root, step.mount, step.fresh); break;
+    case "cgroup-mount": mountCgroup(tree.root, step.mount, step.fresh, step.v1); break;
     case "node": makeNode(tree, step.node); break;
     case "dev-links": devLinks(tree); break;
     case "console": openConsole(tree, step.rows, step.columns); break;

@@ -25,7 +25,7 @@ export interface Cgroup {
   dirFd(): Fd | undefined;
   /** Version 1: the files that a child writes "0" to in order to join; it must have one thread only. */
   procsFiles(): readonly string[];
-  /** Version 1: "folder:path" for each hierarchy that the container is in, as a cgroup mount shows them. */
+  /** Version 1: "name:folder" of each hierarchy that the container is in, as a cgroup mount shows them. */
   v1Mounts(): readonly string[] | undefined;
   update(resources: Resources): void;
   freeze(): Promise<void>;

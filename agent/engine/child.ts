@@ -4,7 +4,7 @@ import { SysError } from "../sys/call.js";
 import { Fd } from "../sys/fd.js";
 import { open, O, umask } from "../sys/file.js";
 import { unblockSignals } from "../sys/poll.js";
-import { execve, exitGroup, setDumpable, setns, setsid } from "../sys/process.js";
+import { CLONE, execve, exitGroup, setns, setsid } from "../sys/process.js";
 import { setresgid, setresuid } from "../sys/cred.js";
 import { openPtyAt } from "../sys/tty.js";
 import { closeOthers } from "../lib/child-task.js";
@@ -38,7 +38,6 @@ export interface ChildArgs {
 export function runInit(args: ChildArgs): never {
   leave(args.channel, () => {
     setsid();
-    setDumpable(false);
     umask(0);
     prepare(args.steps, args);
     if (args.newUser) {
@@ -70,9 +69,12 @@ function hookStep(args: ChildArgs, step: Step): void {
 export function runExec(args: ChildArgs, pidfd: Fd, namespaces: number): never {
   leave(args.channel, () => {
     setsid();
-    setDumpable(false);
     prepare(args.steps, args, pidfd);
     setns(pidfd, namespaces);
+    if ((namespaces & CLONE.NEWUSER) !== 0) {
+      setresgid(0);
+      setresuid(0);
+    }
     pidfd.close();
     let terminal: { master: Fd; slave: Fd } | undefined;
     if (args.process.terminal) {

@@ -37,7 +37,7 @@ function start(container: Container, execId: string, spec: ProcessSpec): { proce
   const folder = cgroup.dirFd();
   try {
     const cloned = spawn({ flags: 0, pidNamespace: init.pidfd, cgroup: folder }, () =>
-      runExec({ steps, process: withCaps, channel: child, ends: stdio, install, hooks: undefined, newUser: false }, init.pidfd, JOINED));
+      runExec({ steps, process: withCaps, channel: child, ends: stdio, install, hooks: undefined, newUser: false }, init.pidfd, template.userNamespace ? JOINED + CLONE.NEWUSER : JOINED));
     const process = processOf(execId, cloned, stdio?.streams);
     return { process, channel: parent, done: untilRunning(parent, plan.terminal, (n) => { process.streams = takeMaster(cloned, n); }) };
   } catch (error) {

@@ -10,7 +10,8 @@ export { seccompFlags } from "../oci/seccomp.js";
 
 const KEPT = 2;
 const MANY_RULES = 32;
-const EDOM = 33, EEXIST = 17;
+const EDOM = 33, EEXIST = 17, ENOSYS = 38;
+const ALLOWING = [0x7fff0000, 0x7ffc0000]; // SCMP_ACT_ALLOW, SCMP_ACT_LOG
 const kept: { readonly key: string; readonly program: Uint8Array }[] = []; // newest first
 
 function addRules(rules: readonly FilterRule[]): void {
@@ -27,16 +28,27 @@ function addRules(rules: readonly FilterRule[]): void {
   }
 }
 
-/** The program (struct sock_filter, 8 bytes each). Throws AppError "invalid" naming a field. */
-export function compileSeccomp(s: Seccomp): Uint8Array {
+/** Calls newer than the profile knows answer ENOSYS, so that a libc falls back, instead of the default's errno. Goes before the program. */
+function newerCalls(largest: number): Uint8Array {
+  const NATIVE = __ARCH__ === "x86_64" ? 0xc000003e : 0xc00000b7;
+  const X32_BIT = 0x40000000;
+  const bytes = new Uint8Array(6 * 8);
+  const view = new DataView(bytes.buffer);
+  // struct sock_filter: u16 code, u8 jump if true, u8 jump if false, u32 value; 4 and 0 are struct seccomp_data's arch and nr
+  const code: readonly (readonly [number, number, number, number])[] = [
+    [0x20, 0, 0, 4], [0x15, 0, 4, NATIVE], [0x20, 0, 0, 0], [0x35, 2, 0, X32_BIT], [0x25, 0, 1, largest], [0x06, 0, 0, 0x50000 + ENOSYS],
+  ];
+  code.forEach(([op, yes, no, value], i) => {
+    view.setUint16(i * 8, op, true);
+    bytes[i * 8 + 2] = yes;
+    bytes[i * 8 + 3] = no;
+    view.setUint32(i * 8 + 4, value, true);
+  });
+  return bytes;
+}
+
+function build(s: Seccomp): Uint8Array {
   const plan = filterPlan(s);
-  const key = JSON.stringify(s, (_key, value: unknown) => (typeof value === "bigint" ? `${value}n` : value));
-  const found = kept.findIndex((k) => k.key === key);
-  if (found >= 0) {
-    const [entry] = kept.splice(found, 1);
-    kept.unshift(entry as (typeof kept)[0]);
-    return (entry as (typeof kept)[0]).program;
-  }
   newFilter(plan.defaultAction);
   try {
     setAttribute(ATTRIBUTE.NNP, 0); // whether no_new_privs is set is the process's own matter
@@ -44,10 +56,26 @@ export function compileSeccomp(s: Seccomp): Uint8Array {
     if (plan.rules.reduce((n, r) => n + r.names.length, 0) > MANY_RULES) setAttribute(ATTRIBUTE.OPTIMIZE, 2);
     addRules(plan.rules);
     const program = exportFilter();
-    kept.unshift({ key, program });
-    if (kept.length > KEPT) kept.pop();
-    return program;
+    if (ALLOWING.includes(plan.defaultAction)) return program;
+    let largest = -1;
+    for (const { names } of s.syscalls ?? []) for (const name of names) largest = Math.max(largest, resolveSyscall(name) ?? -1);
+    if (largest < 0) return program;
+    const first = newerCalls(largest);
+    const whole = new Uint8Array(first.length + program.length);
+    whole.set(first);
+    whole.set(program, first.length);
+    return whole;
   } finally {
     releaseFilter();
   }
+}
+
+/** The program (struct sock_filter, 8 bytes each). Throws AppError "invalid" naming a field. */
+export function compileSeccomp(s: Seccomp): Uint8Array {
+  const key = JSON.stringify(s, (_key, value: unknown) => (typeof value === "bigint" ? `${value}n` : value));
+  const found = kept.findIndex((k) => k.key === key);
+  const entry = found >= 0 ? (kept.splice(found, 1)[0] as (typeof kept)[0]) : { key, program: build(s) };
+  kept.unshift(entry);
+  if (kept.length > KEPT) kept.pop();
+  return entry.program;
 }

@@ -4,7 +4,7 @@ import { SysError } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import type { Fd } from "../sys/fd.js";
 import { open, O } from "../sys/file.js";
-import { CLONE, clone3, type Cloned, exitGroup, setns } from "../sys/process.js";
+import { CLONE, clone3, type Cloned, exitGroup, setDumpable, setns } from "../sys/process.js";
 import { AppError } from "../lib/errors.js";
 
 let ownPidNamespace: Fd | undefined;
@@ -14,16 +14,28 @@ export interface SpawnPlace {
   readonly flags: number;
   /** A pid namespace to be born in: a namespace descriptor or a pidfd. */
   readonly pidNamespace: Fd | undefined;
+  /** Other namespaces (ipc, uts, network) to be born in: with a new user namespace the child may no longer join them itself. */
+  readonly joined?: readonly { readonly type: string; readonly path: string; readonly kind: number }[];
   /** A cgroup v2 folder to be born in. */
   readonly cgroup: Fd | undefined;
 }
 
 /** Clones; the child runs `child` and never comes back. Throws SysError of setns or clone3. */
 export function spawn(place: SpawnPlace, child: () => never): Cloned {
-  ownPidNamespace ??= open("/proc/self/ns/pid", O.RDONLY);
+  if (ownPidNamespace === undefined) {
+    ownPidNamespace = open("/proc/self/ns/pid", O.RDONLY);
+    // children inherit it, so that none is ever traceable from within a container before its execve, which resets it (CVE-2016-9962)
+    setDumpable(false);
+  }
   if (place.pidNamespace !== undefined) setns(place.pidNamespace, CLONE.NEWPID);
   let made: Cloned | number;
+  const own: { readonly fd: Fd; readonly kind: number }[] = [];
   try {
+    for (const { type, path, kind } of place.joined ?? []) {
+      using target = open(path, O.RDONLY);
+      own.push({ fd: open(`/proc/self/ns/${type === "network" ? "net" : type}`, O.RDONLY), kind });
+      setns(target, kind);
+    }
     made = clone3(place.flags, place.cgroup);
     if (made === 0) {
       try {
@@ -34,6 +46,10 @@ export function spawn(place: SpawnPlace, child: () => never): Cloned {
     }
   } finally {
     if (place.pidNamespace !== undefined) setns(ownPidNamespace, CLONE.NEWPID);
+    for (const { fd, kind } of own) {
+      setns(fd, kind);
+      fd.close();
+    }
   }
   if (typeof made !== "number") return made;
   if (made === -E.ENOMEM && place.pidNamespace !== undefined) throw new AppError("precondition", "the pid namespace to be born in is gone: its first process has ended");

@@ -38,6 +38,8 @@ export interface Plan {
 export interface PlanContext {
   /** cgroup.procs files to join from within (version 1); empty when the child is born in its cgroup. */
   readonly cgroupProcs: readonly string[];
+  /** Version 1: "name:folder" of each hierarchy that the container is in; absent on version 2. */
+  readonly cgroupFolders?: readonly string[] | undefined;
 }
 
 const DEFAULT_NODES: readonly Step[] = ([["null", 1, 3], ["zero", 1, 5], ["full", 1, 7], ["random", 1, 8], ["urandom", 1, 9], ["tty", 5, 0]] as const).map(
@@ -107,11 +109,11 @@ function deviceSteps(linux: Linux, mounts: readonly MountPlan[]): Step[] {
   return steps;
 }
 
-function mountSteps(linux: Linux, mounts: readonly MountPlan[]): Step[] {
+function mountSteps(linux: Linux, mounts: readonly MountPlan[], context: PlanContext): Step[] {
   const steps: Step[] = [];
   const fresh = linux.namespaces?.some((n) => n.type === "cgroup") ?? false;
   for (const mount of mounts) {
-    if (mount.type === "cgroup" && !isBind(mount)) steps.push({ do: "cgroup-mount", mount, fresh });
+    if (mount.type === "cgroup" && !isBind(mount)) steps.push({ do: "cgroup-mount", mount, fresh, v1: context.cgroupFolders });
     else steps.push({ do: "mount", mount: late(mount) ? { ...mount, flags: mount.flags & ~MS_RDONLY } : mount });
   }
   steps.push(...deviceSteps(linux, mounts));
@@ -129,11 +131,11 @@ const ROOT_PROPAGATION: { readonly [name: string]: number } = {
   unbindable: MS_UNBINDABLE, runbindable: MS_UNBINDABLE | MS_REC,
 };
 
-function rootSteps(spec: Spec & { process: Process; root: NonNullable<Spec["root"]>; linux: Linux }): Step[] {
+function rootSteps(spec: Spec & { process: Process; root: NonNullable<Spec["root"]>; linux: Linux }, context: PlanContext): Step[] {
   const { linux, process, root } = spec;
   if (!linux.namespaces?.some((n) => n.type === "mount")) return [];
   const mounts = (spec.mounts ?? []).map(mountPlan);
-  const steps: Step[] = [{ do: "propagation", flags: MS_SLAVE | MS_REC }, { do: "root", path: root.path }, ...mountSteps(linux, mounts)];
+  const steps: Step[] = [{ do: "propagation", flags: MS_SLAVE | MS_REC }, { do: "root", path: root.path }, ...mountSteps(linux, mounts, context)];
   if (process.terminal) steps.push({ do: "console", rows: process.consoleSize?.height ?? 0, columns: process.consoleSize?.width ?? 0 });
   for (const key in linux.sysctl ?? {}) steps.push({ do: "sysctl", key, value: linux.sysctl?.[key] ?? "" });
   for (const path of linux.readonlyPaths ?? []) steps.push({ do: "read-only", path });
@@ -156,7 +158,7 @@ export function makePlan(spec: Spec & { process: Process; root: NonNullable<Spec
     cloneFlags, pidNamespace: linux.namespaces?.find((n) => n.type === "pid" && n.path)?.path,
     steps: [
       ...(context.cgroupProcs.length > 0 ? [{ do: "join-cgroups", paths: context.cgroupProcs } as const] : []),
-      ...limitSteps(spec.process), ...namespaceSteps(linux, spec), ...rootSteps(spec),
+      ...limitSteps(spec.process), ...namespaceSteps(linux, spec), ...rootSteps(spec, context),
     ],
     process: processPlan(spec.process),
   };

@@ -16,7 +16,7 @@ export type Step =
   | { readonly do: "propagation"; readonly flags: number }
   | { readonly do: "root"; readonly path: string }
   | { readonly do: "mount"; readonly mount: MountPlan }
-  | { readonly do: "cgroup-mount"; readonly mount: MountPlan; readonly fresh: boolean }
+  | { readonly do: "cgroup-mount"; readonly mount: MountPlan; readonly fresh: boolean; readonly v1: readonly string[] | undefined }
   | { readonly do: "node"; readonly node: Node }
   | { readonly do: "dev-links"; readonly core: boolean }
   | { readonly do: "console"; readonly rows: number; readonly columns: number }

@@ -1,6 +1,6 @@
 // What a process is and may, and what reaches it and comes out of it, as seen from inside.
 import { createHash } from "node:crypto";
-import { chmodSync, writeFileSync } from "node:fs";
+import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { collectStream } from "../../ctl/client/stdio.js";
@@ -104,6 +104,25 @@ describe.skipIf(why !== undefined)("a process", () => {
     await box.remove(first);
     await shared(id);
     expect((await finish(client, { container_id: id, exec_id: id })).stdout).toBe("sh\n1\n");
+    await box.remove(id);
+  });
+
+  it("in a user namespace is its root, and nobody outside", async () => {
+    const root = box.root();
+    chmodSync(box.folder, 0o755);
+    const map = [{ ContainerID: 0, HostID: 100_000, Size: 65_536 }];
+    const id = await box.create(["/bin/sleep", "1000"], (s) => {
+      (s.Linux["Namespaces"] as object[]).push({ Type: "user" });
+      s.Linux["UIDMappings"] = map;
+      s.Linux["GIDMappings"] = map;
+      s.Mounts = s.Mounts.filter((m) => !["sysfs", "cgroup", "mqueue"].includes(m["type"] as string)); // they belong to the shared namespaces
+      s.Linux["Sysctl"] = {};
+    }, root);
+    await box.start(id);
+    const { stdout } = await execIn(box.agent.client, id, "who", ["/bin/sh", "-c", "id -u; cat /proc/self/uid_map | tr -s ' '; stat -c %t:%T /dev/null; head -c1 /dev/zero | wc -c"]);
+    expect(stdout).toBe("0\n 0 100000 65536\n1:3\n1\n");
+    const pid = readFileSync(`/proc/${box.agent.pid}/task/${box.agent.pid}/children`, "utf8").trim().split(" ")[0];
+    expect(readFileSync(`/proc/${pid}/status`, "utf8")).toMatch(/Uid:\s100000/);
     await box.remove(id);
   });
 
