@@ -1,6 +1,7 @@
 // What a process is and may, and what reaches it and comes out of it, as seen from inside.
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { chmodSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { collectStream } from "../../ctl/client/stdio.js";
@@ -10,6 +11,7 @@ import { failure, whyNot } from "../helpers/private-agent.js";
 
 const why = whyNot();
 if (why !== undefined) console.warn(`skipped: ${why}`);
+const hasCompiler = existsSync("/usr/bin/musl-gcc");
 
 const DEFAULT_FILTER = {
   DefaultAction: "SCMP_ACT_ALLOW",
@@ -73,6 +75,18 @@ describe.skipIf(why !== undefined)("a process", () => {
     }, withTmp(box.root()));
     expect(stderr).toContain("Operation not supported");
     expect(stdout).toBe("Seccomp:\t2\nfine\n");
+  });
+
+  it.skipIf(!hasCompiler)("gets ENOSYS for a call that its profile does not know yet, and the profile's errno for one it leaves out", async () => {
+    const root = box.root();
+    writeFileSync(join(box.folder, "call.c"), `#include <errno.h>\n#include <stdio.h>\n#include <unistd.h>\nint main(void) { for (int n = 450; n < 1000; n += 549) { syscall(n, -1, 0, 0); printf("%d ", errno); } syscall(165, 0, 0, 0); printf("%d\\n", errno); return 0; }\n`);
+    execFileSync("musl-gcc", ["-static", "-O1", "-o", join(root, "bin/call"), join(box.folder, "call.c")]);
+    const allowed = "read write writev open openat close close_range fstat newfstatat statx mmap munmap brk mprotect ioctl exit exit_group arch_prctl set_tid_address execve readlink getuid getgid rt_sigprocmask rt_sigaction fcntl capset prctl setgroups setresuid setresgid faccessat2 getcwd recvfrom sendto".split(" ");
+    const { stdout, status } = await box.run("exec /bin/call", (s) => {
+      s.Process["NoNewPrivileges"] = true;
+      s.Linux["Seccomp"] = { DefaultAction: "SCMP_ACT_ERRNO", Architectures: ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"], Syscalls: [{ Names: [...allowed, "getpid", "getppid", "geteuid", "getegid", "wait4", "uname", "prlimit64", "getrandom", "rseq", "set_robust_list", "lseek", "access", "poll", "sigaltstack"], Action: "SCMP_ACT_ALLOW" }] };
+    }, root);
+    expect([stdout, status]).toEqual(["38 38 1\n", 0]); // ENOSYS, ENOSYS, EPERM
   });
 
   it("and its execs have the container's filter, limits and capabilities", async () => {
