@@ -82,7 +82,7 @@ JSValue load_chunk(JSContext *ctx, const char *name)
  * The interpreter's heap. Blocks up to SMALL bytes (0 in the debug build) come from pages of one size each, so that the address tells
  * the size, and stay in a list when they are free; others are malloc's. The libc's malloc was a quarter of the time in TypeScript.
  */
-enum { PAGE = 4096, PAGES = 2048, STEP = 16 };
+enum { PAGE = 4096, PAGES = 448, STEP = 16 }; /* in all less than a huge page, or the kernel may make it one; then malloc takes over */
 static char arena[PAGES][PAGE] __attribute__((aligned(PAGE)));
 static uint8_t class_of[PAGES];
 static void **idle[SMALL / STEP + 1];
