@@ -33,7 +33,7 @@ export interface Machine {
 /** Name of the virtio-serial port that carries ttRPC. */
 export const SERIAL_PORT_NAME = "org.kata.agent.0";
 
-/** Device of that port in the guest: first port of the only virtio-serial device. */
+/** Device of that port in the guest: the first port of the first virtio device. */
 export const SERIAL_GUEST_DEVICE = "/dev/vport0p1";
 
 // A comma inside an option value is written twice.
@@ -87,7 +87,8 @@ export const qemuArgs = (machine: Machine): string[] => {
     "-chardev", "stdio,id=console0,signal=off", "-serial", "chardev:console0",
     "-kernel", machine.kernel, ...(machine.initrd === undefined ? [] : ["-initrd", machine.initrd]),
     "-append", machine.append.join(" "),
-    ...diskArgs(machine, device), ...wireArgs(machine, device), ...shareArgs(machine, device), ...machine.extra,
+    // The wire comes first: a serial port's name in the guest has the number of its virtio device in it (SERIAL_GUEST_DEVICE).
+    ...wireArgs(machine, device), ...diskArgs(machine, device), ...shareArgs(machine, device), ...machine.extra,
   ];
 };
 

@@ -30,7 +30,7 @@ describe("QEMU arguments", () => {
   it("uses devices of the machine's own bus", () => {
     for (const [type, ending] of [["q35", "-pci"], ["microvm", "-device"]] as const) {
       const args = qemuArgs({ ...base, type, disks: [{ file: "/d", readOnly: true }], wire: { kind: "vhost-vsock", cid: 77 } });
-      expect(after(args, "-device")).toEqual([`virtio-blk${ending},drive=disk0,serial=disk0`, `vhost-vsock${ending},guest-cid=77`]);
+      expect(after(args, "-device")).toEqual([`vhost-vsock${ending},guest-cid=77`, `virtio-blk${ending},drive=disk0,serial=disk0`]);
     }
   });
 
