@@ -10,7 +10,7 @@ import { AF, SOCK, VMADDR_CID_ANY, accept, bind, listen as listenOn, socket, uni
 import { FdChannel, VSOCK_PIECE } from "./channel.js";
 import { AppError, attempt } from "./errors.js";
 import { Level, log } from "./log.js";
-import { after, watch } from "./loop.js";
+import { type Timer, after, now, watch } from "./loop.js";
 
 export interface Listening {
   /** Takes no more connections; those that were taken live on. */
@@ -18,6 +18,8 @@ export interface Listening {
 }
 
 const BACKLOG = 128;
+const PORT_WAIT_MS = 5_000;
+const PORT_TRY_MS = 5;
 const BREATH_MS = 100; // before the next try when there are no descriptors left
 
 /**
@@ -26,10 +28,7 @@ const BREATH_MS = 100; // before the next try when there are no descriptors left
  */
 export function listen(address: string, peer: number, take: (channel: FdChannel) => void): Listening {
   return attempt(`listen on ${address}`, () => {
-    if (address.startsWith("serial://")) {
-      take(new FdChannel(open(address.slice(9), O.RDWR | O.NONBLOCK | O.NOCTTY), true));
-      return { close: () => undefined };
-    }
+    if (address.startsWith("serial://")) return servePort(address.slice(9), now() + PORT_WAIT_MS, take);
     const accepting = acceptFrom(boundSocket(address), peer, take);
     const path = address.startsWith("unix://") && !address.startsWith("unix://@") ? address.slice(7) : undefined;
     return {
@@ -39,6 +38,22 @@ export function listen(address: string, peer: number, take: (channel: FdChannel)
       },
     };
   });
+}
+
+// The device of a virtio-serial port appears some moments after its driver has, when the host has told its name: the first
+// program of a fast boot is there before it.
+function servePort(path: string, until: number, take: (channel: FdChannel) => void): Listening {
+  let waiting: Timer | undefined;
+  const next = (): void => {
+    try {
+      take(new FdChannel(open(path, O.RDWR | O.NONBLOCK | O.NOCTTY), true));
+    } catch (error) {
+      if (!isErrno(error, E.ENOENT) || now() >= until) throw error;
+      waiting = after(PORT_TRY_MS, () => attempt(`open the serial port ${path}`, next));
+    }
+  };
+  next();
+  return { close: () => waiting?.cancel() };
 }
 
 function boundSocket(address: string): Fd {
