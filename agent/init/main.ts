@@ -2,7 +2,7 @@
 // process over to the loop.
 import { sys } from "../sys/call.js";
 import { NR } from "../sys/nr.js";
-import { blockSignals, SIG } from "../sys/poll.js";
+import { blockSignals, defaultActions, SIG } from "../sys/poll.js";
 import { setChildSubreaper } from "../sys/process.js";
 import { CLOCK, clockMs, getpid } from "../sys/system.js";
 import { VMADDR_CID_HOST } from "../sys/socket.js";
@@ -72,6 +72,7 @@ if (action.do !== "serve" && !isInit) {
 }
 try {
   blockSignals();
+  defaultActions();
   setChildSubreaper();
   onCrash((error) => fatal("uncaught", error, isInit));
   if (isInit) attempt("prepare the machine", () => machine().prepare());

@@ -73,6 +73,15 @@ export function blockSignals(): void {
   must("rt_sigprocmask", NR.rt_sigprocmask, 2, all, null, 8);
 }
 
+/**
+ * Gives every signal its default action. What a process ignores stays ignored over fork and execve, so signals that the agent
+ * was started with ignored would be deaf in every container (clone3's CLONE_CLEAR_SIGHAND spares them). See signal(7).
+ */
+export function defaultActions(): void {
+  const action = new Uint8Array(32); // struct sigaction of the kernel: SIG_DFL, no flags, no restorer, empty mask
+  for (let signal = 1; signal <= 64; signal++) sys(NR.rt_sigaction, signal, action, null, 8); // EINVAL for KILL and STOP
+}
+
 /** Empties the signal mask (in a child, before execve). */
 export function unblockSignals(): void {
   must("rt_sigprocmask", NR.rt_sigprocmask, 2, new Uint8Array(8), null, 8);
