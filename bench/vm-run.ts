@@ -1,6 +1,7 @@
 // Owns the measurements that need a VM: memory of process 1, time and guest instructions from the start of the VMM to the first
 // answered RPC, and the same two for an init that only ends the machine. Same kernel, same machine, same command line for both.
 // Instructions are counted by QEMU itself (-icount, rr=record), so that the guest need not take part; serial stands in for vsock.
+import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -61,22 +62,24 @@ const watchedInitrd = (p: Place): string => {
   return path;
 };
 
+const LEAN_MACHINE = "microvm,ioapic2=off";
+
 /**
  * The leanest machine: the one where an agent's share of the boot weighs most. It has ACPI, as without it the kernel waits for
  * the timer chip, which would hide the agent behind 130 million instructions; under -icount that machine starts reliably.
  */
 const leanArgs = (p: Place, initrd: string, words: readonly string[]): string[] => [
-  "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-machine", "microvm,ioapic2=off", "-cpu", "max", "-m", "256M", "-smp", "1",
+  "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-machine", LEAN_MACHINE, "-cpu", "max", "-m", "256M", "-smp", "1",
   "-icount", `shift=0,sleep=off,rr=record,rrfile=${join(p.folder, "record")}`, "-serial", "stdio",
   "-kernel", join(p.dist, "vmlinux"), "-initrd", initrd,
   "-append", [...kernelWords({ type: "microvm", wire: { kind: "serial", socket: "" }, append: [] }), ...words].join(" "),
 ];
 
-const startLean = (p: Place, initrd: string, args: (initrd: string) => string[], ports: readonly string[]): Promise<Qemu> =>
-  Qemu.start({ program: p.program, args: args(initrd), folder: p.folder, ports, serialDevice: "virtio-serial-device" });
+const startLean = (p: Place, args: readonly string[], ports: readonly string[]): Promise<Qemu> =>
+  Qemu.start({ program: p.program, args, folder: p.folder, ports, serialDevice: "virtio-serial-device" });
 
 const countToAnswer = async (p: Place, initrd: string): Promise<number> => {
-  const vm = await startLean(p, initrd, (i) => leanArgs(p, i, []), [SERIAL_PORT_NAME]);
+  const vm = await startLean(p, leanArgs(p, initrd, []), [SERIAL_PORT_NAME]);
   try {
     const answer = vm.ask(0, check());
     await vm.command("cont");
@@ -89,7 +92,7 @@ const countToAnswer = async (p: Place, initrd: string): Promise<number> => {
 };
 
 const countToEnd = async (p: Place, initrd: string): Promise<number> => {
-  const vm = await startLean(p, initrd, (i) => leanArgs(p, i, []), [SERIAL_PORT_NAME]);
+  const vm = await startLean(p, leanArgs(p, initrd, []), [SERIAL_PORT_NAME]);
   try {
     const end = vm.event("SHUTDOWN");
     await vm.command("cont");
@@ -121,7 +124,6 @@ const floorArgs = (p: Place, vm: Vm): string[] => {
 };
 
 const timeToEnd = async (p: Place, args: readonly string[]): Promise<number> => {
-  const { spawn } = await import("node:child_process");
   const begin = performance.now();
   const child = spawn(p.program, args, { stdio: ["ignore", "ignore", "ignore"] });
   const timer = setTimeout(() => child.kill("SIGKILL"), 60_000);
@@ -151,11 +153,9 @@ const field = (status: string, name: string): number => {
 
 /** Asks until two looks are alike: start-up work is over then. */
 const memory = async (p: Place): Promise<Results> => {
-  const args = (initrd: string): string[] => {
-    const lean = leanArgs(p, initrd, ["rdinit=/bench/init"]);
-    return lean.filter((word, i) => word !== "-icount" && lean[i - 1] !== "-icount").map((w) => (w === "microvm,ioapic2=off" ? "microvm,acpi=off,rtc=on" : w));
-  };
-  const vm = await startLean(p, watchedInitrd(p), args, [SERIAL_PORT_NAME, WATCH_PORT]);
+  const counted = leanArgs(p, watchedInitrd(p), ["rdinit=/bench/init"]);
+  const args = counted.filter((word, i) => word !== "-icount" && counted[i - 1] !== "-icount").map((w) => (w === LEAN_MACHINE ? "microvm,acpi=off,rtc=on" : w));
+  const vm = await startLean(p, args, [SERIAL_PORT_NAME, WATCH_PORT]);
   try {
     const answer = vm.ask(0, check());
     await vm.command("cont");
