@@ -1,5 +1,6 @@
 // The boot of a machine whose PID 1 is the agent, in order. Loaded only then: an agent that runs by hand never has it.
 import { attempt } from "../lib/errors.js";
+import { fillStdio } from "../sys/file.js";
 import { mountCgroups, mountEarly } from "./early-mounts.js";
 import { loopbackUp } from "../network/loopback.js";
 import { nameHost, powerOff, takeConsole } from "./pid1.js";
@@ -8,6 +9,7 @@ import type { Config } from "./config.js";
 /** What needs no settings: file systems, the console, the host name. */
 export function prepare(): void {
   mountEarly();
+  fillStdio(); // without a console the kernel starts init without streams
   takeConsole();
   nameHost();
 }

@@ -1,6 +1,7 @@
 // Wiring, no logic: reads the settings, prepares the machine when it is PID 1, puts the services together and hands the
 // process over to the loop.
 import { sys } from "../sys/call.js";
+import { fillStdio } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { blockSignals, defaultActions, SIG } from "../sys/poll.js";
 import { setChildSubreaper } from "../sys/process.js";
@@ -71,6 +72,7 @@ if (action.do !== "serve" && !isInit) {
   exit(action.do === "print" ? 0 : 2);
 }
 try {
+  if (!isInit) fillStdio();
   blockSignals();
   defaultActions();
   setChildSubreaper();

@@ -11,10 +11,19 @@ const EVENT_BYTES = __ARCH__ === "x86_64" ? 12 : 16;
 const DATA_WORD = __ARCH__ === "x86_64" ? 1 : 2;
 const WORDS = EVENT_BYTES / 4;
 
+/** The same file under a number above 2: init may be started without standard streams, and their numbers must stay free for them. */
+function aboveStdio(n: number): Fd {
+  const fd = new Fd(n);
+  if (n > 2) return fd;
+  const above = new Fd(must("fcntl", NR.fcntl, n, 1030, 3)); // F_DUPFD_CLOEXEC
+  fd.close();
+  return above;
+}
+
 /** An epoll instance with a reused event buffer. `tag` is a second 32-bit value that comes back with the event. */
 export class Epoll {
   // no #private names: the engine checks each use, and every event passes here
-  private readonly fd = new Fd(must("epoll_create1", NR.epoll_create1, 0x80000));
+  private readonly fd = aboveStdio(must("epoll_create1", NR.epoll_create1, 0x80000));
   private readonly events: Int32Array;
   private readonly address: number;
   private readonly one = new Int32Array(4);
