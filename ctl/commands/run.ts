@@ -42,29 +42,46 @@ const fitVm = (options: RunOptions): RunOptions => ({
 });
 
 const KILL_AFTER_MS = 2_000;
+/** After the kill, for the streams to end; a guest that does not even do that is switched off. */
+const GIVE_UP_AFTER_MS = 3_000;
+
+interface Forwarding {
+  /** Rejects when a killed container does not end. */
+  gaveUp: Promise<never>;
+  stop(): void;
+}
 
 // A signal goes to the container first; one that ignores it is killed, so that Ctrl-C always ends the run.
-const forwardSignals = (client: AgentClient, id: string, interrupt: Interrupt): (() => void) => {
-  let timer: NodeJS.Timeout | undefined;
-  const kill = (): void => void client.signalProcess({ container_id: id, signal: 9 }).catch(() => undefined);
-  void interrupt.first.then((signal) => {
-    timer = setTimeout(kill, KILL_AFTER_MS);
-    return client.signalProcess({ container_id: id, exec_id: id, signal }).catch(() => undefined);
+const forwardSignals = (client: AgentClient, id: string, interrupt: Interrupt): Forwarding => {
+  const timers: NodeJS.Timeout[] = [];
+  const gaveUp = new Promise<never>((_resolve, reject) => {
+    const kill = (): void => {
+      client.signalProcess({ container_id: id, signal: 9 }).catch(() => undefined);
+      timers.push(setTimeout(() => reject(new Error(`container ${id} did not end after it was killed`)), GIVE_UP_AFTER_MS));
+    };
+    void interrupt.first.then((signal) => {
+      timers.push(setTimeout(kill, KILL_AFTER_MS));
+      return client.signalProcess({ container_id: id, exec_id: id, signal }).catch(() => undefined);
+    });
+    void interrupt.second.then(kill);
   });
-  void interrupt.second.then(kill);
-  return () => clearTimeout(timer);
+  gaveUp.catch(() => undefined);
+  return { gaveUp, stop: () => timers.forEach((timer) => clearTimeout(timer)) };
 };
 
 const runContainer = async (vm: Vm, plan: ContainerPlan, id: string, options: RunOptions, interrupt: Interrupt): Promise<number> => {
   const client = vm.client;
-  await client.createSandbox(plan.sandbox);
-  await client.createContainer(plan.container);
-  await client.startContainer({ container_id: id });
-  const stopForwarding = forwardSignals(client, id, interrupt);
+  const cancel = { signal: interrupt.signal };
+  await client.createSandbox(plan.sandbox, cancel);
+  await client.createContainer(plan.container, cancel);
+  await client.startContainer({ container_id: id }, cancel);
+  const forwarding = forwardSignals(client, id, interrupt);
+  const attached = attach(client, { container_id: id, exec_id: id }, { terminal: options.tty === true, interactive: options.interactive === true });
+  attached.catch(() => undefined);
   try {
-    return await attach(client, { container_id: id, exec_id: id }, { terminal: options.tty === true, interactive: options.interactive === true });
+    return await Promise.race([attached, forwarding.gaveUp]);
   } finally {
-    stopForwarding();
+    forwarding.stop();
   }
 };
 
@@ -116,8 +133,9 @@ const inVm = async (image: string, command: string[], options: RunOptions, work:
     return status;
   } finally {
     unregister();
-    await vm.stop({ graceMs: good ? 3_000 : 0, keepLogs: !good || options.keep === true });
-    if (!good || options.keep === true) process.stderr.write(`katactl: logs: ${vm.folder}\n`);
+    const keepLogs = options.keep === true || !(good || interrupt.signal.aborted);
+    await vm.stop({ graceMs: good ? 3_000 : 0, keepLogs });
+    if (keepLogs) process.stderr.write(`katactl: logs: ${vm.folder}\n`);
   }
 };
 

@@ -1,6 +1,6 @@
 // The first thing a user does: an image, a command, its output and its exit status, through a real VM; and that nothing stays.
 import { execFileSync, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -143,6 +143,16 @@ describe.skipIf(missing !== undefined)(`katactl in a VM${missing === undefined ?
     });
     process.kill(-(child.pid ?? 0), "SIGINT");
     expect(await ended).toBe(status);
+  });
+
+  it("leaves nothing after Ctrl-C although the guest does not answer any more", async () => {
+    const child = spawn(KATACTL, ["run", "-q", "--name", "stuck", image, "--", "sh", "-c", "echo started; sleep 1000"], { env, stdio: ["ignore", "pipe", "inherit"], detached: true });
+    const ended = new Promise<number | null>((resolve) => child.once("exit", resolve));
+    await Promise.race([new Promise<void>((resolve) => child.stdout.once("data", () => resolve())), ended]);
+    const record = JSON.parse(readFileSync(join(folder, "state", "stuck.json"), "utf8")) as { qemuPid: number };
+    process.kill(record.qemuPid, "SIGSTOP");
+    process.kill(-(child.pid ?? 0), "SIGINT");
+    expect(await ended).toBe(130);
   });
 
   it("takes further processes by exec while it runs", async () => {
