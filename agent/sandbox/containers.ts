@@ -76,8 +76,8 @@ export function waitProcess(sandbox: Sandbox, id: string, execId: string, tell: 
   const process = sandbox.process(id, execId);
   const container = sandbox.container(id, unknown);
   return whenEnded(process, (status) => {
+    if (!process.collected) collected(container, process); // first: whoever has the status finds nothing of it left
     tell(status);
-    if (!process.collected) collected(container, process);
   });
 }
 

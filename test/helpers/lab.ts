@@ -35,6 +35,7 @@ export const named = (container_id: string, exec_id = container_id): ProcessName
 
 export class Lab {
   #n = 0;
+  readonly #live = new Set<string>();
   readonly prefix = `lab${process.pid}n`;
   private constructor(readonly agent: PrivateAgent, readonly folder: string) {}
 
@@ -69,6 +70,7 @@ export class Lab {
   async create(args: string[], change?: Change, rootPath?: string): Promise<string> {
     const id = this.name();
     await this.client.createContainer(this.request(id, args, change, rootPath));
+    this.#live.add(id);
     return id;
   }
   /** A running container. */
@@ -78,6 +80,7 @@ export class Lab {
     return id;
   }
   async remove(id: string): Promise<void> {
+    this.#live.delete(id);
     await this.client.removeContainer({ container_id: id });
   }
   /** A container from its creation to its removal. */
@@ -144,8 +147,9 @@ export class Lab {
       cgroups: this.agent.inside(`find /sys/fs/cgroup -name '${this.prefix}*' 2>/dev/null || true`),
     };
   }
-  /** Waits until the state is what it was. */
+  /** Waits until the state is what it was; containers that a failed test has left are removed first. */
   async settled(before: Json): Promise<void> {
+    for (const id of this.#live) await outcome(this.remove(id));
     const want = JSON.stringify(before);
     await until(`the state is ${want}`, () => JSON.stringify(this.state()) === want, 3000).catch((error: unknown) => {
       throw new Error(`${String(error)}\nbut it is ${JSON.stringify(this.state())}`);
