@@ -11,7 +11,7 @@ import { attempt } from "../lib/errors.js";
 import { readText } from "../lib/fs.js";
 import { lazy } from "../lib/lazy.js";
 import { listen, type Listening } from "../lib/listen.js";
-import { Level, log, setLevel } from "../lib/log.js";
+import { Level, log, setLevel, unblockLog } from "../lib/log.js";
 import { after, onCrash, run } from "../lib/loop.js";
 import { startReaper } from "../lib/reaper.js";
 import { Server } from "../rpc/server.js";
@@ -53,6 +53,7 @@ function shutDown(server: Server, listening: Listening | undefined): void {
 
 function start(config: Config): void {
   setLevel(config.logLevel);
+  unblockLog();
   log(Level.INFO, "announce", { "agent-version": AGENT_VERSION, "api-version": "0.0.1", config: JSON.stringify(config), "extra-features": '["seccomp"]' });
   const server = new Server();
   startReaper([SIG.TERM, SIG.INT], (signal) => {

@@ -1,6 +1,7 @@
 // The agent's log: one JSON object a line, all values strings, in the shape the Kata host's forwarder reads (facts: keys msg,
 // level, ts, version, subsystem, pid, name, source). Logging never throws and never waits for a reader.
 import { sys } from "../sys/call.js";
+import { modeOf, O, open, S } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { CLOCK, clockMs, getpid } from "../sys/system.js";
 
@@ -9,9 +10,30 @@ export const enum Level { CRIT = 0, ERROR = 1, WARN = 2, INFO = 3, DEBUG = 4, TR
 export type Fields = { readonly [key: string]: string | number | boolean | undefined };
 
 let threshold: Level = Level.INFO;
+let output = 1;
+let isSocket = false;
+let torn = false; // the last line went out in part
+const MSG_DONTWAIT_NOSIGNAL = 0x4040;
+
 let sink = (line: Uint8Array): void => {
-  sys(NR.write, 1, line, line.length);
+  const whole = torn ? new Uint8Array([10, ...line]) : line;
+  const n = isSocket ? sys(NR.sendto, output, whole, whole.length, MSG_DONTWAIT_NOSIGNAL, null, 0) : sys(NR.write, output, whole, whole.length);
+  if (n > 0) torn = n < whole.length;
 };
+
+/**
+ * Makes sure that who stops reading the log stops nobody: lines that do not fit a full pipe or socket are dropped. A pipe is opened
+ * anew for that, because others may share its standard output. A terminal or file needs nothing.
+ */
+export function unblockLog(): void {
+  try {
+    const type = modeOf(1) & S.IFMT;
+    isSocket = type === S.IFSOCK;
+    if (type === S.IFIFO) output = open("/proc/self/fd/1", O.WRONLY | O.NONBLOCK).take();
+  } catch {
+    // no standard output, or no /proc: it stays as it is
+  }
+}
 
 /** Records above this level are dropped. */
 export function setLevel(level: Level): void {
