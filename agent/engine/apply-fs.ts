@@ -130,25 +130,38 @@ function attributes(flags: number, cleared: number): { set: number; clear: numbe
   return { set, clear };
 }
 
-/** Binds `source` (a path of the agent, or a descriptor) on `target`; unmentioned flags stay as they are at the source. */
-function bind(source: string | Fd, target: number, flags: number, cleared: number): void {
+/** A detached copy of what `source` (a path of the agent, or a descriptor) names; MS_REC takes the mounts below it along. */
+function copyOf(source: string | Fd, flags: number): Fd {
   const how = OPEN_TREE.CLONE | (flags & MS.REC ? AT.RECURSIVE : 0);
-  const tree = typeof source === "string" ? openTree(AT_FDCWD, source, how) : openTree(source, "", how | AT.EMPTY_PATH);
+  return typeof source === "string" ? openTree(AT_FDCWD, source, how) : openTree(source, "", how | AT.EMPTY_PATH);
+}
+
+/** Puts a copy in its place; unmentioned flags stay as they are at the source. The descriptor then names the mount there. */
+function place(tree: Fd, target: number, flags: number, cleared: number): void {
   const { set, clear } = attributes(flags, cleared);
   if ((set | clear) !== 0) mountSetattr(tree, "", AT.EMPTY_PATH, set, clear);
   moveMountFds(tree, target);
+}
+
+function bind(source: string | Fd, target: number, flags: number, cleared: number): void {
+  const tree = copyOf(source, flags);
+  place(tree, target, flags, cleared);
   tree.close();
 }
 
-function afterwards(root: Fd, plan: MountPlan): void {
+/** What is done to a mount once it is in its place; `tree` names it where the caller has it open. */
+function afterwards(root: Fd, plan: MountPlan, tree?: Fd): void {
   if (plan.propagation.length === 0 && (plan.setRecursive | plan.clearRecursive) === 0) return;
-  const mounted = openat2(root, plan.at, O.PATH, IN_ROOT);
+  const mounted = tree ?? openat2(root, plan.at, O.PATH, IN_ROOT);
   if ((plan.setRecursive | plan.clearRecursive) !== 0) mountSetattr(mounted, "", AT.EMPTY_PATH | AT.RECURSIVE, plan.setRecursive, plan.clearRecursive);
   for (const flags of plan.propagation) mountSetattr(mounted, "", AT.EMPTY_PATH | (flags & MS.REC ? AT.RECURSIVE : 0), 0, 0, flags & ~MS.REC);
-  mounted.close();
+  if (tree === undefined) mounted.close();
 }
 
-/** A target for proc and sysfs must be a real directory: a link there could send them anywhere (CVE-2019-19921). */
+/** Is this where proc and sysfs belong, or one of them? */
+const isKernels = ({ type, at }: MountPlan): boolean => type === "proc" || type === "sysfs" || at === "/proc" || at === "/sys";
+
+/** Their place must be a real directory: a link there could send them anywhere (CVE-2019-19921). */
 function realDirectory(root: Fd, path: string): number {
   const there = find(root, path, O.PATH | O.DIRECTORY, RESOLVE.IN_ROOT | RESOLVE.NO_SYMLINKS);
   if (there >= 0) return there;
@@ -159,19 +172,22 @@ function realDirectory(root: Fd, path: string): number {
 function mountOne(root: Fd, plan: MountPlan): void {
   let target: number;
   if (isBind(plan)) {
-    const isDirectory = (modeOf(AT_FDCWD, plan.source, 0) & S.IFMT) === S.IFDIR;
-    target = isDirectory ? makeDirectory(root, plan.at) : makeFile(root, plan.at);
-    bind(plan.source, target, plan.flags, plan.cleared);
+    const tree = copyOf(plan.source, plan.flags); // the path is resolved once: what is looked at is what is mounted
+    const isDirectory = (modeOf(tree) & S.IFMT) === S.IFDIR;
+    target = !isDirectory ? makeFile(root, plan.at) : isKernels(plan) ? realDirectory(root, plan.at) : makeDirectory(root, plan.at);
+    place(tree, target, plan.flags, plan.cleared);
+    afterwards(root, plan, tree);
+    tree.close();
   } else {
     if (plan.copyUp) throw new AppError("unimplemented", "the option tmpcopyup is not supported");
     let { data } = plan;
-    target = plan.type === "proc" || plan.type === "sysfs" ? realDirectory(root, plan.at) : find(root, plan.at);
+    target = isKernels(plan) ? realDirectory(root, plan.at) : find(root, plan.at);
     if (target < 0) target = makeDirectory(root, plan.at);
     else if (plan.type === "tmpfs" && !data.includes("mode=")) data = `${data}${data === "" ? "" : ","}mode=${(modeOf(target) & 0o7777).toString(8)}`;
     mount(plan.source, fdPath(target), plan.type, plan.flags & ~(MS.REC | MS.REMOUNT), data);
+    afterwards(root, plan);
   }
   closeNumber(target);
-  afterwards(root, plan);
 }
 
 /** The cgroup file system as the container may see it: its own group as the root, nothing of the others. */
@@ -202,7 +218,7 @@ function makeNode(tree: Tree, node: Node): void {
   const type = TYPE[node.type] ?? S.IFCHR;
   const parent = tree.folder(dir);
   const made = sys(NR.mknodat, parent, name, type | node.mode, makedev(node.major, node.minor)); // the umask is 0 here
-  if (made === -E.EEXIST) return sameNode(parent, name, node, type);
+  if (made === -E.EEXIST) return sameNode(parent, name, node);
   if (made === -E.EPERM && exists(node.path)) return bindNode(tree.root, node);
   check("mknodat", made);
   if (node.uid !== 0 || node.gid !== 0) fchownat(parent, name, node.uid, node.gid, AT.SYMLINK_NOFOLLOW);
@@ -211,19 +227,24 @@ function makeNode(tree: Tree, node: Node): void {
 /** In a user namespace no node can be made: the agent's own is bound instead, if it is the same device. */
 function bindNode(root: Fd, node: Node): void {
   const source = open(node.path, O.PATH | O.NOFOLLOW);
-  const st = fstat(source);
-  if (st.rdevMajor !== node.major || st.rdevMinor !== node.minor) throw new AppError("internal", `${node.path} is another device here`);
+  if (!isNode(source, node)) throw new AppError("internal", `${node.path} is another device here`);
   const target = makeFile(root, node.path);
   bind(source, target, 0, 0);
   closeNumber(target);
   source.close();
 }
 
-function sameNode(parent: number, name: string, node: Node, type: number): void {
+/** Does the descriptor name this device: the same kind, the same numbers? */
+function isNode(fd: Fd, node: Node): boolean {
+  const { mode, rdevMajor, rdevMinor } = fstat(fd);
+  const type = TYPE[node.type] ?? S.IFCHR;
+  return (mode & S.IFMT) === type && (type === S.IFIFO || (rdevMajor === node.major && rdevMinor === node.minor));
+}
+
+function sameNode(parent: number, name: string, node: Node): void {
   const there = openat2(parent, name, O.PATH | O.NOFOLLOW, RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS);
-  const st = fstat(there);
+  const same = isNode(there, node);
   there.close();
-  const same = (st.mode & S.IFMT) === type && (type === S.IFIFO || (st.rdevMajor === node.major && st.rdevMinor === node.minor));
   if (!same) throw new AppError("exists", "something else is there already");
 }
 

@@ -1,43 +1,40 @@
 // Steps on the process itself, in the child: limits, names, namespaces, and last its identity and rights, given up in the one
 // order that works (facts 1.9, 2.2 steps 21 to 26). Synchronous; throws what failed.
-import { isErrno, must, sys } from "../sys/call.js";
+import { isErrno, sys } from "../sys/call.js";
 import { clearAmbient, capset, dropBounding, raiseAmbient, setgroups, setKeepCaps, setresgid, setresuid } from "../sys/cred.js";
 import { E } from "../sys/errno.js";
-import { Fd } from "../sys/fd.js";
-import { AT_FDCWD, chdir, dup2, exists, getcwd, O, open, S, stat, umask } from "../sys/file.js";
+import type { Fd } from "../sys/fd.js";
+import { AT_FDCWD, chdir, dup2, exists, getcwd, S, stat, umask } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { CLONE, prlimit, setdomainname, setNoNewPrivs, setns, unshare } from "../sys/process.js";
-import { AF, SOCK, socket } from "../sys/socket.js";
 import { sethostname } from "../sys/system.js";
 import { setControllingTerminal } from "../sys/tty.js";
-import { AppError } from "../lib/errors.js";
+import { AppError, attempt } from "../lib/errors.js";
 import { mkdirs, readTextIf, writeText } from "../lib/fs.js";
+import { loopbackUp } from "../lib/loopback.js";
 import { lines } from "../lib/text.js";
 import { hasCap, LAST_CAP } from "../oci/caps.js";
-import { cleanPath } from "../oci/check.js";
+import { cleanPath, sysctlPath } from "../oci/check.js";
 import type { ProcessPlan } from "../oci/plan.js";
-import type { Step } from "../oci/steps.js";
+import { describe, type Step } from "../oci/steps.js";
+import { openNamespace } from "./spawn.js";
 
-const SIOCSIFFLAGS = 0x8914;
-const IFF_UP_RUNNING = 0x41;
+type Join = Extract<Step, { do: "join" }>;
+/** A namespace that is to be joined, open. */
+export interface Opened { readonly step: Join; readonly fd: Fd }
 
-/** Opens all namespaces first (their paths may vanish with the first one joined), then joins them, a user namespace first. */
-export function joinNamespaces(steps: readonly Step[]): void {
-  const joins = steps.filter((s) => s.do === "join").map((s) => ({ kind: s.kind, fd: open(s.path, O.RDONLY) }));
-  joins.sort((a, b) => Number(b.kind === CLONE.NEWUSER) - Number(a.kind === CLONE.NEWUSER));
-  for (const { fd, kind } of joins) {
-    setns(fd, kind);
-    fd.close();
-  }
+/** Opens all namespaces before the first is joined: their paths may vanish with it, or name descriptors that are closed soon. */
+export function openNamespaces(steps: readonly Step[]): Opened[] {
+  return steps.filter((s) => s.do === "join").map((step) => ({ step, fd: openNamespace(step.path) }));
 }
 
-/** Brings the loopback interface of a new network namespace up. See netdevice(7). */
-function loopbackUp(): void {
-  using fd = socket(AF.INET, SOCK.DGRAM);
-  const request = new Uint8Array(40);
-  request.set([0x6c, 0x6f]); // "lo"
-  request[16] = IFF_UP_RUNNING;
-  must("ioctl(SIOCSIFFLAGS)", NR.ioctl, fd.n, SIOCSIFFLAGS, request);
+/** Joins them, a user namespace first: it gives the right to join the others. */
+export function joinNamespaces(opened: Opened[]): void {
+  opened.sort((a, b) => Number(b.step.kind === CLONE.NEWUSER) - Number(a.step.kind === CLONE.NEWUSER));
+  for (const { step, fd } of opened) {
+    attempt(describe(step), () => setns(fd, step.kind));
+    fd.close();
+  }
 }
 
 /** Does one step; false when it is not one of the process's. */
@@ -50,7 +47,7 @@ export function applyToProcess(step: Step): boolean {
     case "loopback": loopbackUp(); break;
     case "hostname": sethostname(step.name); break;
     case "domainname": setdomainname(step.name); break;
-    case "sysctl": writeText(`/proc/sys${cleanPath(step.key.includes("/") && !step.key.includes(".") ? step.key : step.key.split(".").join("/"))}`, step.value); break;
+    case "sysctl": writeText(`/proc/sys/${sysctlPath(step.key)}`, step.value); break;
     default: return false;
   }
   return true;
@@ -64,7 +61,7 @@ export function takeStdio(stdin: Fd, stdout: Fd, stderr: Fd, terminal: boolean):
   if (terminal) setControllingTerminal(0);
 }
 
-/** Gives the streams to the user, so that it may open /proc/self/fd/1 again. /dev/null stays root's. */
+/** Gives the streams to the user, so that it may open /proc/self/fd/1 again. */
 function chownStdio(uid: number): void {
   if (uid === 0) return;
   for (const n of [0, 1, 2]) sys(NR.fchown, n, uid, -1); // EPERM, EROFS: the stream is not ours to give

@@ -14,7 +14,7 @@ import type { Hook } from "../oci/spec.js";
 import { describe, type Step } from "../oci/steps.js";
 import type { ProcessPlan } from "../oci/plan.js";
 import { applyToTree, Tree } from "./apply-fs.js";
-import { applyToProcess, becomeUser, findProgram, joinNamespaces, takeStdio, withHome } from "./apply-proc.js";
+import { applyToProcess, becomeUser, findProgram, joinNamespaces, openNamespaces, takeStdio, withHome } from "./apply-proc.js";
 import type { ChildEnd } from "./handshake.js";
 
 const hooks = lazy<typeof import("./hooks.js")>("engine/hooks.js");
@@ -88,12 +88,17 @@ export function runExec(args: ChildArgs, pidfd: Fd, namespaces: number): never {
 /** What needs the agent's own view of the machine and all rights: cgroups, limits, namespaces of others. */
 const EARLY: readonly string[] = ["join-cgroups", "oom-score", "rlimit", "join"];
 
+/**
+ * The agent's descriptors go first: none is within reach once a namespace has been joined (facts 3.1 rule 7), and under a low
+ * limit there is room to open others.
+ */
 function prepare(steps: readonly Step[], args: ChildArgs, keep?: Fd): void {
-  for (const step of steps) if (step.do !== "join" && EARLY.includes(step.do)) attemptStep(step, () => applyToProcess(step));
-  const join = steps.find((s) => s.do === "join");
-  if (join !== undefined) attemptStep(join, () => joinNamespaces(steps));
   const { ends } = args;
-  closeOthers([args.channel.fd.n, ...(ends === undefined ? [] : [ends.stdin.n, ends.stdout.n, ends.stderr.n]), ...(keep === undefined ? [] : [keep.n])]);
+  const namespaces = openNamespaces(steps);
+  const kept = [args.channel.fd, ...(ends === undefined ? [] : [ends.stdin, ends.stdout, ends.stderr]), ...(keep === undefined ? [] : [keep]), ...namespaces.map(({ fd }) => fd)];
+  closeOthers(kept.map((fd) => fd.n));
+  for (const step of steps) if (step.do !== "join" && EARLY.includes(step.do)) attemptStep(step, () => applyToProcess(step));
+  joinNamespaces(namespaces);
 }
 
 function finish(args: ChildArgs, terminal: { master: Fd; slave: Fd } | undefined, gated: boolean): void {

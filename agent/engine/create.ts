@@ -2,7 +2,6 @@
 // loop. Whatever was made is unmade when a later part fails; errors name the container and the step.
 import { must } from "../sys/call.js";
 import { Fd } from "../sys/fd.js";
-import { O, open } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { CLONE, pidfdSendSignal, type Cloned } from "../sys/process.js";
 import { SIG } from "../sys/poll.js";
@@ -15,13 +14,14 @@ import { checkSpec } from "../oci/check.js";
 import { makePlan } from "../oci/plan.js";
 import type { Step } from "../oci/steps.js";
 import type { IdMapping, Seccomp, Spec } from "../oci/spec.js";
+import { birth } from "./birth.js";
 import { openCgroup, type Cgroup } from "./cgroup.js";
-import { runInit, type Ends } from "./child.js";
+import { runInit } from "./child.js";
 import type { Container, Filter } from "./container.js";
-import { type Channel, pair } from "./handshake.js";
-import { makeStdio, ptyStreams, type Streams } from "./io.js";
+import type { Channel } from "./handshake.js";
+import { ptyStreams, type Streams } from "./io.js";
 import { ended, type Process } from "./process.js";
-import { spawn } from "./spawn.js";
+import { openNamespace } from "./spawn.js";
 
 const seccomp = lazy<typeof import("./seccomp.js")>("engine/seccomp.js");
 const hooks = lazy<typeof import("./hooks.js")>("engine/hooks.js");
@@ -77,35 +77,27 @@ function writeMaps(pid: number, uids: readonly IdMapping[] | undefined, gids: re
   writeText(`/proc/${pid}/gid_map`, text(gids));
 }
 
-function startChild(args: CreateArgs, spec: Parameters<typeof makePlan>[0], cgroup: Cgroup, filter: Filter | undefined): { cloned: Cloned; gate: Channel; streams: Streams | undefined } {
-  const plan = makePlan(spec, { cgroupProcs: cgroup.procsFiles(), cgroupFolders: cgroup.v1Mounts() });
-  const stdio = plan.process.terminal ? undefined : makeStdio({ pipeSize: args.pipeSize });
-  const { parent, child } = pair();
-  const ends: Ends | undefined = stdio;
+function startChild(args: CreateArgs, spec: Parameters<typeof makePlan>[0], cgroup: Cgroup, filter: Filter | undefined): ReturnType<typeof birth> {
+  const { process, cloneFlags, pidNamespace: shared, ...plan } = makePlan(spec, { cgroupProcs: cgroup.procsFiles(), cgroupFolders: cgroup.v1Mounts() });
   const install = installer(filter);
   const { hooks } = spec;
   const inside = hooks?.createContainer?.length || hooks?.startContainer?.length ? { id: args.id, bundle: args.bundleDir, annotations: spec.annotations ?? {}, start: hooks.startContainer ?? [] } : undefined;
-  const newUser = (plan.cloneFlags & CLONE.NEWUSER) !== 0;
+  const newUser = (cloneFlags & CLONE.NEWUSER) !== 0;
   const joined = newUser ? plan.steps.filter((s) => s.do === "join" && s.type !== "mount") : [];
   const steps = joined.length === 0 ? plan.steps : plan.steps.filter((s) => !joined.includes(s));
-  const folder = cgroup.dirFd();
-  const pidNamespace = plan.pidNamespace === undefined ? undefined : open(plan.pidNamespace, O.RDONLY);
+  const pidNamespace = shared === undefined ? undefined : openNamespace(shared);
   try {
-    const cloned = spawn({ flags: plan.cloneFlags, pidNamespace, joined: joined as Extract<Step, { do: "join" }>[], cgroup: folder }, () => runInit({ steps, process: plan.process, channel: child, ends, install, hooks: inside, newUser }));
-    if (newUser) {
-      writeMaps(cloned.pid, spec.linux.uidMappings, spec.linux.gidMappings);
-      parent.tell("go");
-    }
-    return { cloned, gate: parent, streams: stdio?.streams };
-  } catch (error) {
-    parent.close();
-    stdio?.streams.close();
-    throw error;
+    return birth({
+      place: { flags: cloneFlags, pidNamespace, joined: joined as Extract<Step, { do: "join" }>[] }, cgroup, terminal: process.terminal, pipeSize: args.pipeSize,
+      child: (channel, ends) => runInit({ steps, process, channel, ends, install, hooks: inside, newUser }),
+      cloned: ({ pid }, channel) => {
+        if (!newUser) return;
+        writeMaps(pid, spec.linux.uidMappings, spec.linux.gidMappings);
+        channel.tell("go");
+      },
+    });
   } finally {
-    child.fd.close();
-    folder?.close();
     pidNamespace?.close();
-    for (const fd of ends === undefined ? [] : [ends.stdin, ends.stdout, ends.stderr]) fd.close();
   }
 }
 
@@ -136,7 +128,7 @@ export async function createContainer(args: CreateArgs): Promise<Container> {
     let gate: Channel | undefined;
     try {
       const started = startChild(args, spec, cgroup, filter);
-      gate = started.gate;
+      gate = started.channel;
       process = processOf(id, started.cloned, started.streams);
       await untilReady(args, gate, started.cloned, process);
     } catch (error) {

@@ -6,13 +6,12 @@ import { checkProcess } from "../oci/check.js";
 import { limitSteps, processPlan } from "../oci/plan.js";
 import type { Process as ProcessSpec } from "../oci/spec.js";
 import type { Step } from "../oci/steps.js";
+import { birth } from "./birth.js";
 import { runExec } from "./child.js";
 import { mustBe, type Container } from "./container.js";
 import { abandon, installer, processOf, READY_MS, takeMaster } from "./create.js";
-import { type Channel, pair } from "./handshake.js";
-import { makeStdio } from "./io.js";
+import type { Channel } from "./handshake.js";
 import type { Process } from "./process.js";
-import { spawn } from "./spawn.js";
 
 const JOINED = CLONE.NEWNS | CLONE.NEWIPC | CLONE.NEWUTS | CLONE.NEWNET | CLONE.NEWCGROUP;
 
@@ -31,24 +30,14 @@ function start(container: Container, execId: string, spec: ProcessSpec): { proce
   const withCaps = spec.capabilities === undefined ? { ...plan, caps: template.caps } : plan;
   const procs = cgroup.procsFiles();
   const steps: Step[] = [...(procs.length > 0 ? [{ do: "join-cgroups", paths: procs } as const] : []), ...limitSteps(template.limits)];
-  const stdio = plan.terminal ? undefined : makeStdio({ pipeSize: container.pipeSize });
-  const { parent, child } = pair();
   const install = installer(template.seccomp);
-  const folder = cgroup.dirFd();
-  try {
-    const cloned = spawn({ flags: 0, pidNamespace: init.pidfd, cgroup: folder }, () =>
-      runExec({ steps, process: withCaps, channel: child, ends: stdio, install, hooks: undefined, newUser: false }, init.pidfd, template.userNamespace ? JOINED + CLONE.NEWUSER : JOINED));
-    const process = processOf(execId, cloned, stdio?.streams);
-    return { process, channel: parent, done: untilRunning(parent, plan.terminal, (n) => { process.streams = takeMaster(cloned, n); }) };
-  } catch (error) {
-    parent.close();
-    stdio?.streams.close();
-    throw error;
-  } finally {
-    child.fd.close();
-    folder?.close();
-    for (const fd of stdio === undefined ? [] : [stdio.stdin, stdio.stdout, stdio.stderr]) fd.close();
-  }
+  const { cloned, channel, streams } = birth({
+    place: { flags: 0, pidNamespace: init.pidfd }, cgroup, terminal: plan.terminal, pipeSize: container.pipeSize,
+    child: (end, ends) =>
+      runExec({ steps, process: withCaps, channel: end, ends, install, hooks: undefined, newUser: false }, init.pidfd, template.userNamespace ? JOINED + CLONE.NEWUSER : JOINED),
+  });
+  const process = processOf(execId, cloned, streams);
+  return { process, channel, done: untilRunning(channel, plan.terminal, (n) => { process.streams = takeMaster(cloned, n); }) };
 }
 
 async function untilRunning(channel: Channel, terminal: boolean, take: (master: number) => void): Promise<void> {

@@ -5,7 +5,12 @@ import { E } from "../sys/errno.js";
 import type { Fd } from "../sys/fd.js";
 import { open, O } from "../sys/file.js";
 import { CLONE, clone3, type Cloned, exitGroup, setDumpable, setns } from "../sys/process.js";
-import { AppError } from "../lib/errors.js";
+import { AppError, attempt } from "../lib/errors.js";
+
+/** Opens a namespace by its path; never waits, whatever else the path leads to. */
+export function openNamespace(path: string): Fd {
+  return attempt(`open the namespace ${path}`, () => open(path, O.RDONLY | O.NONBLOCK));
+}
 
 let ownPidNamespace: Fd | undefined;
 
@@ -17,7 +22,7 @@ export interface SpawnPlace {
   /** Other namespaces (ipc, uts, network) to be born in: with a new user namespace the child may no longer join them itself. */
   readonly joined?: readonly { readonly type: string; readonly path: string; readonly kind: number }[];
   /** A cgroup v2 folder to be born in. */
-  readonly cgroup: Fd | undefined;
+  readonly cgroup?: Fd | undefined;
 }
 
 /** Clones; the child runs `child` and never comes back. Throws SysError of setns or clone3. */
@@ -32,7 +37,7 @@ export function spawn(place: SpawnPlace, child: () => never): Cloned {
   const own: { readonly fd: Fd; readonly kind: number }[] = [];
   try {
     for (const { type, path, kind } of place.joined ?? []) {
-      using target = open(path, O.RDONLY);
+      using target = openNamespace(path);
       own.push({ fd: open(`/proc/self/ns/${type === "network" ? "net" : type}`, O.RDONLY), kind });
       setns(target, kind);
     }

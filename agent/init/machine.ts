@@ -2,7 +2,7 @@
 import { attempt } from "../lib/errors.js";
 import { fillStdio } from "../sys/file.js";
 import { mountCgroups, mountEarly } from "./early-mounts.js";
-import { loopbackUp } from "../network/loopback.js";
+import { loopbackUp } from "../lib/loopback.js";
 import { nameHost, powerOff, takeConsole } from "./pid1.js";
 import type { Config } from "./config.js";
 

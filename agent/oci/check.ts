@@ -79,9 +79,20 @@ function checkMount(mount: Mount, i: number): void {
   if (at.startsWith("/proc/") && !PROC_BINDS.includes(at.slice(6))) refuse(`mounts[${i}].destination`, `${at} lies inside /proc`);
 }
 
+/**
+ * A sysctl's path below /proc/sys. As sysctl.d(5) has it, the separator that comes first is the one that counts, and the other
+ * is then part of a name: "net.ipv4.conf.eth0/1.forwarding" and "net/ipv4/conf/eth0.1/forwarding" are the same.
+ */
+export function sysctlPath(key: string): string {
+  const slash = key.indexOf("/");
+  const dot = key.indexOf(".");
+  if (dot < 0 || (slash >= 0 && slash < dot)) return key;
+  return key.split("/").map((part) => part.split(".").join("/")).join(".");
+}
+
 function checkSysctl(key: string, linux: Linux, spec: Spec): void {
   const field = `linux.sysctl["${key}"]`;
-  const plain = key.indexOf("/") >= 0 && (key.indexOf(".") < 0 || key.indexOf("/") < key.indexOf(".")) ? key : key.split(".").join("/");
+  const plain = sysctlPath(key);
   if (plain.split("/").some((part) => part === "" || part === "." || part === "..") || plain.includes("\0")) refuse(field, "is not a name");
   const has = (type: string): boolean => linux.namespaces?.some((n) => n.type === type) ?? false;
   if (plain.startsWith("net/")) return; // of the sandbox's network, which is the guest's

@@ -105,7 +105,7 @@ function deviceSteps(linux: Linux, mounts: readonly MountPlan[]): Step[] {
     for (const step of DEFAULT_NODES) if (own.length === 0 || !own.some((d) => step.do === "node" && d.path === step.node.path)) steps.push(step);
   }
   for (const device of linux.devices ?? []) steps.push({ do: "node", node: node(device) });
-  if (dev !== undefined && !isBind(dev)) steps.push({ do: "dev-links", core: false });
+  if (dev !== undefined && !isBind(dev)) steps.push({ do: "dev-links" });
   return steps;
 }
 

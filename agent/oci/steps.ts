@@ -18,7 +18,7 @@ export type Step =
   | { readonly do: "mount"; readonly mount: MountPlan }
   | { readonly do: "cgroup-mount"; readonly mount: MountPlan; readonly fresh: boolean; readonly v1: readonly string[] | undefined }
   | { readonly do: "node"; readonly node: Node }
-  | { readonly do: "dev-links"; readonly core: boolean }
+  | { readonly do: "dev-links" }
   | { readonly do: "console"; readonly rows: number; readonly columns: number }
   | { readonly do: "sysctl"; readonly key: string; readonly value: string }
   | { readonly do: "read-only"; readonly path: string }

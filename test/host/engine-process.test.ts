@@ -62,6 +62,11 @@ describe.skipIf(why !== undefined)("a process", () => {
     expect(stdout).toBe("77\n0\n321\nNoNewPrivs:\t1\n");
   });
 
+  it("with fewer descriptors than the agent has open", async () => {
+    const few = await box.run("ulimit -n", (s) => (s.Process["Rlimits"] = [{ Type: "RLIMIT_NOFILE", Hard: 12, Soft: 12 }]));
+    expect(few).toMatchObject({ status: 0, stdout: "12\n" });
+  });
+
   it("gets no signal mask or ignored signal of the agent's", async () => {
     const { stdout } = await box.run("exec cat /proc/self/status");
     expect(stdout).toMatch(/SigBlk:\s0{16}/);

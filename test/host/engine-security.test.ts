@@ -37,6 +37,8 @@ describe.skipIf(why !== undefined)("a container cannot", () => {
     symlinkSync("/test", join(root, "proc"));
     expect(await failure(box.create(["/bin/true"], undefined, root))).toMatch(/mount proc \(proc\) on \/proc/);
     expect(readdirSync(join(root, "test"))).toEqual([]);
+    const bound = box.create(["/bin/true"], (s) => (s.Mounts = s.Mounts.map((m) => (m["destination"] === "/proc" ? { ...m, type: "bind", source: "/proc", options: ["rbind"] } : m))), root);
+    expect(await failure(bound)).toMatch(/mount \/proc \(bind\) on \/proc/);
   });
 
   it("cover /proc, or anything in it, with something else (CVE-2019-16884)", async () => {

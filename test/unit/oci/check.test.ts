@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { checkSpec, cleanPath } from "../../../agent/oci/check.js";
+import { checkSpec, cleanPath, sysctlPath } from "../../../agent/oci/check.js";
 import type { Linux, Process, Spec } from "../../../agent/oci/spec.js";
 
 const process: Process = { args: ["/bin/true"], cwd: "/", user: { uid: 0, gid: 0 } };
@@ -54,6 +54,12 @@ describe("what cannot be honoured is refused with its place", () => {
 
   it.each(["kernel.core_pattern", "kernel/core_pattern", "net/../kernel/core_pattern", "kernel.hostname", "vm.swappiness", "fs.file-max", "kernel.shmmax/../x", ""])("the sysctl %j", (key) => {
     expect(() => checkSpec(withLinux({ sysctl: { [key]: "1" } }))).toThrow(`linux.sysctl["${key}"]`);
+  });
+  it("nothing about a dot in the name of an interface, which either separator lets through", () => {
+    expect(sysctlPath("net.ipv4.conf.eth0/1.forwarding")).toBe("net/ipv4/conf/eth0.1/forwarding");
+    expect(sysctlPath("net/ipv4/conf/eth0.1/forwarding")).toBe("net/ipv4/conf/eth0.1/forwarding");
+    expect(sysctlPath("net.ipv4.ip_forward")).toBe("net/ipv4/ip_forward");
+    for (const key of ["net.//.kernel.core_pattern", "net./.x"]) expect(() => checkSpec(withLinux({ sysctl: { [key]: "1" } }))).toThrow(/is not a name|namespaced/);
   });
   it("an ipc sysctl without an ipc namespace", () => {
     expect(() => checkSpec(spec({ linux: { namespaces: [{ type: "mount" }], sysctl: { "kernel.sem": "1" } } }))).toThrow("needs an ipc namespace");

@@ -1,0 +1,50 @@
+// What every new process of a container is born with: its streams, the channel to it, its cgroup's folder. The child's ends are
+// the parent's only until the clone; whatever goes wrong before or after it, no descriptor and no half-made child stays.
+import type { Fd } from "../sys/fd.js";
+import { pidfdSendSignal, type Cloned } from "../sys/process.js";
+import { SIG } from "../sys/poll.js";
+import type { Cgroup } from "./cgroup.js";
+import type { Ends } from "./child.js";
+import { type Channel, type ChildEnd, pair } from "./handshake.js";
+import { makeStdio, type Stdio, type Streams } from "./io.js";
+import { spawn, type SpawnPlace } from "./spawn.js";
+
+export interface BirthArgs {
+  readonly place: Omit<SpawnPlace, "cgroup">;
+  readonly cgroup: Cgroup;
+  /** A process with a terminal makes its own streams. */
+  readonly terminal: boolean;
+  readonly pipeSize: number;
+  /** The child's half; it never comes back. */
+  readonly child: (channel: ChildEnd, ends: Ends | undefined) => never;
+  /** What the parent does right after the clone; when it throws, the child is killed. */
+  readonly cloned?: (cloned: Cloned, channel: Channel) => void;
+}
+
+/** Makes the child. Throws what failed, with nothing left behind; a killed child is reaped by the loop. */
+export function birth({ place, cgroup, terminal, pipeSize, child, cloned: after }: BirthArgs): { cloned: Cloned; channel: Channel; streams: Streams | undefined } {
+  let stdio: Stdio | undefined;
+  let ends: { parent: Channel; child: ChildEnd } | undefined;
+  let folder: Fd | undefined;
+  let cloned: Cloned | undefined;
+  try {
+    if (!terminal) stdio = makeStdio({ pipeSize });
+    const made = (ends = pair());
+    folder = cgroup.dirFd();
+    cloned = spawn({ ...place, cgroup: folder }, () => child(made.child, stdio));
+    after?.(cloned, made.parent);
+    return { cloned, channel: made.parent, streams: stdio?.streams };
+  } catch (error) {
+    if (cloned !== undefined) {
+      pidfdSendSignal(cloned.pidfd, SIG.KILL);
+      cloned.pidfd.close();
+    }
+    ends?.parent.close();
+    stdio?.streams.close();
+    throw error;
+  } finally {
+    ends?.child.fd.close();
+    folder?.close();
+    for (const fd of stdio === undefined ? [] : [stdio.stdin, stdio.stdout, stdio.stderr]) fd.close();
+  }
+}
