@@ -40,10 +40,10 @@ export class Lab {
   private constructor(readonly agent: PrivateAgent, readonly folder: string) {}
 
   /** Starts an agent with a sandbox; `settings` and `before` as for startPrivateAgent. */
-  static async start(settings = "", before = ":"): Promise<Lab> {
+  static async start(settings = "", before = ":", binary?: string): Promise<Lab> {
     const folder = mkdtempSync(join(tmpdir(), "kata-lab-"));
     fillRootfs(join(folder, "rootfs"));
-    const agent = await startPrivateAgent(settings, before);
+    const agent = await startPrivateAgent(settings, before, binary);
     const lab = new Lab(agent, folder);
     await agent.client.createSandbox(sandboxRequest("lab", false) as never);
     await lab.run("true"); // what is made once and kept is there from now on
@@ -155,8 +155,11 @@ export class Lab {
       throw new Error(`${String(error)}\nbut it is ${JSON.stringify(this.state())}`);
     });
   }
+  /** Ends the agent; what a sanitiser or the interpreter had to say about its code is an error. */
   async stop(): Promise<void> {
     await this.agent.stop();
     rmSync(this.folder, { recursive: true, force: true });
+    const bad = this.agent.log().split("\n").find((l) => /runtime error:|AddressSanitizer|LeakSanitizer|TypeError|ReferenceError|"level":"CRIT"/.test(l));
+    if (bad !== undefined) throw new Error(`the agent has a bug: ${bad}`);
   }
 }

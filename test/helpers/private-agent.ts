@@ -8,7 +8,8 @@ import { join, resolve } from "node:path";
 import type { AgentClient } from "../../ctl/client/agent-client.js";
 import { connectAgent } from "../../ctl/client/connect.js";
 
-const BINARY = resolve(process.env["KATA_AGENT"] ?? "dist/kata-agent");
+/** The binary as shipped, or the one to be tested instead. */
+export const BINARY = resolve(process.env["KATA_AGENT"] ?? "dist/kata-agent");
 
 /** Why such a test cannot run here; undefined when it can. */
 export const whyNot = (): string | undefined => {
@@ -32,14 +33,17 @@ export interface PrivateAgent {
   stop(): Promise<void>;
 }
 
+/** Its twin with ASAN and UBSAN; there only after `make debug`. */
+export const SANITISED = `${BINARY}.debug`;
+
 /** Starts an agent; `settings` are further lines of its configuration file, `before` runs in its namespaces first. */
-export const startPrivateAgent = async (settings = "", before = ":"): Promise<PrivateAgent> => {
+export const startPrivateAgent = async (settings = "", before = ":", binary = BINARY): Promise<PrivateAgent> => {
   const dir = mkdtempSync(join(tmpdir(), "kata-private-"));
   const socket = join(dir, "a.sock");
   const config = join(dir, "agent.toml");
   writeFileSync(config, `server_addr = "unix://${socket}"\n${settings}\n`);
   const script = `mount -t tmpfs tmpfs /run && ${before} && exec "$0" --config "$1"`;
-  const child: ChildProcess = spawn("unshare", ["-m", "-n", "sh", "-ec", script, BINARY, config], { stdio: ["ignore", "pipe", "pipe"] });
+  const child: ChildProcess = spawn("unshare", ["-m", "-n", "sh", "-ec", script, binary, config], { stdio: ["ignore", "pipe", "pipe"] });
   let text = "";
   child.stdout?.on("data", (d) => (text += String(d)));
   child.stderr?.on("data", (d) => (text += String(d)));
