@@ -73,9 +73,12 @@ const EARLY_MS = [2, 5, 10, 20, 50, 100, 250, 500];
 export function watchV1(dir: string, onOom: () => void): () => void {
   const counter = new Counter(`${dir}/memory.oom_control`, onOom);
   const event = eventfd();
-  {
+  try {
     using control = open(counter.file, O.RDONLY);
     writeText(`${dir}/cgroup.event_control`, `${event.n} ${control.n}`);
+  } catch (error) {
+    event.close();
+    throw error;
   }
   let timer: Timer | undefined;
   // told before it is counted: look again, a little later each time

@@ -3,7 +3,7 @@
 // Sources: cgroups(7), Documentation/admin-guide/cgroup-v1/.
 import { SysError, sys } from "../sys/call.js";
 import { E } from "../sys/errno.js";
-import { AT_FDCWD } from "../sys/file.js";
+import { O, open } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { pause } from "../lib/async.js";
 import { AppError, attempt } from "../lib/errors.js";
@@ -139,6 +139,7 @@ class Groups implements Cgroup {
     });
   }
   watchOom(onOom: () => void): () => void {
+    if (!hierarchy().mounts.has("memory")) return () => undefined; // the kernel keeps the controller for version 2, or has none
     return oom().watchV1(this.#dir("memory"), onOom);
   }
   async remove(): Promise<void> {
@@ -150,10 +151,8 @@ class Groups implements Cgroup {
 
 /** A process may end while it is being moved. */
 function writePid(file: string, bytes: Uint8Array): void {
-  const fd = sys(NR.openat, AT_FDCWD, file, 0o2000001);
-  if (fd < 0) throw new SysError("open", -fd);
-  const r = sys(NR.write, fd, bytes, bytes.length);
-  sys(NR.close, fd);
+  using fd = open(file, O.WRONLY);
+  const r = sys(NR.write, fd.n, bytes, bytes.length);
   if (r < 0 && r !== -E.ESRCH) throw new SysError("write", -r);
 }
 

@@ -1,14 +1,13 @@
 // Work that may block (a mount from the host, sync, umount) runs in a forked copy of the agent: `fn` is synchronous, its
 // result comes back as JSON on a pipe, and a deadline kills it. The copy shares mount and network namespaces with the
 // agent, so what it mounts is there for the agent too. It leaves by exit_group only.
-import { must, sys } from "../sys/call.js";
-import { SysError } from "../sys/call.js";
-import { Fd } from "../sys/fd.js";
+import { must, sys, SysError } from "../sys/call.js";
+import type { Fd } from "../sys/fd.js";
 import { pipe, readRaw, setNonblock, writeAll } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { EPOLL, SIG, unblockSignals } from "../sys/poll.js";
 import { deferred } from "./async.js";
-import { AppError, messageOf, type ErrorKind } from "./errors.js";
+import { AppError, because, messageOf, type ErrorKind } from "./errors.js";
 import { after, watch } from "./loop.js";
 import { onExit } from "./reaper.js";
 
@@ -53,9 +52,16 @@ function toError(what: string, reply: Reply): Error {
  * Runs `fn` in a forked child; rejects with its error (SysError and AppError survive), or with kind "deadline" after `ms`
  * milliseconds, when the child is killed. `keep` names descriptors that the child needs.
  */
-export function childTask<T extends Json>(what: string, ms: number, fn: () => T, keep: readonly Fd[] = []): Promise<T> {
+export async function childTask<T extends Json>(what: string, ms: number, fn: () => T, keep: readonly Fd[] = []): Promise<T> {
   const { read, write } = pipe();
-  const pid = fork();
+  let pid: number;
+  try {
+    pid = fork();
+  } catch (error) {
+    read.close();
+    write.close();
+    throw because(what, error);
+  }
   if (pid === 0) {
     try {
       unblockSignals();

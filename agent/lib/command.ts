@@ -1,31 +1,19 @@
 // Programs of the guest (iptables-restore, mkfs, modprobe): run with captured output, a deadline and clean descriptors.
 // The child is a fork that leaves by execve or exit_group. See execve(2).
-import { must, SysError, sys } from "../sys/call.js";
+import { SysError } from "../sys/call.js";
+import { E } from "../sys/errno.js";
 import { Fd, fdPath } from "../sys/fd.js";
-import { dup2, O, open, pipe, readRaw, setNonblock, writeAll } from "../sys/file.js";
-import { NR } from "../sys/nr.js";
+import { dup2, memfdCreate, O, open, pipe, readRaw, setNonblock, writeAll } from "../sys/file.js";
 import { EPOLL, SIG, unblockSignals } from "../sys/poll.js";
-import { deferred } from "./async.js";
+import { execve, exitGroup, kill, restoreDescriptorLimit } from "../sys/process.js";
+import { deferred, withDeadline } from "./async.js";
 import { closeOthers, fork } from "./child-task.js";
-import { AppError } from "./errors.js";
-import { after, watch, type Watch } from "./loop.js";
+import { because } from "./errors.js";
+import { watch, type Watch } from "./loop.js";
 import { exitOf } from "./reaper.js";
 
 export interface Finished { readonly status: number; readonly stdout: Uint8Array; readonly stderr: string }
 export interface CommandOptions { readonly input?: Uint8Array | string; readonly env?: readonly string[]; readonly timeoutMs: number; readonly outputLimit?: number }
-
-/** A NULL-terminated array of pointers to NUL-terminated strings, and the buffers that must stay alive with it. */
-export function stringVector(texts: readonly string[]): { pointers: Uint8Array; held: Uint8Array[] } {
-  const held = texts.map((t) => native.utf8Encode(`${t}\0`));
-  const pointers = new Uint8Array((texts.length + 1) * 8);
-  const view = new DataView(pointers.buffer);
-  held.forEach((b, i) => {
-    const address = native.addressOf(b);
-    view.setUint32(i * 8, address % 4294967296, true);
-    view.setUint32(i * 8 + 4, Math.floor(address / 4294967296), true);
-  });
-  return { pointers, held };
-}
 
 /** The command as a line that can be pasted into a shell. */
 export function replayLine(argv: readonly string[]): string {
@@ -55,7 +43,7 @@ function gather(fd: Fd, limit: number): { promise: Promise<Uint8Array>; stop: ()
     if (n > 0 && size + n <= limit) {
       parts.push(chunk.slice(0, n));
       size += n;
-    } else if (n === 0 || (n < 0 && n !== -11)) stop();
+    } else if (n === 0 || (n < 0 && n !== -E.EAGAIN)) stop();
   });
   return { promise: done.promise, stop };
 }
@@ -66,49 +54,57 @@ function inChild(argv: readonly string[], env: readonly string[], stdin: Fd, std
     dup2(stdout, 1);
     dup2(stderr, 2);
     closeOthers([]);
+    restoreDescriptorLimit();
     unblockSignals();
-    const args = stringVector(argv);
-    const vars = stringVector(env);
-    const r = sys(NR.execve, argv[0] as string, args.pointers, vars.pointers);
+    const r = execve(argv[0] as string, argv, env);
     writeAll(new Fd(2), new SysError(`execve ${argv[0]}`, -r).message);
   } finally {
-    for (;;) sys(NR.exit_group, 127);
+    exitGroup(127);
+  }
+}
+
+/** Forks the program; the reading ends of its output. Nothing stays open when that fails. */
+function start(argv: readonly string[], { input, env }: CommandOptions): { readonly pid: number; readonly out: Fd; readonly err: Fd } {
+  const all: Fd[] = [];
+  try {
+    const stdin = inputFile(input ?? "");
+    all.push(stdin);
+    const out = pipe();
+    all.push(out.read, out.write);
+    const err = pipe();
+    all.push(err.read, err.write);
+    const pid = fork();
+    if (pid === 0) inChild(argv, env ?? ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"], stdin, out.write, err.write);
+    for (const fd of [stdin, out.write, err.write]) fd.close();
+    return { pid, out: out.read, err: err.read };
+  } catch (error) {
+    for (const fd of all) fd.close();
+    throw because(replayLine(argv), error);
   }
 }
 
 /**
- * Runs argv[0] (an absolute path). Rejects with kind "deadline" when it runs longer than timeoutMs (it is killed), with
- * "exhausted" never: output beyond the limit is dropped. The exit status follows reaper.ts.
+ * Runs argv[0] (an absolute path). Rejects with kind "deadline" when it runs longer than timeoutMs: it is killed, but not
+ * waited for, because the disk that it waits for may never answer. Output beyond the limit is dropped. The exit status
+ * follows reaper.ts.
  */
 export async function command(argv: readonly string[], options: CommandOptions): Promise<Finished> {
-  const input = inputFile(options.input ?? "");
-  const out = pipe();
-  const err = pipe();
-  const pid = fork();
-  if (pid === 0) inChild(argv, options.env ?? ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"], input, out.write, err.write);
+  const { pid, out, err } = start(argv, options);
   const exit = exitOf(pid);
-  for (const fd of [input, out.write, err.write]) fd.close();
-  const stdout = gather(out.read, options.outputLimit ?? 4 << 20);
-  const stderr = gather(err.read, 64 << 10);
-  let late = false;
-  const timer = after(options.timeoutMs, () => {
-    late = true;
-    sys(NR.kill, pid, SIG.KILL);
+  const stdout = gather(out, options.outputLimit ?? 4 << 20);
+  const stderr = gather(err, 64 << 10);
+  const [status, o, e] = await withDeadline(replayLine(argv), options.timeoutMs, Promise.all([exit, stdout.promise, stderr.promise]), () => {
+    kill(pid, SIG.KILL);
     stdout.stop();
     stderr.stop();
   });
-  const [status, o, e] = await Promise.all([exit, stdout.promise, stderr.promise]);
-  timer.cancel();
-  if (late) throw new AppError("deadline", `${replayLine(argv)}: not finished after ${options.timeoutMs} ms`);
   return { status, stdout: o, stderr: native.utf8Decode(e) ?? "(output is not text)" };
 }
 
 /** Input as an unlinked file, so that writing it can never block the loop. */
 function inputFile(input: Uint8Array | string): Fd {
   if (input.length === 0) return open("/dev/null", O.RDONLY);
-  const fd = new Fd(must("memfd_create", NR.memfd_create, "stdin", 1));
+  using fd = memfdCreate("stdin");
   writeAll(fd, input);
-  const readable = open(fdPath(fd), O.RDONLY);
-  fd.close();
-  return readable;
+  return open(fdPath(fd), O.RDONLY);
 }

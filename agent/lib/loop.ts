@@ -31,6 +31,7 @@ class Watcher implements Watch {
   close(): void {
     if (this.run === undefined) return;
     this.run = undefined;
+    if (watchers.get(this.fd) !== this) return; // the descriptor was closed first, and its number has a new owner
     watchers.delete(this.fd);
     epoll.remove(this.fd);
   }

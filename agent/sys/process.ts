@@ -2,7 +2,8 @@
 import { must, sys } from "./call.js";
 import { Fd } from "./fd.js";
 import { NR } from "./nr.js";
-import { setU64, struct, viewOf } from "./struct.js";
+import { SIG } from "./poll.js";
+import { getU64, setU64, struct, viewOf } from "./struct.js";
 
 export const enum CLONE {
   NEWTIME = 0x80, NEWNS = 0x20000, PARENT = 0x8000, NEWCGROUP = 0x2000000, NEWUTS = 0x4000000, NEWIPC = 0x8000000, NEWUSER = 0x10000000,
@@ -22,7 +23,7 @@ export function clone3(flags: number, cgroup?: Fd): Cloned | number {
   const pidfd = new Int32Array([-1]);
   const args = ARGS.make({
     flags: flags + CLONE.PIDFD + CLEAR_SIGHAND + (cgroup === undefined ? 0 : INTO_CGROUP), pidfd: native.addressOf(pidfd.buffer as ArrayBuffer),
-    exitSignal: (flags & CLONE.PARENT) !== 0 ? 0 : 17, cgroup: cgroup?.n ?? 0,
+    exitSignal: (flags & CLONE.PARENT) !== 0 ? 0 : SIG.CHLD, cgroup: cgroup?.n ?? 0,
   });
   const pid = sys(NR.clone3, args, ARGS.size);
   if (pid <= 0) return pid;
@@ -30,7 +31,7 @@ export function clone3(flags: number, cgroup?: Fd): Cloned | number {
 }
 
 /** NULL-terminated array of pointers to NUL-terminated strings; keep the result alive until the call. */
-export function stringVector(texts: readonly string[]): { pointers: Uint8Array; held: Uint8Array[] } {
+function stringVector(texts: readonly string[]): { pointers: Uint8Array; held: Uint8Array[] } {
   const held = texts.map((t) => native.utf8Encode(`${t}\0`));
   const pointers = new Uint8Array((texts.length + 1) * 8);
   const view = viewOf(pointers);
@@ -77,6 +78,28 @@ export function prlimit(pid: number, resource: number, soft: number | bigint, ha
   setU64(view, 8, hard);
   must("prlimit64", NR.prlimit64, pid, resource, limit, null);
 }
+const RLIMIT_NOFILE = 7;
+let descriptors: Uint8Array | undefined;
+
+/** Raises this process's limit of open descriptors as far as it may (at most 2^20); what it was is kept for its children. See getrlimit(2). */
+export function raiseDescriptorLimit(): void {
+  const before = new Uint8Array(16);
+  if (sys(NR.prlimit64, 0, RLIMIT_NOFILE, null, before) < 0) return;
+  descriptors = before;
+  const hard = getU64(viewOf(before), 8);
+  for (const most of [1048576, hard]) {
+    const wanted = new Uint8Array(16);
+    setU64(viewOf(wanted), 0, Math.min(most, 1048576));
+    setU64(viewOf(wanted), 8, Math.max(most, hard));
+    if (sys(NR.prlimit64, 0, RLIMIT_NOFILE, wanted, null) === 0) return;
+  }
+}
+
+/** In a child: the limit that the agent itself was started with. */
+export function restoreDescriptorLimit(): void {
+  if (descriptors !== undefined) sys(NR.prlimit64, 0, RLIMIT_NOFILE, descriptors, null);
+}
+
 export function setDumpable(on: boolean): void {
   must("prctl(PR_SET_DUMPABLE)", NR.prctl, 4, on ? 1 : 0, 0, 0, 0);
 }
