@@ -3,12 +3,12 @@
 import { fdPath } from "../sys/fd.js";
 import { O, exists, open } from "../sys/file.js";
 import { Serial } from "../lib/async.js";
-import { AppError } from "../lib/errors.js";
+import { AppError, messageOf } from "../lib/errors.js";
 import { lazy } from "../lib/lazy.js";
 import { Level, log } from "../lib/log.js";
-import { messageOf } from "../lib/errors.js";
 import type { Linux, Namespace, Spec } from "../oci/spec.js";
 import { createContainer as create } from "../engine/create.js";
+import { destroyContainer } from "../engine/destroy.js";
 import type { Device } from "../devices/resolve.js";
 import type { Storage } from "../storage/types.js";
 import { containerDir, ensureBase, removeContainerDir, type Entry, type Sandbox } from "./sandbox.js";
@@ -104,6 +104,7 @@ function rememberPidNamespace(sandbox: Sandbox, entry: Entry): void {
 
 async function undo(sandbox: Sandbox, entry: Entry): Promise<void> {
   try {
+    if (entry.container !== undefined) await destroyContainer(entry.container);
     if (entry.storages.length > 0) await storage().releaseAll(entry.storages, sandbox.storages);
     removeContainerDir(entry.id);
   } catch (error) {

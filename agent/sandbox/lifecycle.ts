@@ -53,6 +53,7 @@ async function reset(sandbox: Sandbox): Promise<void> {
   sandbox.hasDns = false;
   sandbox.pidNs?.close();
   sandbox.pidNs = undefined;
+  sandbox.pidNsOf = "";
 }
 
 /** Ends the sandbox: containers first, then its storages and namespaces. */
