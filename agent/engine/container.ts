@@ -18,6 +18,9 @@ export interface ExecTemplate {
 }
 export interface Filter { readonly program: Uint8Array; readonly flags: number }
 
+/** The annotation that says where a container finds its termination log. */
+export const TERMINATION_PATH = "io.kubernetes.container.terminationMessagePath";
+
 export interface Container {
   readonly id: string;
   readonly bundleDir: string;

@@ -17,7 +17,7 @@ import type { IdMapping, Seccomp, Spec } from "../oci/spec.js";
 import { birth } from "./birth.js";
 import { openCgroup, type Cgroup } from "./cgroup.js";
 import { runInit } from "./child.js";
-import type { Container, Filter } from "./container.js";
+import { type Container, type Filter, TERMINATION_PATH } from "./container.js";
 import type { Channel } from "./handshake.js";
 import { ptyStreams, type Streams } from "./io.js";
 import { ended, type Process } from "./process.js";
@@ -145,7 +145,7 @@ export async function createContainer(args: CreateArgs): Promise<Container> {
 }
 
 function terminationLog({ annotations, mounts }: Spec): string | undefined {
-  const path = annotations?.["io.kubernetes.container.terminationMessagePath"];
+  const path = annotations?.[TERMINATION_PATH];
   return path === undefined ? undefined : mounts?.find((m) => m.destination === path)?.source;
 }
 

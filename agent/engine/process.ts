@@ -1,5 +1,6 @@
 // One process of a container as the agent knows it: a small plain record, and who waits for its end. A process that has been
 // waited for stays only as long as it has output that nobody has read.
+import { E } from "../sys/errno.js";
 import type { Fd } from "../sys/fd.js";
 import { pidfdSendSignal } from "../sys/process.js";
 import type { Streams } from "./io.js";
@@ -41,5 +42,5 @@ export function whenEnded(process: Process, tell: (status: number) => void): () 
 
 /** Sends a signal; 0 or the negative errno (ESRCH once it has ended). */
 export function signal(process: Process, number: number): number {
-  return process.status !== undefined ? -3 : pidfdSendSignal(process.pidfd, number);
+  return process.status !== undefined ? -E.ESRCH : pidfdSendSignal(process.pidfd, number);
 }

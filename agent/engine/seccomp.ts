@@ -1,6 +1,7 @@
 // A seccomp profile compiled by libseccomp. The last programs are kept: containers of one host mostly have the same profile,
 // and compiling it takes longer than everything else in a container's birth.
 import { SysError } from "../sys/call.js";
+import { E } from "../sys/errno.js";
 import { addArchitecture, addRule, ATTRIBUTE, exportFilter, newFilter, releaseFilter, resolveSyscall, setAttribute } from "../sys/seccomp.js";
 import { because } from "../lib/errors.js";
 import { filterPlan, type FilterRule } from "../oci/seccomp.js";
@@ -10,7 +11,6 @@ export { seccompFlags } from "../oci/seccomp.js";
 
 const KEPT = 2;
 const MANY_RULES = 32;
-const EDOM = 33, EEXIST = 17, ENOSYS = 38;
 const ALLOWING = [0x7fff0000, 0x7ffc0000]; // SCMP_ACT_ALLOW, SCMP_ACT_LOG
 const kept: { readonly key: string; readonly program: Uint8Array }[] = []; // newest first
 
@@ -22,7 +22,7 @@ function addRules(rules: readonly FilterRule[]): void {
       for (const comparisons of rule.comparisons) {
         const r = addRule(rule.action, number, comparisons);
         // EDOM: not on this architecture; EEXIST: an earlier rule says so already
-        if (r < 0 && r !== -EDOM && r !== -EEXIST) throw because(`seccomp rule for ${name}`, new SysError("seccomp_rule_add", -r));
+        if (r < 0 && r !== -E.EDOM && r !== -E.EEXIST) throw because(`seccomp rule for ${name}`, new SysError("seccomp_rule_add", -r));
       }
     }
   }
@@ -36,7 +36,7 @@ function newerCalls(largest: number): Uint8Array {
   const view = new DataView(bytes.buffer);
   // struct sock_filter: u16 code, u8 jump if true, u8 jump if false, u32 value; 4 and 0 are struct seccomp_data's arch and nr
   const code: readonly (readonly [number, number, number, number])[] = [
-    [0x20, 0, 0, 4], [0x15, 0, 4, NATIVE], [0x20, 0, 0, 0], [0x35, 2, 0, X32_BIT], [0x25, 0, 1, largest], [0x06, 0, 0, 0x50000 + ENOSYS],
+    [0x20, 0, 0, 4], [0x15, 0, 4, NATIVE], [0x20, 0, 0, 0], [0x35, 2, 0, X32_BIT], [0x25, 0, 1, largest], [0x06, 0, 0, 0x50000 + E.ENOSYS],
   ];
   code.forEach(([op, yes, no, value], i) => {
     view.setUint16(i * 8, op, true);

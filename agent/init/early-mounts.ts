@@ -1,15 +1,14 @@
 // The file systems, links and cgroups that PID 1 makes before anything else runs, as a table. A failure stops the boot with
 // the line that failed. Order matters: a later entry may lie inside an earlier one.
-import { isErrno, must, sys } from "../sys/call.js";
+import { check, isErrno, sys } from "../sys/call.js";
 import { E } from "../sys/errno.js";
-import { chdir, symlinkat, AT_FDCWD, unlinkat, statfs } from "../sys/file.js";
+import { AT, AT_FDCWD, chdir, statfs, symlinkat, unlinkat } from "../sys/file.js";
+import { chroot, mount, MS } from "../sys/mount.js";
 import { NR } from "../sys/nr.js";
 import { attempt, messageOf } from "../lib/errors.js";
 import { consoleLine } from "./pid1.js";
 import { mkdirs, readText } from "../lib/fs.js";
 import { lines } from "../lib/text.js";
-
-const enum MS { RDONLY = 1, NOSUID = 2, NODEV = 4, NOEXEC = 8, REMOUNT = 32, BIND = 4096, MOVE = 8192, RELATIME = 0x200000 }
 
 type EarlyMount = readonly [type: string, at: string, flags: number, data?: string];
 
@@ -30,12 +29,11 @@ function mountOne([type, at, flags, data]: EarlyMount): void {
     if (first === -E.EBUSY) return; // the kernel mounted it already (devtmpfs with a root on a block device)
     if (first === -E.ENOENT) {
       mkdirs(at);
-      must("mount", NR.mount, type, at, type, flags, data ?? null);
-    } else if (first < 0) must("mount", NR.mount, type, at, type, flags, data ?? null);
+      mount(type, at, type, flags, data);
+    } else check("mount", first);
   });
 }
 
-const AT_REMOVEDIR = 0x200;
 const TMPFS_MAGIC = 0x01021994;
 const RAMFS_MAGIC = 0x858458f6;
 
@@ -47,10 +45,10 @@ function leaveRootfs(): void {
   const type = statfs("/").type;
   if (type !== TMPFS_MAGIC && type !== RAMFS_MAGIC) return;
   attempt("bind the initramfs root onto itself", () => {
-    must("mount", NR.mount, "/", "/run", null, MS.BIND, null);
+    mount("/", "/run", undefined, MS.BIND);
     chdir("/run");
-    must("mount", NR.mount, ".", "/", null, MS.MOVE, null);
-    must("chroot", NR.chroot, ".");
+    mount(".", "/", undefined, MS.MOVE);
+    chroot(".");
     chdir("/");
   });
 }
@@ -64,10 +62,10 @@ function cgroupV1(): void {
       mountOne(["cgroup", `/sys/fs/cgroup/${name}`, MS.NOSUID | MS.NODEV | MS.NOEXEC | MS.RELATIME, name]);
     } catch (error) {
       consoleLine(`kata-agent: without the cgroup controller ${name}: ${messageOf(error)}`); // the kernel has it for version 2 only
-      sys(NR.unlinkat, AT_FDCWD, `/sys/fs/cgroup/${name}`, AT_REMOVEDIR);
+      sys(NR.unlinkat, AT_FDCWD, `/sys/fs/cgroup/${name}`, AT.REMOVEDIR);
     }
   }
-  must("mount", NR.mount, "tmpfs", "/sys/fs/cgroup", "tmpfs", MS.REMOUNT | MS.RDONLY | MS.NOSUID | MS.NODEV | MS.NOEXEC, "mode=755");
+  mount("tmpfs", "/sys/fs/cgroup", "tmpfs", MS.REMOUNT | MS.RDONLY | MS.NOSUID | MS.NODEV | MS.NOEXEC, "mode=755");
 }
 
 /** Mounts /proc, /sys, /dev, /dev/shm, /dev/pts and /run. */

@@ -1,5 +1,6 @@
 // What can be done with a container once it is there, with the errors that hosts expect of each call.
 import { SysError } from "../sys/call.js";
+import { E } from "../sys/errno.js";
 import { SIG } from "../sys/poll.js";
 import { AppError } from "../lib/errors.js";
 import { readTextIf } from "../lib/fs.js";
@@ -14,7 +15,6 @@ import type { Sandbox } from "./sandbox.js";
 
 const unknown = (): AppError => new AppError("internal", "Invalid container id");
 const unknownArgument = (): AppError => new AppError("invalid", '"invalid container id"');
-const ESRCH = 3;
 /** Processes that were waited for but have unread output, kept for each container at most. */
 const KEPT = 8;
 
@@ -54,7 +54,7 @@ export async function signalProcess(sandbox: Sandbox, id: string, execId: string
   const process = sandbox.process(id, execId);
   const { gate } = sandbox.container(id, unknown);
   const r = signal(process, effective(process, execId === "" || execId === id, gate !== undefined, number));
-  if (r < 0 && r !== -ESRCH) throw new SysError("kill", -r);
+  if (r < 0 && r !== -E.ESRCH) throw new SysError("kill", -r);
 }
 
 function forget(container: Container, process: Process): void {

@@ -1,16 +1,16 @@
 // The last words of a container: the file that Kubernetes calls its termination log, read in the guest where no file system is
 // shared with the host (agent facts 8.14). The file is the container's to write, so nothing is believed of it.
-import { must } from "../sys/call.js";
+import { isErrno, must } from "../sys/call.js";
+import { E } from "../sys/errno.js";
 import { fstat, O, open, readRaw, S } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { childTask } from "../lib/child-task.js";
 import { AppError } from "../lib/errors.js";
+import { TERMINATION_PATH } from "../engine/container.js";
 import type { Sandbox } from "./sandbox.js";
 
 const MAX_BYTES = 4096;
 const READ_MS = 10_000;
-const PATH_ANNOTATION = "io.kubernetes.container.terminationMessagePath";
-const ENOENT = 2;
 
 /** Bytes as text: what is no UTF-8 becomes U+FFFD. */
 function textOf(bytes: Uint8Array): string {
@@ -29,7 +29,7 @@ function lastBytes(path: string): string {
   try {
     file = open(path, O.RDONLY | O.NONBLOCK | O.NOFOLLOW | O.NOCTTY);
   } catch (error) {
-    if ((error as { errno?: number }).errno === ENOENT) return "";
+    if (isErrno(error, E.ENOENT)) return "";
     throw error;
   }
   using fd = file;
@@ -44,7 +44,7 @@ function lastBytes(path: string): string {
 export async function diagnosticData(sandbox: Sandbox, id: string, type: string): Promise<string> {
   if (type !== "termination_log") throw new AppError("invalid", `"unsupported diagnostic log_type: ${type}"`);
   const container = sandbox.container(id, () => new AppError("internal", `Invalid container id: ${id}`));
-  const path = container.annotations[PATH_ANNOTATION];
+  const path = container.annotations[TERMINATION_PATH];
   if (path === undefined || path === "") throw new AppError("internal", "No terminationMessagePath annotation");
   const source = container.terminationLog;
   if (source === undefined) throw new AppError("internal", `termination message mount not found for ${path}`);

@@ -1,17 +1,15 @@
 // The ipc and uts namespaces that all containers of the sandbox share. A short-lived child makes them; the agent keeps one
 // descriptor for each, which pins them (see namespaces(7)); containers join by the path of that descriptor.
 import { SysError, sys } from "../sys/call.js";
-import { Fd, fdPath } from "../sys/fd.js";
+import { type Fd, fdPath } from "../sys/fd.js";
 import { O, open, pipe, readRaw } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { SIG } from "../sys/poll.js";
+import { CLONE, exitGroup, kill } from "../sys/process.js";
 import { sethostname } from "../sys/system.js";
 import { because } from "../lib/errors.js";
 import { closeOthers, fork } from "../lib/child-task.js";
 import { onExit } from "../lib/reaper.js";
-
-const CLONE_NEWUTS = 0x04000000;
-const CLONE_NEWIPC = 0x08000000;
 
 export interface SharedNamespaces {
   readonly ipc: Fd;
@@ -32,7 +30,7 @@ export function makeSharedNamespaces(hostname: string): SharedNamespaces {
     let errno = 0;
     try {
       closeOthers([ready.write.n, hold.read.n]);
-      errno = -sys(NR.unshare, CLONE_NEWIPC | CLONE_NEWUTS);
+      errno = -sys(NR.unshare, CLONE.NEWIPC | CLONE.NEWUTS);
       if (errno === 0 && hostname !== "") sethostname(hostname);
     } catch {
       errno = errno || 22;
@@ -40,7 +38,7 @@ export function makeSharedNamespaces(hostname: string): SharedNamespaces {
     const answer = new Uint8Array([errno]);
     sys(NR.write, ready.write.n, answer, 1);
     readRaw(hold.read.n, answer, 0, 1); // until the parent has opened the namespaces
-    for (;;) sys(NR.exit_group, 0);
+    exitGroup(0);
   }
   onExit(pid, () => undefined);
   ready.write.close();
@@ -60,7 +58,7 @@ export function makeSharedNamespaces(hostname: string): SharedNamespaces {
   } finally {
     ready.read.close();
     hold.write.close();
-    sys(NR.kill, pid, SIG.KILL);
+    kill(pid, SIG.KILL);
   }
 }
 

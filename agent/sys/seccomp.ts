@@ -1,14 +1,13 @@
 // libseccomp's compiler as the host's C code offers it (native/native.c): one filter is built at a time, and the program
 // comes out through a descriptor. See seccomp_init(3), seccomp_rule_add(3), seccomp_export_bpf(3).
-import { SysError } from "./call.js";
+import { must, SysError } from "./call.js";
+import { E } from "./errno.js";
 import { Fd } from "./fd.js";
 import { memfdCreate, readRaw } from "./file.js";
 import { NR } from "./nr.js";
-import { must } from "./call.js";
 
 const enum OP { RESOLVE = 0, NEW = 1, ARCH = 2, ATTRIBUTE = 3, RULE = 4, EXPORT = 5, RELEASE = 6 }
 export const enum ATTRIBUTE { NNP = 3, OPTIMIZE = 8 }
-const EEXIST = 17;
 
 function check(call: string, r: number): void {
   if (r < 0) throw new SysError(call, -r);
@@ -26,7 +25,7 @@ export function newFilter(defaultAction: number): void {
 /** Adds an architecture; one that is there already is no error. */
 export function addArchitecture(token: number): void {
   const r = native.seccomp(OP.ARCH, token);
-  if (r !== -EEXIST) check("seccomp_arch_add", r);
+  if (r !== -E.EEXIST) check("seccomp_arch_add", r);
 }
 export function setAttribute(attribute: number, value: number): void {
   check("seccomp_attr_set", native.seccomp(OP.ATTRIBUTE, attribute, value));
@@ -44,7 +43,7 @@ export function exportFilter(): Uint8Array {
   const program = new Uint8Array(size);
   for (let at = 0; at < size; ) {
     const n = readRaw(file.n, program, at, size - at);
-    if (n <= 0) throw new SysError("read", n === 0 ? 5 : -n);
+    if (n <= 0) throw new SysError("read", n === 0 ? E.EIO : -n);
     at += n;
   }
   return program;

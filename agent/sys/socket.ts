@@ -1,5 +1,6 @@
 // Sockets: unix(7), vsock(7), netlink(7), and sendmsg(2)/recvmsg(2) with descriptors. Non-blocking and close-on-exec throughout.
 import { check, must, sys } from "./call.js";
+import { E } from "./errno.js";
 import { Fd } from "./fd.js";
 import { NR } from "./nr.js";
 import { struct, viewOf } from "./struct.js";
@@ -57,7 +58,7 @@ export function accept(listener: Fd): Accepted | undefined {
   const address = new Uint8Array(128);
   const length = new Int32Array([address.length]);
   const r = sys(NR.accept4, listener.n, address, length.buffer as ArrayBuffer, SOCK.NONBLOCK | SOCK.CLOEXEC);
-  if (r === -11 || r === -103 || r === -4) return undefined;
+  if (r === -E.EAGAIN || r === -E.ECONNABORTED || r === -E.EINTR) return undefined;
   const fd = new Fd(check("accept4", r));
   if (address[0] !== AF.VSOCK) return { fd, cid: undefined, port: undefined };
   const peer = SOCKADDR_VM.read(address);
