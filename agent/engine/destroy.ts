@@ -16,12 +16,12 @@ function gone(process: Process): Promise<void> {
 
 /** Kills what still runs and waits until all of it has been reaped; who waits for a process gets its status first. */
 export async function destroyContainer(container: Container): Promise<void> {
-  container.gate?.close();
-  container.gate = undefined;
   container.stopOomWatch?.();
   const all = [...container.processes.values()];
   if (!container.processes.has(container.id)) all.push(container.init);
   for (const process of all) signal(process, SIG.KILL);
+  container.gate?.close(); // after the signal: one that waits for its start would see this and end by itself, with another status
+  container.gate = undefined;
   try {
     await container.cgroup.killAll();
   } catch (error) {

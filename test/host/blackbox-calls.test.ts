@@ -198,6 +198,29 @@ describe.skipIf(why !== undefined)("the calls", () => {
     await lab.client.removeContainer({ container_id: id, timeout: 5 });
     expect(await Promise.all(waits)).toEqual([137, 137]);
     expect(await Promise.all(reads)).toEqual(["", "", ""]);
+    const created = await lab.create(["/bin/true"]);
+    const early = lab.wait(named(created));
+    await lab.remove(created);
+    expect(await early).toBe(137);
+  });
+
+  it("lend the first container's processes to those that ask for them, for as long as it is there", async () => {
+    const make = async (): Promise<string> => {
+      const id = lab.name();
+      await lab.client.createContainer({ ...(lab.request(id, ["/bin/sh", "-c", "exec sleep 1000"]) as object), sandbox_pidns: true } as never);
+      await lab.client.startContainer({ container_id: id });
+      return id;
+    };
+    for (let i = 0; i < 2; i++) {
+      const [first, second] = [await make(), await make()];
+      const alone = await lab.up();
+      const at = async (id: string): Promise<string> => (await lab.execRun(id, "readlink /proc/self/ns/pid; ls -d /proc/[0-9]* | wc -l")).stdout;
+      expect(await at(second)).toBe(await at(first));
+      expect(await at(alone)).not.toBe(await at(first));
+      await lab.remove(first);
+      expect(await lab.wait(named(second))).toBe(137); // its process 1 is gone
+      await Promise.all([second, alone].map((id) => lab.remove(id)));
+    }
   });
 
   it("pause and resume what may be, from any state", async () => {

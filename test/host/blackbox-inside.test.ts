@@ -259,6 +259,7 @@ describe.skipIf(why !== undefined)("a process in a container", () => {
     ["masked paths without a mount namespace", (s) => (s.Linux.Namespaces = [{ Type: "ipc" }, { Type: "uts" }])],
     ["a host name without a uts namespace", (s) => (s.Linux.Namespaces = [{ Type: "mount" }])],
     ["user maps without a user namespace", (s) => (s.Linux["UIDMappings"] = [{ HostID: 0, ContainerID: 0, Size: 1 }])],
+    ["an unknown propagation", (s) => (s.Linux["RootfsPropagation"] = "everywhere")],
     ["a user namespace without maps", (s) => s.Linux.Namespaces.push({ Type: "user" })],
   ])("does not come from a spec with %s", async (_what, change) => {
     const said = await outcome(lab.create(["/bin/true"], change));
