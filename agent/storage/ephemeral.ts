@@ -2,6 +2,7 @@
 // container that ends leaves them. Size, mode and flags are honoured. Agent facts 13.7 to 13.9.
 import { AT_FDCWD, fchmodat, fchownat, S, stat } from "../sys/file.js";
 import { MNT, umount } from "../sys/mount.js";
+import { childTask } from "../lib/child-task.js";
 import { AppError, attempt } from "../lib/errors.js";
 import { mkdirs, readText, removeTree, writeText } from "../lib/fs.js";
 import { decimal, parseBase } from "../lib/text.js";
@@ -9,6 +10,8 @@ import { statIf } from "../devices/sysfs.js";
 import { mountGeneric } from "./mount.js";
 import { optionValue, splitWords } from "./options.js";
 import type { Done, Driver, Storage } from "./types.js";
+
+const DEADLINE_MS = 30_000;
 
 function groupOf(options: readonly string[]): number | undefined {
   const text = optionValue(options, "fsgid");
@@ -91,17 +94,23 @@ async function hugePages({ fstype, options, mountPoint, source }: Storage): Prom
   }
 }
 
-/** A folder of the guest's own file system. */
+/** True when the folder was not there before. */
+function makeFolder(path: string, gid: number | undefined, mode: number | undefined): boolean {
+  const made = statIf(path) === undefined;
+  mkdirs(path);
+  try {
+    setOwner(path, gid, mode);
+  } catch (error) {
+    if (made) removeTree(path);
+    throw error;
+  }
+  return made;
+}
+
+/** A folder of the guest's own file system, or of the share with the host, which may not answer: a child makes it. */
 export const local: Driver = async ({ mountPoint, options }) => {
   const gid = groupOf(options);
   const mode = modeOf(options);
-  const made = statIf(mountPoint) === undefined;
-  attempt(`make ${mountPoint}`, () => mkdirs(mountPoint));
-  try {
-    setOwner(mountPoint, gid, mode);
-  } catch (error) {
-    if (made) removeTree(mountPoint);
-    throw error;
-  }
+  const made = await childTask(`make ${mountPoint}`, DEADLINE_MS, () => makeFolder(mountPoint, gid, mode));
   return { mounted: false, folder: made ? "tree" : "keep" };
 };

@@ -1,7 +1,8 @@
 // Overlays whose lower layers the host has named. With the option overlay-rw the upper layer is the agent's: it lies in the
 // container's own folder (a tmpfs in a booted guest) and goes with the container. Agent facts 13.13.
 import { AT_FDCWD, fchmodat, fchownat, stat } from "../sys/file.js";
-import { AppError, attempt } from "../lib/errors.js";
+import { childTask } from "../lib/child-task.js";
+import { AppError } from "../lib/errors.js";
 import { mkdirs, removeTree } from "../lib/fs.js";
 import { keyValue } from "../lib/text.js";
 import { mountGeneric } from "./mount.js";
@@ -11,19 +12,25 @@ import type { Driver, Storage, StorageContext } from "./types.js";
 const WRITABLE = "io.katacontainers.fs-opt.overlay-rw";
 const CREATE = "io.katacontainers.volume.overlayfs.create_directory";
 
-/** The folders of the upper layer. The merged root looks like the upper one, so that one looks like the lowest root. */
-function makeUpper({ options }: Storage, { baseDir, containerId }: StorageContext): { upper: string; work: string } {
+const DEADLINE_MS = 30_000;
+
+/**
+ * The folders of the upper layer. The merged root looks like the upper one, so that one looks like the lowest root. That may
+ * lie on a share that does not answer, so a child looks at it.
+ */
+async function makeUpper({ options }: Storage, { baseDir, containerId }: StorageContext): Promise<{ upper: string; work: string }> {
   if (containerId === undefined || baseDir === "") throw new AppError("internal", `option ${WRITABLE} is for a container's storage`);
   const upper = `${baseDir}/upper`;
   const work = `${baseDir}/work`;
-  attempt("make the overlay's upper layer", () => {
+  await childTask("make the overlay's upper layer", DEADLINE_MS, () => {
     mkdirs(work);
     mkdirs(upper);
     const top = (optionValue(options, "lowerdir") ?? "").split(":")[0];
-    if (top === undefined || top === "") return;
+    if (top === undefined || top === "") return null;
     const { mode, uid, gid } = stat(top);
     fchownat(AT_FDCWD, upper, uid, gid);
     fchmodat(AT_FDCWD, upper, mode & 0o7777);
+    return null;
   });
   return { upper, work };
 }
@@ -33,11 +40,11 @@ export const overlay: Driver = async (storage, context) => {
   const { driverOptions, mountPoint, options } = storage;
   for (const option of driverOptions) {
     const [key, directory] = keyValue(option);
-    if (key === CREATE && directory !== undefined) attempt(`create overlay directory ${directory}`, () => mkdirs(directory));
+    if (key === CREATE && directory !== undefined) await childTask(`create overlay directory ${directory}`, DEADLINE_MS, () => (mkdirs(directory), null));
   }
   const wish = { source: storage.source || "overlay", target: mountPoint, fstype: storage.fstype || "overlay" };
   if (!splitWords(options).includes(WRITABLE)) return mountGeneric({ ...wish, options });
-  const { upper, work } = makeUpper(storage, context);
+  const { upper, work } = await makeUpper(storage, context);
   try {
     const done = await mountGeneric({ ...wish, fstype: "overlay", options: [...options, `upperdir=${upper}`, `workdir=${work}`] });
     return { ...done, extra: [upper, work] };

@@ -80,28 +80,33 @@ async function isFolder(source: string): Promise<boolean> {
   return childTask(`look at ${source}`, DEADLINE_MS, () => (lstat(source).mode & S.IFMT) === S.IFDIR);
 }
 
+/** The way to a target leads through the host's share, which may not answer. */
+async function onShare(what: string, step: () => void): Promise<void> {
+  await childTask(what, DEADLINE_MS, () => (step(), null));
+}
+
 /** Copies the source and begins to follow it. */
 export const watchable: Driver = async ({ source, mountPoint }, { table, containerId }) => {
   if (containerId === undefined) throw new AppError("internal", `watchable mount ${mountPoint} is for a container`);
   const root = watchableRoot(mountPoint);
-  mkdirs(root);
+  await onShare(`make ${root}`, () => mkdirs(root));
   if (mountOn(root)?.fstype !== "tmpfs") {
     const done = await mountGeneric({ source: "tmpfs", target: root, fstype: "tmpfs", options: ["nosuid", "nodev", "mode=0755"] });
     register(table, root, false, true).done = done; // the sandbox's: goes with it
   }
   const folder = await isFolder(source);
-  if (folder) mkdirs(mountPoint);
-  else createFile(mountPoint, "");
+  const make = (): void => (folder ? mkdirs(mountPoint) : createFile(mountPoint, ""));
+  const remove = (): Promise<void> => onShare(`remove ${mountPoint}`, () => removeTree(mountPoint));
+  await onShare(`make ${mountPoint}`, make);
   try {
     if (!(await round(source, mountPoint))) {
-      removeTree(mountPoint);
-      if (folder) mkdirs(mountPoint);
-      else createFile(mountPoint, "");
+      await remove();
+      await onShare(`make ${mountPoint}`, make);
       await bind(source, mountPoint);
       return { mounted: true, folder: "tree" };
     }
   } catch (error) {
-    removeTree(mountPoint);
+    await remove();
     throw error;
   }
   followed.set(mountPoint, { source, table });
