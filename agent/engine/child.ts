@@ -4,7 +4,7 @@ import { SysError } from "../sys/call.js";
 import { Fd } from "../sys/fd.js";
 import { open, O, umask } from "../sys/file.js";
 import { unblockSignals } from "../sys/poll.js";
-import { CLONE, execve, exitGroup, setns, setsid } from "../sys/process.js";
+import { CLONE, execve, exitGroup, restoreDescriptorLimit, setns, setsid } from "../sys/process.js";
 import { setresgid, setresuid } from "../sys/cred.js";
 import { openPtyAt } from "../sys/tty.js";
 import { closeOthers } from "../lib/child-task.js";
@@ -93,6 +93,7 @@ const EARLY: readonly string[] = ["join-cgroups", "oom-score", "rlimit", "join"]
  * limit there is room to open others.
  */
 function prepare(steps: readonly Step[], args: ChildArgs, keep?: Fd): void {
+  restoreDescriptorLimit();
   const { ends } = args;
   const namespaces = openNamespaces(steps);
   const kept = [args.channel.fd, ...(ends === undefined ? [] : [ends.stdin, ends.stdout, ends.stderr]), ...(keep === undefined ? [] : [keep]), ...namespaces.map(({ fd }) => fd)];

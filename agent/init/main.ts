@@ -4,7 +4,7 @@ import { sys } from "../sys/call.js";
 import { fillStdio } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { blockSignals, defaultActions, SIG } from "../sys/poll.js";
-import { setChildSubreaper } from "../sys/process.js";
+import { raiseDescriptorLimit, setChildSubreaper } from "../sys/process.js";
 import { CLOCK, clockMs, getpid } from "../sys/system.js";
 import { VMADDR_CID_HOST } from "../sys/socket.js";
 import { attempt } from "../lib/errors.js";
@@ -77,6 +77,7 @@ try {
   blockSignals();
   defaultActions();
   setChildSubreaper();
+  raiseDescriptorLimit();
   onCrash((error) => fatal("uncaught", error, isInit));
   if (isInit) attempt("prepare the machine", () => machine().prepare());
   const config = attempt("read the settings", () => settings(action.do === "serve" ? action.config : undefined));

@@ -60,6 +60,7 @@ export function kill(pid: number, signal: number): number {
 export function pidfdSendSignal(pidfd: Fd, signal: number): number {
   return sys(NR.pidfd_send_signal, pidfd.n, signal, null, 0);
 }
+/** setsid(2). */
 export function setsid(): void {
   must("setsid", NR.setsid);
 }
@@ -67,6 +68,7 @@ export function setsid(): void {
 export function setns(fd: Fd, kinds: number): void {
   must("setns", NR.setns, fd.n, kinds);
 }
+/** unshare(2) of CLONE.NEW* bits. */
 export function unshare(kinds: number): void {
   must("unshare", NR.unshare, kinds);
 }
@@ -100,15 +102,19 @@ export function restoreDescriptorLimit(): void {
   if (descriptors !== undefined) sys(NR.prlimit64, 0, RLIMIT_NOFILE, descriptors, null);
 }
 
+/** prctl(PR_SET_DUMPABLE): off, nobody without CAP_SYS_PTRACE can trace it or look into its /proc folder. */
 export function setDumpable(on: boolean): void {
   must("prctl(PR_SET_DUMPABLE)", NR.prctl, 4, on ? 1 : 0, 0, 0, 0);
 }
+/** prctl(PR_SET_NO_NEW_PRIVS): for good. */
 export function setNoNewPrivs(): void {
   must("prctl(PR_SET_NO_NEW_PRIVS)", NR.prctl, 38, 1, 0, 0, 0);
 }
+/** prctl(PR_SET_CHILD_SUBREAPER): orphans below become this process's children. */
 export function setChildSubreaper(): void {
   must("prctl(PR_SET_CHILD_SUBREAPER)", NR.prctl, 36, 1, 0, 0, 0);
 }
+/** setdomainname(2). */
 export function setdomainname(name: string): void {
   must("setdomainname", NR.setdomainname, name, native.utf8Encode(name).length);
 }

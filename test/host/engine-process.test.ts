@@ -73,6 +73,15 @@ describe.skipIf(why !== undefined)("a process", () => {
     expect(stdout).toMatch(/SigIgn:\s0{16}/);
   });
 
+  it("has the limit of descriptors that the agent was started with, though the agent raises its own", async () => {
+    const { stdout } = await box.run("ulimit -n; ulimit -Hn", (s) => (s.Process["Rlimits"] = []));
+    const mine = execFileSync("sh", ["-c", "ulimit -n; ulimit -Hn"], { encoding: "utf8" });
+    expect(stdout).toBe(mine);
+    const agent = readFileSync(`/proc/${box.agent.pid}/limits`, "utf8");
+    const [, soft, hard] = /^Max open files\s+(\d+)\s+(\d+)/m.exec(agent) ?? [];
+    expect(soft).toBe(hard);
+  });
+
   it.each([true, false])("is held by its seccomp filter (no_new_privs %s)", async (nnp) => {
     const { stdout, stderr } = await box.run("mkdir /tmp/x; grep -E '^Seccomp:' /proc/self/status; touch /tmp/y && echo fine", (s) => {
       s.Process["NoNewPrivileges"] = nnp;
