@@ -74,12 +74,15 @@ describe.skipIf(why !== undefined)("a process", () => {
   });
 
   it("has the limit of descriptors that the agent was started with, though the agent raises its own", async () => {
-    const { stdout } = await box.run("ulimit -n; ulimit -Hn", (s) => (s.Process["Rlimits"] = []));
-    const mine = execFileSync("sh", ["-c", "ulimit -n; ulimit -Hn"], { encoding: "utf8" });
-    expect(stdout).toBe(mine);
-    const agent = readFileSync(`/proc/${box.agent.pid}/limits`, "utf8");
-    const [, soft, hard] = /^Max open files\s+(\d+)\s+(\d+)/m.exec(agent) ?? [];
-    expect(soft).toBe(hard);
+    const other = await Box.start("ulimit -Sn 512");
+    try {
+      const { stdout } = await other.run("ulimit -n; ulimit -Hn", (s) => (s.Process["Rlimits"] = []));
+      const hard = execFileSync("sh", ["-c", "ulimit -Hn"], { encoding: "utf8" });
+      expect(stdout).toBe(`512\n${hard}`);
+      expect(readFileSync(`/proc/${other.agent.pid}/limits`, "utf8")).toMatch(new RegExp(`^Max open files +${hard.trim()} `, "m"));
+    } finally {
+      await other.stop();
+    }
   });
 
   it.each([true, false])("is held by its seccomp filter (no_new_privs %s)", async (nnp) => {
