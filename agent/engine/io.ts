@@ -52,6 +52,13 @@ export class OutStream {
     else next();
   }
 
+  /** `go` waits no longer, neither for its turn nor for something to read: it is run once more if it holds up the others. */
+  giveUp(go: Go): void {
+    const i = this.#queue?.indexOf(go) ?? -1;
+    if (i >= 0) this.#queue?.splice(i, 1);
+    else if (this.#wake === go) this.#now();
+  }
+
   /** One read(2) of at most `max` bytes to bytes[at]: their number, 0 at the end, -EAGAIN when there is nothing yet, or the negative errno. */
   readInto(bytes: Uint8Array, at: number, max: number): number {
     this.used = true;

@@ -13,7 +13,12 @@ export function sandboxLife(sandbox: Sandbox, end: () => void): Handlers {
     DestroySandbox: async () => {
       if (ending) throw new AppError("internal", '"failed to get sandbox sender channel"');
       ending = true;
-      await destroySandbox(sandbox);
+      try {
+        await destroySandbox(sandbox);
+      } catch (error) {
+        ending = false; // what is left can be asked for once more
+        throw error;
+      }
       end();
     },
   };

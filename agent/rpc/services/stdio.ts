@@ -22,6 +22,7 @@ function answerRead(stream: OutStream, length: number, call: Call): void {
     stream.doneWaiting();
   };
   stream.take(attempt);
+  if (!call.done) call.onCancel = () => stream.giveUp(attempt);
 }
 
 /** Writes everything, in the order in which the calls came, and answers with the number of bytes. */
