@@ -5,9 +5,9 @@ import { childTask } from "../lib/child-task.js";
 import { decimal } from "../lib/text.js";
 import { isErrno } from "../sys/call.js";
 import { E } from "../sys/errno.js";
-import { writeText } from "../lib/fs.js";
+import { statIf, writeText } from "../lib/fs.js";
 import { parsePciPath, waitForPciDisk } from "./pci.js";
-import { isBlock, namesIn, nodeIn, statIf } from "./sysfs.js";
+import { isBlock, namesIn, nodeIn } from "./sysfs.js";
 import { waitForDevice } from "./uevent.js";
 
 const SCAN_DEADLINE_MS = 10_000;

@@ -1,7 +1,8 @@
 // Small questions to sysfs(5): entries of a directory, the numbers and the /dev node of a device. Nothing here waits.
 import { isErrno } from "../sys/call.js";
 import { E } from "../sys/errno.js";
-import { getdents, O, open, S, stat, type Stat } from "../sys/file.js";
+import { getdents, O, open, S, type Stat } from "../sys/file.js";
+import { statIf } from "../lib/fs.js";
 
 /** Names in a directory, sorted; empty when there is no such directory. */
 export function namesIn(path: string): string[] {
@@ -10,16 +11,6 @@ export function namesIn(path: string): string[] {
     return getdents(dir).map((e) => e.name).sort();
   } catch (error) {
     if (isErrno(error, E.ENOENT, E.ENOTDIR, E.ENODEV)) return [];
-    throw error;
-  }
-}
-
-/** stat(2), or undefined for what does not exist. */
-export function statIf(path: string): Stat | undefined {
-  try {
-    return stat(path);
-  } catch (error) {
-    if (isErrno(error, E.ENOENT, E.ENOTDIR)) return undefined;
     throw error;
   }
 }

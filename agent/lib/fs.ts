@@ -1,9 +1,9 @@
 // Files as texts and trees: small reads and writes, directories made step by step, removal that never follows a link or
 // crosses a mount, and `inside`: the only way to a path below a container's root.
-import { isErrno, must, SysError, sys } from "../sys/call.js";
+import { isErrno, SysError, sys } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import type { Fd } from "../sys/fd.js";
-import { AT, AT_FDCWD, DT, getdents, mkdirat, O, open, openat2, read, RESOLVE, unlinkat, writeAll, type At, type Path } from "../sys/file.js";
+import { AT, AT_FDCWD, DT, getdents, O, open, openat2, read, RESOLVE, statx, unlinkat, writeAll, type At, type Path, type Stat } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { AppError } from "./errors.js";
 
@@ -43,6 +43,25 @@ export function readTextIf(path: string): string | undefined {
     return readText(path);
   } catch (error) {
     if (isErrno(error, E.ENOENT, E.ENOTDIR)) return undefined;
+    throw error;
+  }
+}
+
+/** stat(2), or undefined for what does not exist or leads nowhere. */
+export function statIf(path: string): Stat | undefined {
+  return lookAt(AT_FDCWD, path, 0);
+}
+
+/** The same of a name in a directory; a link is not followed. */
+export function statIn(dir: Fd, name: string): Stat | undefined {
+  return lookAt(dir, name, AT.SYMLINK_NOFOLLOW);
+}
+
+function lookAt(at: At, path: string, flags: number): Stat | undefined {
+  try {
+    return statx(at, path, flags);
+  } catch (error) {
+    if (isErrno(error, E.ENOENT, E.ENOTDIR, E.ELOOP)) return undefined;
     throw error;
   }
 }
@@ -103,19 +122,4 @@ export function removeTree(path: Path, at: At = AT_FDCWD): void {
     }
   }
   unlinkat(at, path, AT.REMOVEDIR);
-}
-
-/** mkdir that tolerates an existing directory. */
-export function mkdirIf(at: At, path: string, mode: number): void {
-  try {
-    mkdirat(at, path, mode);
-  } catch (error) {
-    if (!isErrno(error, E.EEXIST)) throw error;
-  }
-}
-
-/** umount2(2); EINVAL (not a mount point) and ENOENT are no error. Only for file systems that cannot block. */
-export function unmountIf(path: string, flags: number): void {
-  const r = sys(NR.umount2, path, flags);
-  if (r < 0 && r !== -E.EINVAL && r !== -E.ENOENT) must("umount2", NR.umount2, path, flags);
 }

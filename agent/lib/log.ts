@@ -15,11 +15,11 @@ let isSocket = false;
 let torn = false; // the last line went out in part
 const MSG_DONTWAIT_NOSIGNAL = 0x4040;
 
-let sink = (line: Uint8Array): void => {
+function sink(line: Uint8Array): void {
   const whole = torn ? new Uint8Array([10, ...line]) : line;
   const n = isSocket ? sys(NR.sendto, output, whole, whole.length, MSG_DONTWAIT_NOSIGNAL, null, 0) : sys(NR.write, output, whole, whole.length);
   if (n > 0) torn = n < whole.length;
-};
+}
 
 /**
  * Makes sure that who stops reading the log stops nobody: lines that do not fit a full pipe or socket are dropped. A pipe is opened
@@ -39,14 +39,10 @@ export function unblockLog(): void {
 export function setLevel(level: Level): void {
   threshold = level;
 }
+/** Is this level on? */
 export function logs(level: Level): boolean {
   return level <= threshold;
 }
-/** Sends finished lines (bytes, newline included) elsewhere. */
-export function setSink(to: (line: Uint8Array) => void): void {
-  sink = to;
-}
-
 const pad = (n: number, width: number): string => String(n).padStart(width, "0");
 
 /** "2026-01-31T12:00:00" of a second since the epoch (days to civil date: proleptic Gregorian). */
@@ -91,6 +87,6 @@ export function log(level: Level, msg: string, fields?: Fields, subsystem = "age
   }
   const ts = rfc3339(clockMs(CLOCK.REALTIME));
   sink(native.utf8Encode(
-    `{"msg":${JSON.stringify(msg)},"level":"${LEVELS[level]}","ts":"${ts}","version":"0.1.0","subsystem":"${subsystem}","pid":"${getpid()}","name":"kata-agent","source":"agent"${more}}\n`,
+    `{"msg":${JSON.stringify(msg)},"level":"${LEVELS[level]}","ts":"${ts}","version":"${__VERSION__}","subsystem":"${subsystem}","pid":"${getpid()}","name":"kata-agent","source":"agent"${more}}\n`,
   ));
 }

@@ -1,24 +1,13 @@
 // The guest's /etc/resolv.conf, which containers see through their mounts: the file that the image has is covered by one on
 // the sandbox's own file system (the image may be read-only). Agent facts 8.1.2.
-import { isErrno } from "../sys/call.js";
-import { E } from "../sys/errno.js";
-import { S, stat, unlinkat, AT_FDCWD, type Stat } from "../sys/file.js";
+import { AT_FDCWD, S, unlinkat } from "../sys/file.js";
 import { MNT, mount, MS, umount } from "../sys/mount.js";
 import { AppError, attempt } from "../lib/errors.js";
-import { createFile, mkdirs } from "../lib/fs.js";
+import { createFile, mkdirs, statIf } from "../lib/fs.js";
 
 const TARGET = "/etc/resolv.conf";
 const DIRECTORY = "/run/kata-containers/sandbox";
 const OWN = `${DIRECTORY}/resolv.conf`;
-
-function statIf(path: string): Stat | undefined {
-  try {
-    return stat(path);
-  } catch (error) {
-    if (isErrno(error, E.ENOENT, E.ENOTDIR, E.ELOOP, E.EACCES)) return undefined;
-    throw error;
-  }
-}
 
 /** Is the target the sandbox's own file already? */
 function covered(): boolean {

@@ -42,6 +42,7 @@ export interface MountPlan {
   readonly copyUp: boolean;
 }
 
+/** Is it a bind mount? */
 export const isBind = (plan: { readonly flags: number }): boolean => (plan.flags & BIND) !== 0;
 
 const NONE: readonly string[] = [];

@@ -28,6 +28,7 @@ export async function startContainer(sandbox: Sandbox, id: string): Promise<void
   });
 }
 
+/** Runs a further process; see engine/exec.ts for what it rejects with. */
 export async function execProcess(sandbox: Sandbox, id: string, execId: string, spec: ProcessSpec): Promise<void> {
   await exec(sandbox.container(id, unknown), execId, spec);
 }
@@ -81,15 +82,18 @@ export function waitProcess(sandbox: Sandbox, id: string, execId: string, tell: 
   });
 }
 
+/** Changes limits; nothing happens without resources. Rejects with AppError naming field or file. */
 export async function updateContainer(sandbox: Sandbox, id: string, resources: Resources | undefined): Promise<void> {
   const container = sandbox.container(id, unknownArgument);
   if (resources !== undefined) container.cgroup.update(resources);
 }
 
+/** What the container uses now. */
 export function statsContainer(sandbox: Sandbox, id: string): ReturnType<Container["cgroup"]["stats"]> {
   return sandbox.container(id, unknownArgument).cgroup.stats();
 }
 
+/** Freezes every process; resolves when all of them rest. Rejects unless the container is created or running. */
 export async function pauseContainer(sandbox: Sandbox, id: string): Promise<void> {
   const container = sandbox.container(id, unknownArgument);
   const status = statusOf(container);
@@ -99,6 +103,7 @@ export async function pauseContainer(sandbox: Sandbox, id: string): Promise<void
   container.status = "paused";
 }
 
+/** Thaws a paused container, which is then what it was before. */
 export async function resumeContainer(sandbox: Sandbox, id: string): Promise<void> {
   const container = sandbox.container(id, unknownArgument);
   if (container.status !== "paused") throw new AppError("internal", `container status is: ${statusOf(container)}, not paused`);

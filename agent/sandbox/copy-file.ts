@@ -4,10 +4,10 @@
 import { isErrno, must } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import { type Fd, fdPath } from "../sys/fd.js";
-import { AT, AT_FDCWD, fchmod, fchmodat, fchownat, fstat, mkdirat, O, open, openat, openat2, pwriteAll, renameat, RESOLVE, S, type Stat, statx, symlinkat } from "../sys/file.js";
+import { AT, AT_FDCWD, fchmod, fchmodat, fchownat, fstat, mkdirat, O, open, openat, openat2, pwriteAll, renameat, RESOLVE, S, type Stat, symlinkat } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { AppError, attempt } from "../lib/errors.js";
-import { mkdirs, removeTree } from "../lib/fs.js";
+import { mkdirs, removeTree, statIn } from "../lib/fs.js";
 
 const ROOT = "/run/kata-containers/shared/containers";
 const PERMISSIONS = 0o7777;
@@ -69,14 +69,6 @@ function openParent(root: Fd, parts: readonly string[], dirMode: number): Fd {
   return folder;
 }
 
-function statIn(dir: Fd, name: string): Stat | undefined {
-  try {
-    return statx(dir, name, AT.SYMLINK_NOFOLLOW);
-  } catch (error) {
-    if (isErrno(error, E.ENOENT)) return undefined;
-    throw error;
-  }
-}
 const typeOf = (stat: Stat | undefined): number => (stat?.mode ?? 0) & S.IFMT;
 
 function makeFolder(parent: Fd, leaf: string, { fileMode, uid, gid }: CopyRequest): void {

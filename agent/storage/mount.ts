@@ -4,8 +4,7 @@ import { AT, AT_FDCWD, mkdirat, stat, S, unlinkat, open, O } from "../sys/file.j
 import { fsMount, mount, moveMountFds, MS } from "../sys/mount.js";
 import { AppError, because } from "../lib/errors.js";
 import { childTask, type Json } from "../lib/child-task.js";
-import { createFile, mkdirs } from "../lib/fs.js";
-import { statIf } from "../devices/sysfs.js";
+import { createFile, mkdirs, statIf } from "../lib/fs.js";
 import { mountOn } from "./mount-table.js";
 import { type MountOptions, splitOptions } from "./options.js";
 import type { Done } from "./types.js";

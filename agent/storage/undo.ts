@@ -8,8 +8,7 @@ import { NR } from "../sys/nr.js";
 import { AppError, messageOf } from "../lib/errors.js";
 import { childTask } from "../lib/child-task.js";
 import { lazy } from "../lib/lazy.js";
-import { removeTree } from "../lib/fs.js";
-import { statIf } from "../devices/sysfs.js";
+import { removeTree, statIf } from "../lib/fs.js";
 import type { Done } from "./types.js";
 
 const DEADLINE_MS = 30_000;

@@ -1,14 +1,12 @@
 // One round of following a small folder of the host (a config map): what is new or changed there is copied, what is gone
 // there is removed. The copy carries the original's time stamp, so the copy itself is all there is to remember. It is
 // synchronous and runs in a child only, because the host's files may not answer. Agent facts 20.3 and 20.4.
-import { isErrno, must } from "../sys/call.js";
-import { E } from "../sys/errno.js";
+import { must } from "../sys/call.js";
 import type { Fd } from "../sys/fd.js";
-import { AT, AT_FDCWD, fchmod, fchownat, fstat, getdents, mkdirat, O, open, openat, readlinkat, renameat, S, type Stat, statx, symlinkat } from "../sys/file.js";
-import { writeAll } from "../sys/file.js";
+import { AT, AT_FDCWD, fchmod, fchownat, fstat, getdents, mkdirat, O, open, openat, readlinkat, renameat, S, type Stat, symlinkat, writeAll } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { setU64, viewOf } from "../sys/struct.js";
-import { readFd, removeTree } from "../lib/fs.js";
+import { readFd, removeTree, statIn } from "../lib/fs.js";
 
 const MAX_ENTRIES = 16;
 const MAX_BYTES = 1 << 20;
@@ -23,15 +21,6 @@ function count(tally: Tally, bytes: number): void {
   tally.entries++;
   tally.bytes += bytes;
   if (tally.entries > MAX_ENTRIES || tally.bytes > MAX_BYTES) throw new TooMuch("too much to watch");
-}
-
-function statIn(dir: Fd, name: string): Stat | undefined {
-  try {
-    return statx(dir, name, AT.SYMLINK_NOFOLLOW);
-  } catch (error) {
-    if (isErrno(error, E.ENOENT)) return undefined;
-    throw error;
-  }
 }
 
 /** utimensat(2) on a descriptor: both times become the original's time of change. */

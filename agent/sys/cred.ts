@@ -2,9 +2,11 @@
 import { must, sys } from "./call.js";
 import { NR } from "./nr.js";
 
+/** setresuid(2): real, effective and saved. */
 export function setresuid(uid: number): void {
   must("setresuid", NR.setresuid, uid, uid, uid);
 }
+/** setresgid(2): real, effective and saved. */
 export function setresgid(gid: number): void {
   must("setresgid", NR.setresgid, gid, gid, gid);
 }
@@ -12,6 +14,7 @@ export function setresgid(gid: number): void {
 export function setgroups(gids: readonly number[]): void {
   must("setgroups", NR.setgroups, gids.length, gids.length === 0 ? null : (new Uint32Array(gids).buffer as ArrayBuffer));
 }
+/** prctl(PR_SET_KEEPCAPS): keep the permitted set when the uid stops being 0. */
 export function setKeepCaps(on: boolean): void {
   must("prctl(PR_SET_KEEPCAPS)", NR.prctl, 8, on ? 1 : 0, 0, 0, 0);
 }
@@ -34,6 +37,7 @@ export function dropBounding(cap: number): number {
 export function clearAmbient(): number {
   return sys(NR.prctl, 47, 4, 0, 0, 0);
 }
+/** prctl(PR_CAP_AMBIENT_RAISE) of one capability; the answer is 0 or the negative errno. */
 export function raiseAmbient(cap: number): number {
   return sys(NR.prctl, 47, 2, cap, 0, 0);
 }

@@ -107,6 +107,7 @@ export function modeOf(at: At, path: Path = "", flags: number = AT.EMPTY_PATH): 
   return word(7) & 0xffff;
 }
 
+/** stat(2): links are followed. */
 export const stat = (path: Path): Stat => statx(AT_FDCWD, path);
 export const lstat = (path: Path): Stat => statx(AT_FDCWD, path, AT.SYMLINK_NOFOLLOW);
 export const fstat = (fd: At): Stat => statx(fd, "", AT.EMPTY_PATH);
@@ -137,15 +138,19 @@ export function getdents(fd: Fd): Entry[] {
   return entries;
 }
 
+/** mkdirat(2). */
 export function mkdirat(at: At, path: Path, mode: number): void {
   must("mkdirat", NR.mkdirat, dirNumber(at), path, mode);
 }
+/** symlinkat(2): a link at `path` to `target`. */
 export function symlinkat(target: Path, at: At, path: Path): void {
   must("symlinkat", NR.symlinkat, target, dirNumber(at), path);
 }
+/** unlinkat(2); AT.REMOVEDIR for a directory. */
 export function unlinkat(at: At, path: Path, flags = 0): void {
   must("unlinkat", NR.unlinkat, dirNumber(at), path, flags);
 }
+/** renameat2(2). */
 export function renameat(fromAt: At, from: Path, toAt: At, to: Path, flags = 0): void {
   must("renameat2", NR.renameat2, dirNumber(fromAt), from, dirNumber(toAt), to, flags);
 }
@@ -153,12 +158,15 @@ export function renameat(fromAt: At, from: Path, toAt: At, to: Path, flags = 0):
 export function makedev(major: number, minor: number): number {
   return ((minor & 0xff) | ((major & 0xfff) << 8)) + (minor & ~0xff) * 4096;
 }
+/** mknodat(2): `mode` holds the type too. */
 export function mknodat(at: At, path: Path, mode: number, major = 0, minor = 0): void {
   must("mknodat", NR.mknodat, dirNumber(at), path, mode, makedev(major, minor));
 }
+/** fchmod(2). */
 export function fchmod(fd: Fd, mode: number): void {
   must("fchmod", NR.fchmod, fd.n, mode);
 }
+/** fchmodat(2): links are followed. */
 export function fchmodat(at: At, path: Path, mode: number): void {
   must("fchmodat", NR.fchmodat, dirNumber(at), path, mode);
 }
@@ -174,12 +182,15 @@ export function readlinkat(at: At, path: Path): string {
   return native.utf8Decode(buffer, 0, n) ?? "\ufffd";
 }
 
+/** chdir(2). */
 export function chdir(path: Path): void {
   must("chdir", NR.chdir, path);
 }
+/** fchdir(2). */
 export function fchdir(fd: Fd): void {
   must("fchdir", NR.fchdir, fd.n);
 }
+/** umask(2): the old mask. */
 export function umask(mask: number): number {
   return sys(NR.umask, mask);
 }
@@ -201,6 +212,7 @@ export const enum F { DUPFD_CLOEXEC = 1030, GETFD = 1, SETFD = 2, GETFL = 3, SET
 export function fcntl(fd: At, command: number, argument = 0): number {
   return must("fcntl", NR.fcntl, dirNumber(fd), command, argument);
 }
+/** O_NONBLOCK on the open file, for all who share it. See fcntl(2). */
 export function setNonblock(fd: At): void {
   fcntl(fd, F.SETFL, fcntl(fd, F.GETFL) | O.NONBLOCK);
 }

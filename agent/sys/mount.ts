@@ -28,9 +28,11 @@ export function tryUmount(target: Path, flags: number): number {
   return sys(NR.umount2, target, flags);
 }
 
+/** pivot_root(2). */
 export function pivotRoot(newRoot: string, putOld: string): void {
   must("pivot_root", NR.pivot_root, newRoot, putOld);
 }
+/** chroot(2). */
 export function chroot(path: string): void {
   must("chroot", NR.chroot, path);
 }

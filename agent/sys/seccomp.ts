@@ -19,6 +19,7 @@ export function resolveSyscall(name: string): number | undefined {
   return n === -1 ? undefined : n;
 }
 
+/** Begins a filter; it has to be released. */
 export function newFilter(defaultAction: number): void {
   check("seccomp_init", native.seccomp(OP.NEW, defaultAction));
 }
@@ -27,6 +28,7 @@ export function addArchitecture(token: number): void {
   const r = native.seccomp(OP.ARCH, token);
   if (r !== -E.EEXIST) check("seccomp_arch_add", r);
 }
+/** Sets an attribute of the filter. */
 export function setAttribute(attribute: number, value: number): void {
   check("seccomp_attr_set", native.seccomp(OP.ATTRIBUTE, attribute, value));
 }
@@ -48,6 +50,7 @@ export function exportFilter(): Uint8Array {
   }
   return program;
 }
+/** Lets go of the filter, if there is one. */
 export function releaseFilter(): void {
   native.seccomp(OP.RELEASE);
 }

@@ -1,9 +1,9 @@
-// Sockets: unix(7), vsock(7), netlink(7), and sendmsg(2)/recvmsg(2) with descriptors. Non-blocking and close-on-exec throughout.
+// Sockets: unix(7), vsock(7), netlink(7). Non-blocking and close-on-exec throughout.
 import { check, must, sys } from "./call.js";
 import { E } from "./errno.js";
 import { Fd } from "./fd.js";
 import { NR } from "./nr.js";
-import { struct, viewOf } from "./struct.js";
+import { struct } from "./struct.js";
 
 export const enum AF { UNIX = 1, INET = 2, INET6 = 10, NETLINK = 16, VSOCK = 40 }
 export const enum SOCK { STREAM = 1, DGRAM = 2, RAW = 3, SEQPACKET = 5, NONBLOCK = 0o4000, CLOEXEC = 0o2000000 }
@@ -41,9 +41,11 @@ export function vsockAddress(cid: number, port: number): Uint8Array {
   return SOCKADDR_VM.make({ family: AF.VSOCK, cid, port });
 }
 
+/** bind(2). */
 export function bind(fd: Fd, address: Uint8Array): void {
   must("bind", NR.bind, fd.n, address, address.length);
 }
+/** listen(2). */
 export function listen(fd: Fd, backlog: number): void {
   must("listen", NR.listen, fd.n, backlog);
 }
@@ -69,22 +71,7 @@ export function accept(listener: Fd): Accepted | undefined {
 export function shutdown(fd: Fd, how: 0 | 1 | 2): void {
   sys(NR.shutdown, fd.n, how);
 }
+/** setsockopt(2) of an int. */
 export function setsockopt(fd: Fd, level: number, name: number, value: number): void {
   must("setsockopt", NR.setsockopt, fd.n, level, name, new Int32Array([value]).buffer as ArrayBuffer, 4);
-}
-
-const MSGHDR = struct({ name: "u64", namelen: "u32", _p0: "u32", iov: "u64", iovlen: "u64", control: "u64", controllen: "u64", flags: "u32", _p1: "u32" });
-const IOVEC = struct({ base: "u64", len: "u64" });
-
-/** sendmsg(2) of `data` with descriptors (SCM_RIGHTS); one message. */
-export function sendWithFds(fd: Fd, data: Uint8Array, fds: readonly number[]): void {
-  const control = new Uint8Array(16 + 4 * fds.length + (fds.length % 2) * 4);
-  const view = viewOf(control);
-  view.setUint32(0, 16 + 4 * fds.length, true);
-  view.setUint32(8, 1, true); // SOL_SOCKET
-  view.setUint32(12, 1, true); // SCM_RIGHTS
-  fds.forEach((n, i) => view.setInt32(16 + 4 * i, n, true));
-  const iov = IOVEC.make({ base: native.addressOf(data), len: data.length });
-  const header = MSGHDR.make({ iov: native.addressOf(iov), iovlen: 1, control: native.addressOf(control), controllen: control.length });
-  must("sendmsg", NR.sendmsg, fd.n, header, 0x4000);
 }

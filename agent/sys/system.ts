@@ -31,6 +31,7 @@ export function reboot(command: number): void {
 export function syncAll(): void {
   sys(NR.sync);
 }
+/** sethostname(2). */
 export function sethostname(name: string): void {
   must("sethostname", NR.sethostname, name, native.utf8Encode(name).length);
 }
@@ -40,6 +41,7 @@ export function getrandom(n: number): Uint8Array {
   must("getrandom", NR.getrandom, bytes, n, 0);
   return bytes;
 }
+/** getpid(2). */
 export function getpid(): number {
   return sys(NR.getpid);
 }

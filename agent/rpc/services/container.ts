@@ -11,6 +11,7 @@ import { toStats } from "../to-proto.js";
 
 const diagnostics = lazy<typeof import("../../sandbox/diagnostics.js")>("sandbox/diagnostics.js");
 
+/** The handlers of the containers of `sandbox` and their processes. */
 export function containers(sandbox: Sandbox): Handlers {
   return {
     CreateContainer: (request) => {

@@ -11,6 +11,7 @@ const ephemeral = lazy<typeof import("../../storage/ephemeral-update.js")>("stor
 const shares = lazy<typeof import("../../storage/stale-shares.js")>("storage/stale-shares.js");
 const volumes = lazy<typeof import("../../storage/volume-stats.js")>("storage/volume-stats.js");
 
+/** The handlers of the guest; `sandbox` has its settings. */
 export function guest(sandbox: Sandbox): Handlers {
   const { hotplugTimeoutMs, isInit } = sandbox.settings;
   return {

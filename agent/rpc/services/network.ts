@@ -10,6 +10,7 @@ import type { Handlers } from "../methods.js";
 const filter = lazy<typeof import("../../network/iptables.js")>("network/iptables.js");
 const hotplugged = lazy<typeof import("../../network/hotplugged.js")>("network/hotplugged.js");
 
+/** The handlers of the network, which all containers of `sandbox` share. */
 export function network(sandbox: Sandbox): Handlers {
   return {
     UpdateInterface: async ({ interface: wanted }) => {
