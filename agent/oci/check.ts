@@ -1,11 +1,11 @@
 // What a spec must be before anything is touched: each refusal names the field. Pure. (runtime-spec; facts about runc's list.)
 import { AppError } from "../lib/errors.js";
 import { capNumber } from "./caps.js";
+import { PROPAGATION } from "./mounts.js";
 import type { Capabilities, Linux, Mount, Process, Spec } from "./spec.js";
 
 const RLIMITS = ["CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS", "LOCKS", "SIGPENDING", "MSGQUEUE", "NICE", "RTPRIO", "RTTIME"];
 const NAMESPACES = ["pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"];
-const PROPAGATIONS = ["shared", "rshared", "slave", "rslave", "private", "rprivate", "unbindable", "runbindable"];
 const IPC_SYSCTLS = ["msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced"];
 /** Binds that may lie below /proc: files that tell of the container instead of the machine. */
 const PROC_BINDS = ["cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo", "sys/kernel/ns_last_pid", "sys/crypto/fips_enabled", "net/dev"];
@@ -123,7 +123,7 @@ function checkLinux(linux: Linux, spec: Spec): void {
   if (spec.hostname && !types.includes("uts")) refuse("hostname", "needs a uts namespace");
   if (linux.cgroupsPath && cleanPath(linux.cgroupsPath.split(":").join("/")) === "/") refuse("linux.cgroupsPath", `"${linux.cgroupsPath}" names the root of all groups`);
   if (linux.cgroupsPath?.split("/").includes("..")) refuse("linux.cgroupsPath", "must not contain ..");
-  if (linux.rootfsPropagation && !PROPAGATIONS.includes(linux.rootfsPropagation)) refuse("linux.rootfsPropagation", `unknown propagation "${linux.rootfsPropagation}"`);
+  if (linux.rootfsPropagation && PROPAGATION[linux.rootfsPropagation] == null) refuse("linux.rootfsPropagation", `unknown propagation "${linux.rootfsPropagation}"`);
   if (linux.mountLabel) refuse("linux.mountLabel", "SELinux is not enabled here");
   for (const key of Object.keys(linux.sysctl ?? {})) checkSysctl(key, linux, spec);
   linux.devices?.forEach((d, i) => {

@@ -2,23 +2,29 @@
 // "Mounts", mount(2), mount_setattr(2)). Pure: constants are those of the kernel's headers.
 import type { Mount } from "./spec.js";
 
-const RDONLY = 1, NOSUID = 2, NODEV = 4, NOEXEC = 8, SYNC = 0x10, REMOUNT = 0x20, MAND = 0x40, DIRSYNC = 0x80, NOSYMFOLLOW = 0x100, NOATIME = 0x400;
-const NODIRATIME = 0x800, BIND = 0x1000, REC = 0x4000, SILENT = 0x8000, UNBINDABLE = 0x20000, PRIVATE = 0x40000, SLAVE = 0x80000, SHARED = 0x100000;
-const RELATIME = 0x200000, IVERSION = 0x800000, STRICTATIME = 0x1000000, LAZYTIME = 0x2000000;
+/** The flags of mount(2), for who may not look into sys/mount.ts; a test holds them equal. */
+export const enum MS {
+  RDONLY = 1, NOSUID = 2, NODEV = 4, NOEXEC = 8, SYNCHRONOUS = 0x10, REMOUNT = 0x20, MANDLOCK = 0x40, DIRSYNC = 0x80, NOSYMFOLLOW = 0x100, NOATIME = 0x400,
+  NODIRATIME = 0x800, BIND = 0x1000, REC = 0x4000, SILENT = 0x8000, UNBINDABLE = 0x20000, PRIVATE = 0x40000, SLAVE = 0x80000, SHARED = 0x100000,
+  RELATIME = 0x200000, I_VERSION = 0x800000, STRICTATIME = 0x1000000, LAZYTIME = 0x2000000,
+}
 
-const SET: { readonly __proto__: null; readonly [option: string]: number | null | undefined } = {
+type Words = { readonly __proto__: null; readonly [option: string]: number | null | undefined };
+
+/** Options that set flags, that clear them, and that say how mounts spread, in mount(8)'s words. */
+export const SET: Words = {
   __proto__: null,
-  ro: RDONLY, nosuid: NOSUID, nodev: NODEV, noexec: NOEXEC, sync: SYNC, dirsync: DIRSYNC, noatime: NOATIME, nodiratime: NODIRATIME, relatime: RELATIME,
-  strictatime: STRICTATIME, lazytime: LAZYTIME, iversion: IVERSION, mand: MAND, silent: SILENT, nosymfollow: NOSYMFOLLOW, bind: BIND, rbind: BIND | REC, remount: REMOUNT,
+  ro: MS.RDONLY, nosuid: MS.NOSUID, nodev: MS.NODEV, noexec: MS.NOEXEC, sync: MS.SYNCHRONOUS, dirsync: MS.DIRSYNC, noatime: MS.NOATIME, nodiratime: MS.NODIRATIME, relatime: MS.RELATIME,
+  strictatime: MS.STRICTATIME, lazytime: MS.LAZYTIME, iversion: MS.I_VERSION, mand: MS.MANDLOCK, silent: MS.SILENT, nosymfollow: MS.NOSYMFOLLOW, bind: MS.BIND, rbind: MS.BIND | MS.REC, remount: MS.REMOUNT,
 };
-const CLEAR: { readonly __proto__: null; readonly [option: string]: number | null | undefined } = {
+export const CLEAR: Words = {
   __proto__: null,
-  rw: RDONLY, suid: NOSUID, dev: NODEV, exec: NOEXEC, async: SYNC, atime: NOATIME, diratime: NODIRATIME, norelatime: RELATIME, nostrictatime: STRICTATIME,
-  nolazytime: LAZYTIME, noiversion: IVERSION, nomand: MAND, loud: SILENT, symfollow: NOSYMFOLLOW, defaults: 0,
+  rw: MS.RDONLY, suid: MS.NOSUID, dev: MS.NODEV, exec: MS.NOEXEC, async: MS.SYNCHRONOUS, atime: MS.NOATIME, diratime: MS.NODIRATIME, norelatime: MS.RELATIME, nostrictatime: MS.STRICTATIME,
+  nolazytime: MS.LAZYTIME, noiversion: MS.I_VERSION, nomand: MS.MANDLOCK, loud: MS.SILENT, symfollow: MS.NOSYMFOLLOW, defaults: 0,
 };
-const PROPAGATION: { readonly __proto__: null; readonly [option: string]: number | null | undefined } = {
+export const PROPAGATION: Words = {
   __proto__: null,
-  private: PRIVATE, rprivate: PRIVATE | REC, shared: SHARED, rshared: SHARED | REC, slave: SLAVE, rslave: SLAVE | REC, unbindable: UNBINDABLE, runbindable: UNBINDABLE | REC,
+  private: MS.PRIVATE, rprivate: MS.PRIVATE | MS.REC, shared: MS.SHARED, rshared: MS.SHARED | MS.REC, slave: MS.SLAVE, rslave: MS.SLAVE | MS.REC, unbindable: MS.UNBINDABLE, runbindable: MS.UNBINDABLE | MS.REC,
 };
 /** mount_setattr(2): [attributes set, attributes cleared]. Any access-time attribute clears the whole enumeration (0x70) first. */
 const RECURSIVE: { readonly __proto__: null; readonly [option: string]: readonly [number, number] | null | undefined } = {
@@ -43,13 +49,13 @@ export interface MountPlan {
 }
 
 /** Is it a bind mount? */
-export const isBind = (plan: { readonly flags: number }): boolean => (plan.flags & BIND) !== 0;
+export const isBind = (plan: { readonly flags: number }): boolean => (plan.flags & MS.BIND) !== 0;
 
 const NONE: readonly string[] = [];
 
 /** Reads the options of one entry; unknown ones become data for the file system. */
 export function mountPlan(mount: Mount): MountPlan {
-  let flags = mount.type === "bind" ? BIND : 0;
+  let flags = mount.type === "bind" ? MS.BIND : 0;
   let cleared = 0;
   let setRecursive = 0;
   let clearRecursive = 0;

@@ -5,12 +5,11 @@
 // Sources: runtime-spec; facts 2.2, 2.3 (namespace order), 3.1 (safe mounts).
 import { capabilitySets, type CapabilitySets } from "./caps.js";
 import { rlimitNumber } from "./check.js";
-import { isBind, mountPlan, type MountPlan } from "./mounts.js";
+import { isBind, mountPlan, type MountPlan, MS, PROPAGATION } from "./mounts.js";
 import type { Device, Linux, Process, Spec } from "./spec.js";
 import type { Node, Step } from "./steps.js";
 
 const KINDS: { readonly [type: string]: number } = { pid: 0x20000000, network: 0x40000000, mount: 0x20000, ipc: 0x8000000, uts: 0x4000000, user: 0x10000000, cgroup: 0x2000000, time: 0x80 };
-const MS_RDONLY = 1, MS_REC = 0x4000, MS_SLAVE = 0x80000, MS_SHARED = 0x100000, MS_PRIVATE = 0x40000, MS_UNBINDABLE = 0x20000;
 
 /** What a process is and may, in the order in which it gives its rights up. */
 export interface ProcessPlan {
@@ -114,7 +113,7 @@ function mountSteps(linux: Linux, mounts: readonly MountPlan[], context: PlanCon
   const fresh = linux.namespaces?.some((n) => n.type === "cgroup") ?? false;
   for (const mount of mounts) {
     if (mount.type === "cgroup" && !isBind(mount)) steps.push({ do: "cgroup-mount", mount, fresh, v1: context.cgroupFolders });
-    else steps.push({ do: "mount", mount: late(mount) ? { ...mount, flags: mount.flags & ~MS_RDONLY } : mount });
+    else steps.push({ do: "mount", mount: late(mount) ? { ...mount, flags: mount.flags & ~MS.RDONLY } : mount });
   }
   steps.push(...deviceSteps(linux, mounts));
   for (const mount of mounts) if (late(mount)) steps.push({ do: "remount-read-only", at: mount.at });
@@ -123,19 +122,14 @@ function mountSteps(linux: Linux, mounts: readonly MountPlan[], context: PlanCon
 
 /** A read-only tmpfs is filled first and made read-only at the end. */
 function late(mount: MountPlan): boolean {
-  return mount.type === "tmpfs" && (mount.flags & MS_RDONLY) !== 0;
+  return mount.type === "tmpfs" && (mount.flags & MS.RDONLY) !== 0;
 }
-
-const ROOT_PROPAGATION: { readonly [name: string]: number } = {
-  shared: MS_SHARED, rshared: MS_SHARED | MS_REC, slave: MS_SLAVE, rslave: MS_SLAVE | MS_REC, private: MS_PRIVATE, rprivate: MS_PRIVATE | MS_REC,
-  unbindable: MS_UNBINDABLE, runbindable: MS_UNBINDABLE | MS_REC,
-};
 
 function rootSteps(spec: Spec & { process: Process; root: NonNullable<Spec["root"]>; linux: Linux }, context: PlanContext): Step[] {
   const { linux, process, root } = spec;
   if (!linux.namespaces?.some((n) => n.type === "mount")) return [];
   const mounts = (spec.mounts ?? []).map(mountPlan);
-  const steps: Step[] = [{ do: "propagation", flags: MS_SLAVE | MS_REC }, { do: "root", path: root.path }, ...mountSteps(linux, mounts, context)];
+  const steps: Step[] = [{ do: "propagation", flags: MS.SLAVE | MS.REC }, { do: "root", path: root.path }, ...mountSteps(linux, mounts, context)];
   if (process.terminal) steps.push({ do: "console", rows: process.consoleSize?.height ?? 0, columns: process.consoleSize?.width ?? 0 });
   for (const key in linux.sysctl ?? {}) steps.push({ do: "sysctl", key, value: linux.sysctl?.[key] ?? "" });
   for (const path of linux.readonlyPaths ?? []) steps.push({ do: "read-only", path });
@@ -144,8 +138,8 @@ function rootSteps(spec: Spec & { process: Process; root: NonNullable<Spec["root
   if (spec.hooks?.createContainer?.length) steps.push({ do: "hooks-inside", hooks: spec.hooks.createContainer });
   if (root.readonly) steps.push({ do: "read-only-root" });
   steps.push({ do: "pivot" });
-  const propagation = ROOT_PROPAGATION[linux.rootfsPropagation ?? ""];
-  if (propagation !== undefined && (propagation & (MS_SHARED | MS_UNBINDABLE)) !== 0) steps.push({ do: "root-propagation", flags: propagation });
+  const propagation = PROPAGATION[linux.rootfsPropagation ?? ""];
+  if (propagation != null && (propagation & (MS.SHARED | MS.UNBINDABLE)) !== 0) steps.push({ do: "root-propagation", flags: propagation });
   return steps;
 }
 

@@ -1,24 +1,10 @@
 // Mount options as mount(8) writes them, sorted into what mount(2) takes: flags, a propagation, and a text for the file
 // system. Pure. Agent facts 13.3.
-import { MS } from "../sys/mount.js";
 import { AppError } from "../lib/errors.js";
 import { keyValue } from "../lib/text.js";
+import { CLEAR, PROPAGATION, SET } from "../oci/mounts.js";
 
 export interface MountOptions { readonly flags: number; readonly propagation: number; readonly data: readonly string[] }
-
-const SET: Readonly<Record<string, number>> = {
-  bind: MS.BIND, rbind: MS.BIND | MS.REC, dirsync: MS.DIRSYNC, iversion: MS.I_VERSION, lazytime: MS.LAZYTIME, mand: MS.MANDLOCK, noatime: MS.NOATIME, nodev: MS.NODEV,
-  nodiratime: MS.NODIRATIME, noexec: MS.NOEXEC, nosuid: MS.NOSUID, nosymfollow: MS.NOSYMFOLLOW, relatime: MS.RELATIME, remount: MS.REMOUNT, ro: MS.RDONLY, silent: MS.SILENT,
-  strictatime: MS.STRICTATIME, sync: MS.SYNCHRONOUS, defaults: 0,
-};
-const CLEAR: Readonly<Record<string, number>> = {
-  async: MS.SYNCHRONOUS, atime: MS.NOATIME, dev: MS.NODEV, diratime: MS.NODIRATIME, exec: MS.NOEXEC, loud: MS.SILENT, noiversion: MS.I_VERSION, nolazytime: MS.LAZYTIME,
-  nomand: MS.MANDLOCK, norelatime: MS.RELATIME, nostrictatime: MS.STRICTATIME, rw: MS.RDONLY, suid: MS.NOSUID, symfollow: MS.NOSYMFOLLOW,
-};
-const PROPAGATION: Readonly<Record<string, number>> = {
-  private: MS.PRIVATE, rprivate: MS.PRIVATE | MS.REC, shared: MS.SHARED, rshared: MS.SHARED | MS.REC, slave: MS.SLAVE, rslave: MS.SLAVE | MS.REC,
-  unbindable: MS.UNBINDABLE, runbindable: MS.UNBINDABLE | MS.REC,
-};
 
 /** Words that are for the agent, not for the kernel. */
 const isOurs = (word: string): boolean => word.startsWith("io.katacontainers.") || word.startsWith("X-kata.") || word.startsWith("fsgid=");
@@ -41,21 +27,19 @@ export function splitWords(options: readonly string[]): string[] {
   return out.filter((w) => w !== "");
 }
 
-const lookup = (table: Readonly<Record<string, number>>, word: string): number | undefined => (Object.hasOwn(table, word) ? table[word] : undefined);
-
 /** Sorts options; the agent's own words are left out. Throws AppError for "loop", which only mount(8) can do. */
 export function splitOptions(options: readonly string[]): MountOptions {
   let flags = 0;
   let propagation = 0;
   const data: string[] = [];
   for (const word of splitWords(options)) {
-    const set = lookup(SET, word);
-    const clear = lookup(CLEAR, word);
-    const spread = lookup(PROPAGATION, word);
+    const set = SET[word];
+    const clear = CLEAR[word];
+    const spread = PROPAGATION[word];
     if (word === "loop") throw new AppError("internal", "mount option loop is not supported: attach the file as a block device");
-    if (set !== undefined) flags |= set;
-    else if (clear !== undefined) flags &= ~clear;
-    else if (spread !== undefined) propagation = spread;
+    if (set != null) flags |= set;
+    else if (clear != null) flags &= ~clear;
+    else if (spread != null) propagation = spread;
     else if (!isOurs(word)) data.push(word);
   }
   return { flags, propagation, data };
