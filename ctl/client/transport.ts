@@ -71,7 +71,7 @@ const openHybrid = async (path: string, port: number, timeoutMs: number): Promis
 
 const openVsock = (cid: number, port: number, timeoutMs: number): Promise<Duplex> =>
   new Promise((resolve, reject) => {
-    // With -v -v -v -v and nothing less socat says when it is connected; its own data path stays untouched on stdin and stdout.
+    // With three -d and nothing less socat says when it is connected; its own data path stays untouched on stdin and stdout.
     const seconds = Math.max(1, Math.ceil(timeoutMs / 1000));
     const bridge = spawn("socat", ["-d", "-d", "-d", "-", `VSOCK-CONNECT:${cid}:${port},connect-timeout=${seconds}`], { stdio: ["pipe", "pipe", "pipe"] });
     let said = "";

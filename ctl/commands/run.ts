@@ -121,11 +121,12 @@ const inVm = async (image: string, command: string[], options: RunOptions, work:
   const imageMs = performance.now() - begin;
   if (interrupt.signal.aborted) return EXIT_INTERRUPTED;
   const vm = await bootVm({ ...bootOptions(fitVm(options)), disks: [{ file: disk, readOnly: true }], say, signal: interrupt.signal });
-  const unregister = register({
-    name: id, qemuPid: vm.qemuPid, address: formatAddress(vm.address), transport: vm.transport, accel: vm.accel.accel, machine: vm.machine, console: vm.consolePath, container: id,
-  });
+  let unregister = (): void => undefined;
   let good = false;
   try {
+    unregister = register({
+      name: id, qemuPid: vm.qemuPid, address: formatAddress(vm.address), transport: vm.transport, accel: vm.accel.accel, machine: vm.machine, console: vm.consolePath, container: id,
+    });
     const status = await runContainer(vm, plan, id, options, interrupt);
     good = true;
     await farewell(vm, id);
