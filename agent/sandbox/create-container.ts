@@ -29,11 +29,15 @@ function isAlphanumeric(c: number): boolean {
   return (c >= 48 && c <= 57) || (c >= 65 && c <= 90) || (c >= 97 && c <= 122) || c > 127;
 }
 
+/** What lies beside the containers' folders: a container of such a name would take it along when it goes. */
+const OWN_FOLDERS = ["shared", "sandbox"];
+
 /** Throws AppError "internal" (as hosts know it): the first character is a letter or digit, others may be one of . - _ too; at least two. */
 export function checkId(id: string): void {
   let good = id.length >= 2 && id.length <= 1024 && isAlphanumeric(id.charCodeAt(0));
   for (let i = 1; good && i < id.length; i++) good = isAlphanumeric(id.charCodeAt(i)) || ".-_".includes(id.charAt(i));
   if (!good) throw new AppError("internal", `invalid container ID ${id}`);
+  if (OWN_FOLDERS.includes(id)) throw new AppError("internal", `invalid container ID ${id}: ${containerDir(id)} is the agent's own folder`);
 }
 
 /**
