@@ -45,9 +45,14 @@ export class Lab {
     fillRootfs(join(folder, "rootfs"));
     const agent = await startPrivateAgent(settings, before, binary);
     const lab = new Lab(agent, folder);
-    await agent.client.createSandbox(sandboxRequest("lab", false) as never);
-    await lab.run("true"); // what is made once and kept is there from now on
-    return lab;
+    try {
+      await agent.client.createSandbox(sandboxRequest("lab", false) as never);
+      await lab.run("true"); // what is made once and kept is there from now on
+      return lab;
+    } catch (error) {
+      await lab.stop();
+      throw error;
+    }
   }
 
   get client(): AgentClient {
