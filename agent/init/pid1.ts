@@ -1,9 +1,12 @@
 // What only PID 1 does: session and console, host name, PATH, power-off, and a last clear line when it cannot go on.
-import { sys } from "../sys/call.js";
+import { flightRecord, sys } from "../sys/call.js";
 import { exists } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
+import { waitReadable } from "../sys/poll.js";
+import { pidfdOpen } from "../sys/process.js";
 import { RB, reboot, sethostname, syncAll } from "../sys/system.js";
-import { messageOf } from "../lib/errors.js";
+import { fork } from "../lib/child-task.js";
+import { AppError, messageOf } from "../lib/errors.js";
 import { readTextIf } from "../lib/fs.js";
 import { words } from "../lib/text.js";
 
@@ -31,12 +34,29 @@ export function consoleLine(text: string): void {
   sys(NR.write, 2, bytes, bytes.length);
 }
 
+const SYNC_SECONDS = 5;
+
+/** sync(2) in a child, for at most five seconds: a disk or share that no longer answers must not keep the machine on. */
+function writeBack(): void {
+  try {
+    const pid = fork();
+    if (pid === 0) {
+      syncAll();
+      for (;;) sys(NR.exit_group, 0);
+    }
+    using child = pidfdOpen(pid);
+    waitReadable(child, SYNC_SECONDS);
+  } catch {
+    // no process can be made: what is not written yet is lost, but the machine ends
+  }
+}
+
 /**
  * Ends the machine: writes back, then powers off. Without ACPI (microvm, Firecracker) there is no power-off and the kernel
  * would only halt, so the machine restarts instead, which those VMMs take as the end.
  */
 export function powerOff(): never {
-  syncAll();
+  writeBack();
   const commands = exists("/sys/firmware/acpi") ? [RB.POWER_OFF, RB.AUTOBOOT] : [RB.AUTOBOOT, RB.POWER_OFF];
   for (const command of commands) {
     try {
@@ -51,6 +71,7 @@ export function powerOff(): never {
 /** PID 1 cannot go on: says why in one line and stops the machine. Any other process exits with status 1. */
 export function fatal(what: string, error: unknown, isInit: boolean): never {
   consoleLine(`kata-agent: fatal: ${what}: ${messageOf(error)}`);
+  if (!(error instanceof AppError)) consoleLine(`kata-agent: last system calls (number=result): ${flightRecord().slice(-24).join(" ")}`);
   if (isInit) powerOff();
   for (;;) sys(NR.exit_group, 1);
 }

@@ -2,6 +2,7 @@
 import { must, sys } from "./call.js";
 import { Fd } from "./fd.js";
 import { NR } from "./nr.js";
+import { struct } from "./struct.js";
 
 export const enum EPOLL { IN = 1, PRI = 2, OUT = 4, ERR = 8, HUP = 16, RDHUP = 0x2000, ONESHOT = 0x40000000, ET = 0x80000000 }
 const enum CTL { ADD = 1, DEL = 2, MOD = 3 }
@@ -109,4 +110,10 @@ export const enum IN { MODIFY = 2, CREATE = 0x100, DELETE = 0x200, DELETE_SELF =
 /** inotify_add_watch(2): returns the watch descriptor. */
 export function inotifyAddWatch(fd: Fd, path: string, events: number): number {
   return must("inotify_add_watch", NR.inotify_add_watch, fd.n, path, events);
+}
+
+/** ppoll(2): waits until `fd` can be read (a pidfd: its process has ended), at most `seconds`; false when it could not. Blocks. */
+export function waitReadable(fd: Fd, seconds: number): boolean {
+  const poll = struct({ fd: "i32", events: "u16", revents: "u16" }).make({ fd: fd.n, events: EPOLL.IN });
+  return must("ppoll", NR.ppoll, poll, 1, struct({ sec: "i64", nsec: "i64" }).make({ sec: seconds }), null, 8) > 0;
 }

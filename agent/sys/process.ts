@@ -56,6 +56,10 @@ export function exitGroup(status: number): never {
 export function kill(pid: number, signal: number): number {
   return sys(NR.kill, pid, signal);
 }
+/** pidfd_open(2): close-on-exec. */
+export function pidfdOpen(pid: number): Fd {
+  return new Fd(must("pidfd_open", NR.pidfd_open, pid, 0));
+}
 /** pidfd_send_signal(2); the answer is 0 or the negative errno. */
 export function pidfdSendSignal(pidfd: Fd, signal: number): number {
   return sys(NR.pidfd_send_signal, pidfd.n, signal, null, 0);

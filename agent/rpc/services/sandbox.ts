@@ -1,20 +1,22 @@
 // The life of the sandbox.
 import { createSandbox, destroySandbox } from "../../sandbox/lifecycle.js";
 import type { Sandbox } from "../../sandbox/sandbox.js";
+import { Serial } from "../../lib/async.js";
 import { AppError } from "../../lib/errors.js";
 import type { Handlers } from "../methods.js";
 
 /** The handlers; `end` is called once, when DestroySandbox has been answered and the agent has to go. */
 export function sandboxLife(sandbox: Sandbox, end: () => void): Handlers {
   let ending = false;
+  const turns = new Serial(); // a second call must not undo what the first is still doing
   return {
     CreateSandbox: (request) =>
-      createSandbox(sandbox, { id: request.sandboxId, hostname: request.hostname, dns: request.dns, storages: request.storages, kernelModules: request.kernelModules }),
+      turns.run(() => createSandbox(sandbox, { id: request.sandboxId, hostname: request.hostname, dns: request.dns, storages: request.storages, kernelModules: request.kernelModules })),
     DestroySandbox: async () => {
       if (ending) throw new AppError("internal", '"failed to get sandbox sender channel"');
       ending = true;
       try {
-        await destroySandbox(sandbox);
+        await turns.run(() => destroySandbox(sandbox));
       } catch (error) {
         ending = false; // what is left can be asked for once more
         throw error;
