@@ -1,7 +1,8 @@
 // The event loop: the only user of epoll. One `tick` waits for events or the next timer and runs their callbacks; promises
 // run between ticks (native/main.c). A callback must return at once. An exception from a callback reaches `onCrash`.
-import { check } from "../sys/call.js";
+import { check, sys } from "../sys/call.js";
 import { E } from "../sys/errno.js";
+import { NR } from "../sys/nr.js";
 import { Epoll } from "../sys/poll.js";
 import { CLOCK, clockMs } from "../sys/system.js";
 
@@ -110,9 +111,28 @@ function runTimers(): void {
   }
 }
 
+/**
+ * How often the loop looks again before it sleeps, when the last round had something to do: some 40 microseconds. A peer that
+ * answers at once then finds the agent awake; waking a sleeping processor of a virtual machine takes longer than that.
+ */
+const LOOKS = 40;
+let busy = false;
+
+/** The number of events, now or after a wait that gives way to whoever else wants the processor. */
+function nextEvents(): number {
+  for (let i = 0; busy && i < LOOKS; i++) {
+    const n = epoll.wait(0);
+    if (n !== 0) return n;
+    sys(NR.sched_yield);
+  }
+  const n = epoll.wait(patience());
+  busy = n > 0;
+  return n;
+}
+
 /** One round: waits, then runs what is due. */
 export function tick(): void {
-  const n = epoll.wait(patience());
+  const n = nextEvents();
   if (n < 0 && n !== -E.EINTR) check("epoll_pwait", n);
   for (let i = 0; i < n; i++) {
     const watcher = watchers.get(epoll.fdOf(i));

@@ -15,7 +15,7 @@ export const enum NR {
   sethostname = 161, setdomainname = 162, uname = 160, reboot = 142, settimeofday = 170, clock_gettime = 113,
   clock_settime = 112, getrandom = 278, sysinfo = 179, setresuid = 147, setresgid = 149, setgroups = 159, getgroups = 158,
   capget = 90, capset = 91, prctl = 167, prlimit64 = 261, personality = 92, sched_setattr = 274, sched_setaffinity = 122,
-  sched_getaffinity = 123, ioprio_set = 30, set_mempolicy = 237, setpriority = 140, epoll_create1 = 20, epoll_ctl = 21,
+  sched_getaffinity = 123, ioprio_set = 30, set_mempolicy = 237, setpriority = 140, sched_yield = 124, epoll_create1 = 20, epoll_ctl = 21,
   epoll_pwait = 22, eventfd2 = 19, signalfd4 = 74, timerfd_create = 85, timerfd_settime = 86, rt_sigprocmask = 135,
   rt_sigaction = 134, ppoll = 73, pidfd_open = 434, pidfd_send_signal = 424, pidfd_getfd = 438, inotify_init1 = 26,
   inotify_add_watch = 27, inotify_rm_watch = 28, socket = 198, socketpair = 199, bind = 200, listen = 201, accept4 = 242,

@@ -15,7 +15,7 @@ export const enum NR {
   sethostname = 170, setdomainname = 171, uname = 63, reboot = 169, settimeofday = 164, clock_gettime = 228, clock_settime = 227,
   getrandom = 318, sysinfo = 99, setresuid = 117, setresgid = 119, setgroups = 116, getgroups = 115, capget = 125, capset = 126,
   prctl = 157, prlimit64 = 302, personality = 135, sched_setattr = 314, sched_setaffinity = 203, sched_getaffinity = 204,
-  ioprio_set = 251, set_mempolicy = 238, setpriority = 141, epoll_create1 = 291, epoll_ctl = 233, epoll_pwait = 281,
+  ioprio_set = 251, set_mempolicy = 238, setpriority = 141, sched_yield = 24, epoll_create1 = 291, epoll_ctl = 233, epoll_pwait = 281,
   eventfd2 = 290, signalfd4 = 289, timerfd_create = 283, timerfd_settime = 286, rt_sigprocmask = 14, rt_sigaction = 13,
   ppoll = 271, pidfd_open = 434, pidfd_send_signal = 424, pidfd_getfd = 438, inotify_init1 = 294, inotify_add_watch = 254,
   inotify_rm_watch = 255, socket = 41, socketpair = 53, bind = 49, listen = 50, accept4 = 288, connect = 42, sendto = 44,
