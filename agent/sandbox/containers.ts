@@ -20,8 +20,10 @@ const KEPT = 8;
 
 /** Starts a container's first process and the watch for its running out of memory. */
 export async function startContainer(sandbox: Sandbox, id: string): Promise<void> {
-  const container = sandbox.container(id, unknown);
-  await sandbox.entries.get(id)?.serial.run(async () => {
+  const entry = sandbox.entries.get(id);
+  if (entry === undefined) throw unknown();
+  await entry.serial.run(async () => {
+    const container = sandbox.container(id, unknown); // asked for here: it may be in the making
     mustBe(container, "start", "created");
     if (id !== sandbox.id) container.stopOomWatch ??= container.cgroup.watchOom(() => sandbox.oom.push(id));
     await start(container);
@@ -96,18 +98,27 @@ export function statsContainer(sandbox: Sandbox, id: string): ReturnType<Contain
 /** Freezes every process; resolves when all of them rest. Rejects unless the container is created or running. */
 export async function pauseContainer(sandbox: Sandbox, id: string): Promise<void> {
   const container = sandbox.container(id, unknownArgument);
-  const status = statusOf(container);
-  if (status !== "running" && status !== "created") throw new AppError("internal", `failed to pause container: current status is: ${status}`);
-  await container.cgroup.freeze();
-  container.pausedFrom = status;
-  container.status = "paused";
+  await sandbox.entries.get(id)?.serial.run(async () => {
+    const status = statusOf(container);
+    if (status !== "running" && status !== "created") throw new AppError("internal", `failed to pause container: current status is: ${status}`);
+    container.pausedFrom = status;
+    container.status = "paused"; // from now on: a process that is born while the others come to rest would keep them from it
+    try {
+      await container.cgroup.freeze();
+    } catch (error) {
+      container.status = status;
+      throw error;
+    }
+  });
 }
 
 /** Thaws a paused container, which is then what it was before. */
 export async function resumeContainer(sandbox: Sandbox, id: string): Promise<void> {
   const container = sandbox.container(id, unknownArgument);
-  if (container.status !== "paused") throw new AppError("internal", `container status is: ${statusOf(container)}, not paused`);
-  await container.cgroup.thaw();
-  container.status = container.pausedFrom ?? "running";
+  await sandbox.entries.get(id)?.serial.run(async () => {
+    if (container.status !== "paused") throw new AppError("internal", `container status is: ${statusOf(container)}, not paused`);
+    await container.cgroup.thaw();
+    container.status = container.pausedFrom ?? "running";
+  });
 }
 

@@ -241,6 +241,17 @@ describe.skipIf(why !== undefined)("the calls", () => {
     await lab.remove(id);
   });
 
+  it("pause and resume in the order in which they came", async () => {
+    const id = await lab.up("while :; do true & wait; done"); // hard to bring to rest
+    for (let i = 0; i < 20; i++) {
+      const [pause, exec, resume] = await Promise.all([outcome(lab.client.pauseContainer({ container_id: id })), outcome(lab.execRun(id, "true")), outcome(lab.client.resumeContainer({ container_id: id }))]);
+      expect([pause, resume]).toEqual(["OK", "OK"]);
+      expect(exec).toMatch(/^OK|^FAILED_PRECONDITION: .*paused/); // frozen on its way, it goes on with the others
+    }
+    expect((await lab.execRun(id, "echo alive")).stdout).toBe("alive\n");
+    await lab.remove(id);
+  });
+
   it("refuse a second sandbox while containers run, and leave them alone", async () => {
     const id = await lab.up();
     expect(await outcome(lab.client.createSandbox({ sandbox_id: "other" }))).toMatch(/^FAILED_PRECONDITION/);
