@@ -6,11 +6,9 @@ import { NR } from "../sys/nr.js";
 import { blockSignals, defaultActions, SIG } from "../sys/poll.js";
 import { raiseDescriptorLimit, setChildSubreaper } from "../sys/process.js";
 import { CLOCK, clockMs, getpid } from "../sys/system.js";
-import { VMADDR_CID_HOST } from "../sys/socket.js";
 import { attempt } from "../lib/errors.js";
 import { readText } from "../lib/fs.js";
 import { lazy } from "../lib/lazy.js";
-import { listen, type Listening } from "../lib/listen.js";
 import { Level, log, setLevel, unblockLog } from "../lib/log.js";
 import { after, onCrash, run } from "../lib/loop.js";
 import { startReaper } from "../lib/reaper.js";
@@ -43,8 +41,7 @@ function settings(file: string | undefined): Config {
 }
 
 /** Ends the agent in order: no more connections, then the machine's end (PID 1) or the process's. */
-function shutDown(server: Server, listening: Listening | undefined): void {
-  listening?.close();
+function shutDown(server: Server): void {
   server.close();
   print(2, "kata-agent shutdown complete\n");
   if (isInit) machine().powerOff();
@@ -58,12 +55,11 @@ function start(config: Config): void {
   const server = new Server();
   startReaper([SIG.TERM, SIG.INT], (signal) => {
     log(Level.INFO, "asked to stop", { signal });
-    shutDown(server, listening);
+    shutDown(server);
   });
-  let listening: Listening | undefined;
   const sandbox = new Sandbox({ containerPipeSize: config.containerPipeSize, hotplugTimeoutMs: config.hotplugTimeoutMs, isInit });
-  registerServices(sandbox, () => after(SHUTDOWN_GRACE_MS, () => shutDown(server, listening)));
-  listening = listen(config.serverAddr, VMADDR_CID_HOST, (channel) => channel.start(server.attach(channel)));
+  registerServices(sandbox, () => after(SHUTDOWN_GRACE_MS, () => shutDown(server)));
+  server.listen(config.serverAddr);
   log(Level.INFO, "listening", { address: config.serverAddr, "uptime-ms": Math.round(clockMs(CLOCK.BOOTTIME)) });
 }
 
