@@ -28,6 +28,19 @@ export interface Process {
   readonly apparmorProfile?: string;
   readonly oomScoreAdj?: number;
   readonly selinuxLabel?: string;
+  readonly scheduler?: Scheduler;
+  readonly ioPriority?: { readonly class: string; readonly priority: number };
+  /** Of a further process only: the first process never has it. */
+  readonly execCPUAffinity?: { readonly initial?: string; readonly final?: string };
+}
+export interface Scheduler {
+  readonly policy: string;
+  readonly nice?: number;
+  readonly priority?: number;
+  readonly flags?: readonly string[];
+  readonly runtime?: number | bigint;
+  readonly deadline?: number | bigint;
+  readonly period?: number | bigint;
 }
 
 export interface User { readonly uid: number; readonly gid: number; readonly umask?: number; readonly additionalGids?: readonly number[] }
@@ -40,7 +53,14 @@ export interface Capabilities {
 }
 export interface Rlimit { readonly type: string; readonly hard: number | bigint; readonly soft: number | bigint }
 
-export interface Mount { readonly destination: string; readonly type?: string; readonly source?: string; readonly options?: readonly string[] }
+export interface Mount {
+  readonly destination: string;
+  readonly type?: string;
+  readonly source?: string;
+  readonly options?: readonly string[];
+  readonly uidMappings?: readonly IdMapping[];
+  readonly gidMappings?: readonly IdMapping[];
+}
 
 export interface Hook { readonly path: string; readonly args?: readonly string[]; readonly env?: readonly string[]; readonly timeout?: number }
 export type HookKind = "prestart" | "createRuntime" | "createContainer" | "startContainer" | "poststart" | "poststop";
@@ -59,6 +79,20 @@ export interface Linux {
   readonly maskedPaths?: readonly string[];
   readonly readonlyPaths?: readonly string[];
   readonly mountLabel?: string;
+  /** Of the clocks "monotonic" and "boottime" in a new time namespace. */
+  readonly timeOffsets?: { readonly [clock: string]: { readonly secs?: number; readonly nanosecs?: number } };
+  readonly personality?: { readonly domain: string; readonly flags?: readonly string[] };
+  readonly memoryPolicy?: { readonly mode: string; readonly nodes?: string; readonly flags?: readonly string[] };
+  readonly intelRdt?: IntelRdt;
+  /** Interfaces of the host by name, moved into the container's network namespace. */
+  readonly netDevices?: { readonly [name: string]: { readonly name?: string } };
+}
+export interface IntelRdt {
+  readonly closID?: string;
+  readonly l3CacheSchema?: string;
+  readonly memBwSchema?: string;
+  readonly schemata?: readonly string[];
+  readonly enableMonitoring?: boolean;
 }
 export interface IdMapping { readonly containerID: number; readonly hostID: number; readonly size: number }
 export interface Namespace { readonly type: string; readonly path?: string }
@@ -91,6 +125,7 @@ export interface Memory {
   readonly kernel?: number;
   readonly kernelTCP?: number;
   readonly swappiness?: number;
+  readonly useHierarchy?: boolean;
   readonly disableOOMKiller?: boolean;
   readonly checkBeforeUpdate?: boolean;
 }
@@ -122,6 +157,9 @@ export interface Seccomp {
   readonly defaultErrnoRet?: number;
   readonly architectures?: readonly string[];
   readonly flags?: readonly string[];
+  /** AF_UNIX stream socket that gets the notify descriptor of a filter with SCMP_ACT_NOTIFY. */
+  readonly listenerPath?: string;
+  readonly listenerMetadata?: string;
   readonly syscalls?: readonly SeccompRule[];
 }
 export interface SeccompRule { readonly names: readonly string[]; readonly action: string; readonly errnoRet?: number; readonly args?: readonly SeccompArg[] }
