@@ -12,9 +12,8 @@ import { spawn, type SpawnPlace } from "./spawn.js";
 export interface BirthArgs {
   readonly place: Omit<SpawnPlace, "cgroup">;
   readonly cgroup: Cgroup;
-  /** A process with a terminal makes its own streams. */
-  readonly terminal: boolean;
-  readonly pipeSize: number;
+  /** The size of new pipes in bytes (0: the kernel's); undefined when there are to be none: a terminal, or the caller's own streams. */
+  readonly pipes: number | undefined;
   /** The child's half; it never comes back. */
   readonly child: (channel: ChildEnd, ends: Ends | undefined) => never;
   /** What the parent does right after the clone; when it throws, the child is killed. */
@@ -22,13 +21,13 @@ export interface BirthArgs {
 }
 
 /** Makes the child. Throws what failed, with nothing left behind; a killed child is reaped by the loop. */
-export function birth({ place, cgroup, terminal, pipeSize, child, cloned: after }: BirthArgs): { cloned: Cloned; channel: Channel; streams: Streams | undefined } {
+export function birth({ place, cgroup, pipes, child, cloned: after }: BirthArgs): { cloned: Cloned; channel: Channel; streams: Streams | undefined } {
   let stdio: Stdio | undefined;
   let ends: { parent: Channel; child: ChildEnd } | undefined;
   let folder: Fd | undefined;
   let cloned: Cloned | undefined;
   try {
-    if (!terminal) stdio = makeStdio({ pipeSize });
+    if (pipes !== undefined) stdio = makeStdio({ pipeSize: pipes });
     const made = (ends = pair());
     folder = cgroup.dirFd();
     cloned = spawn({ ...place, cgroup: folder }, () => child(made.child, stdio));

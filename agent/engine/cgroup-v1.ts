@@ -3,7 +3,7 @@
 // Sources: cgroups(7), Documentation/admin-guide/cgroup-v1/.
 import { SysError, sys } from "../sys/call.js";
 import { E } from "../sys/errno.js";
-import { O, open } from "../sys/file.js";
+import { exists, O, open } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { pause } from "../lib/async.js";
 import { AppError, attempt } from "../lib/errors.js";
@@ -12,7 +12,7 @@ import { lazy } from "../lib/lazy.js";
 import { limitsV1 } from "../oci/cgroup-limits.js";
 import { deviceLines } from "../oci/device-rules.js";
 import type { DeviceRule, Resources } from "../oci/spec.js";
-import { type Cgroup, hierarchy, killPids, makeGroup, readPids, removeGroup, removeGroupNow, writeLimits } from "./cgroup.js";
+import { allMade, type Cgroup, hierarchy, killPids, makeGroup, readPids, removeGroup, removeGroupNow, writeLimits } from "./cgroup.js";
 import type { Stats } from "./cgroup-stats.js";
 
 const stats = lazy<typeof import("./cgroup-stats.js")>("engine/cgroup-stats.js");
@@ -38,6 +38,9 @@ class Groups implements Cgroup {
   /** Where the hierarchies are mounted that the container is in. */
   #roots: string[] = [];
   constructor(readonly path: string) {}
+  madeParents(): readonly string[] { return allMade(); }
+  frozen(): boolean { return readText(`${this.#dir("freezer")}/freezer.state`).trim() === "FROZEN"; }
+  reopen(): Cgroup { this.#roots = [...new Set(hierarchy().mounts.values())].filter((r) => exists(r + this.path)); return this; }
 
   #dir(controller: string): string {
     const root = hierarchy().mounts.get(controller);

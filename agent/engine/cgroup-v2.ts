@@ -14,7 +14,7 @@ import { words } from "../lib/text.js";
 import { limitsV2 } from "../oci/cgroup-limits.js";
 import { deviceProgram } from "../oci/device-rules.js";
 import type { DeviceRule, Memory, Resources } from "../oci/spec.js";
-import { type Cgroup, hierarchy, killPids, makeGroup, makeParent, onParentGone, readPids, removeGroup, removeGroupNow, writeLimits } from "./cgroup.js";
+import { allMade, type Cgroup, hierarchy, killPids, makeGroup, makeParent, onParentGone, readPids, removeGroup, removeGroupNow, writeLimits } from "./cgroup.js";
 import type { Stats } from "./cgroup-stats.js";
 
 const stats = lazy<typeof import("./cgroup-stats.js")>("engine/cgroup-stats.js");
@@ -62,6 +62,9 @@ function programFor(rules: readonly DeviceRule[]): Fd | undefined {
 class Group implements Cgroup {
   readonly version = 2;
   constructor(readonly path: string) {}
+  madeParents(): readonly string[] { return allMade(); }
+  frozen(): boolean { return readText(`${this.dir}/cgroup.freeze`).trim() === "1"; }
+  reopen(): Cgroup { return this; }
 
   get dir(): string {
     return hierarchy().root + this.path;

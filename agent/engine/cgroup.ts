@@ -19,6 +19,11 @@ export interface Cgroup {
   readonly version: 1 | 2;
   /** As in the configuration, from the root of the hierarchy. */
   readonly path: string;
+  /** Folders above it that `create` made, in full. */
+  madeParents(): readonly string[];
+  frozen(): boolean;
+  /** Takes up what another process made; returns itself. */
+  reopen(): Cgroup;
   /** Makes the group and sets its limits and devices; undoes itself on failure. Throws AppError naming field or file; "exists" when processes are in it. */
   create(resources: Resources | undefined): void;
   /** Version 2: the group's folder, to be born in (clone3's CLONE_INTO_CGROUP); the caller closes it. */
@@ -212,3 +217,12 @@ export function killPids(pids: readonly number[]): void {
     if (r < 0 && r !== -E.ESRCH) must("kill", NR.kill, pid, 9);
   }
 }
+
+/** The group of a container that another process has made, with the folders that were made above it. */
+export function reopenCgroup(path: string, madeParents: readonly string[]): Cgroup {
+  for (const parent of madeParents) made.add(parent);
+  return (hierarchy().version === 2 ? v2().group(path) : v1().group(path)).reopen();
+}
+
+/** Every parent that was made by this process or taken over by it. */
+export const allMade = (): string[] => [...made];

@@ -30,6 +30,10 @@ export interface ChildArgs {
   readonly install: (() => void) | undefined;
   /** What hooks that run in here are told, and those that run right before the program. */
   readonly hooks: { readonly id: string; readonly bundle: string; readonly annotations: { readonly [key: string]: string }; readonly start: readonly Hook[] } | undefined;
+  /** The caller's own streams and the first `keep` descriptors above them are the process's. */
+  readonly keep: number;
+  /** A listening socket: whoever connects to it says `start`, when the parent has left. */
+  readonly door?: Fd | undefined;
   /** A new user namespace: wait until its maps are written, then become its root. */
   readonly newUser: boolean;
 }
@@ -96,30 +100,34 @@ function prepare(steps: readonly Step[], args: ChildArgs, keep?: Fd): void {
   restoreDescriptorLimit();
   const { ends } = args;
   const namespaces = openNamespaces(steps);
-  const kept = [args.channel.fd, ...(ends === undefined ? [] : [ends.stdin, ends.stdout, ends.stderr]), ...(keep === undefined ? [] : [keep]), ...namespaces.map(({ fd }) => fd)];
-  closeOthers(kept.map((fd) => fd.n));
+  const kept = [args.channel.fd, ...(args.door === undefined ? [] : [args.door]), ...(ends === undefined ? [] : [ends.stdin, ends.stdout, ends.stderr]), ...(keep === undefined ? [] : [keep]), ...namespaces.map(({ fd }) => fd)];
+  closeOthers([...kept.map((fd) => fd.n), ...theirs(args)]);
   for (const step of steps) if (step.do !== "join" && EARLY.includes(step.do)) attemptStep(step, () => applyToProcess(step));
   joinNamespaces(namespaces);
 }
+
+/** Descriptors of the caller that the process is to have. */
+const theirs = ({ keep }: ChildArgs): number[] => Array.from({ length: keep }, (_, i) => 3 + i);
 
 function finish(args: ChildArgs, terminal: { master: Fd; slave: Fd } | undefined, gated: boolean): void {
   const { process, channel, ends, install } = args;
   if (terminal !== undefined) takeStdio(terminal.slave, terminal.slave, terminal.slave, true);
   else if (ends !== undefined) takeStdio(ends.stdin, ends.stdout, ends.stderr, false);
   // a working directory of /proc/self/fd/N must find nothing (CVE-2024-21626)
-  closeOthers([channel.fd.n, ...(terminal === undefined ? [] : [terminal.master.n])]);
+  closeOthers([channel.fd.n, ...theirs(args), ...(args.door === undefined ? [] : [args.door.n]), ...(terminal === undefined ? [] : [terminal.master.n])]);
   const env = withHome(process);
   becomeUser(process, install);
   const program = findProgram(process, env);
+  unblockSignals();
   if (gated) {
     channel.ready(terminal?.master.n ?? -1);
+    if (args.door !== undefined && !channel.open(args.door)) exitGroup(1);
     if (!channel.wait("start")) exitGroup(1);
   }
   if (args.hooks !== undefined && args.hooks.start.length > 0) {
     const { id, bundle, annotations, start } = args.hooks;
     hooks().runHooksHere("startContainer", start, { id, status: "created", pid: 1, bundle, annotations }, env);
   }
-  unblockSignals();
   if (process.noNewPrivileges) install?.();
   const errno = -execve(program, process.args, env);
   throw because(`exec "${process.args[0]}"`, new SysError("execve", errno));

@@ -13,11 +13,11 @@ import { capabilitySets } from "../oci/caps.js";
 import { checkSpec } from "../oci/check.js";
 import { makePlan } from "../oci/plan.js";
 import type { Step } from "../oci/steps.js";
-import type { IdMapping, Seccomp, Spec } from "../oci/spec.js";
+import type { IdMapping, Process as ProcessSpec, Seccomp, Spec } from "../oci/spec.js";
 import { birth } from "./birth.js";
 import { openCgroup, type Cgroup } from "./cgroup.js";
 import { runInit } from "./child.js";
-import { type Container, type Filter, TERMINATION_PATH } from "./container.js";
+import { type Container, type ExecTemplate, type Filter, TERMINATION_PATH } from "./container.js";
 import type { Channel } from "./handshake.js";
 import { ptyStreams, type Streams } from "./io.js";
 import { ended, type Process } from "./process.js";
@@ -36,6 +36,18 @@ export interface CreateArgs {
   readonly spec: Spec;
   /** Size of the stream pipes in bytes; 0 keeps the kernel's. */
   readonly pipeSize: number;
+  /** Given, the process has the caller's streams instead of pipes. */
+  readonly own?: OwnStreams | undefined;
+  /** A listening socket (SOCK_SEQPACKET) where another process will start the container: see `Channel`; the caller says "go" at the gate. */
+  readonly door?: Fd | undefined;
+}
+
+/** A process with the streams of whoever runs the engine, as a command line has it. */
+export interface OwnStreams {
+  /** So many of the caller's descriptors from 3 up go along. */
+  readonly keep: number;
+  /** Gets the terminal's master, when the process has one. */
+  readonly terminal: ((master: Fd) => void) | undefined;
 }
 
 /** The compiled filter of a spec. */
@@ -50,9 +62,12 @@ export function installer(filter: Filter | undefined): (() => void) | undefined 
   return () => installSeccomp(filter.program, filter.flags);
 }
 
-/** Takes the terminal's master from a child that has said `ready`. See pidfd_getfd(2). */
-export function takeMaster(cloned: Cloned, n: number): Streams {
-  return ptyStreams(new Fd(must("pidfd_getfd", NR.pidfd_getfd, cloned.pidfd.n, n, 0)));
+/** Takes the terminal's master from a child that has said `ready`: for the caller, or as the process's streams. See pidfd_getfd(2). */
+export function takeMaster(process: Process, n: number, own: OwnStreams | undefined): void {
+  const master = new Fd(must("pidfd_getfd", NR.pidfd_getfd, process.pidfd.n, n, 0));
+  if (own === undefined) process.streams = ptyStreams(master);
+  else if (own.terminal === undefined) master.close();
+  else own.terminal(master);
 }
 
 /** The record of a child that has just been made; its end is noted from now on. */
@@ -88,8 +103,8 @@ function startChild(args: CreateArgs, spec: Parameters<typeof makePlan>[0], cgro
   const pidNamespace = shared === undefined ? undefined : openNamespace(shared);
   try {
     return birth({
-      place: { flags: cloneFlags, pidNamespace, joined: joined as Extract<Step, { do: "join" }>[] }, cgroup, terminal: process.terminal, pipeSize: args.pipeSize,
-      child: (channel, ends) => runInit({ steps, process, channel, ends, install, hooks: inside, newUser }),
+      place: { flags: cloneFlags, pidNamespace, joined: joined as Extract<Step, { do: "join" }>[] }, cgroup, pipes: process.terminal || args.own !== undefined ? undefined : args.pipeSize,
+      child: (channel, ends) => runInit({ steps, process, channel, ends, install, hooks: inside, newUser, keep: args.own?.keep ?? 0, door: args.door }),
       cloned: ({ pid }, channel) => {
         if (!newUser) return;
         writeMaps(pid, spec.linux.uidMappings, spec.linux.gidMappings);
@@ -101,16 +116,16 @@ function startChild(args: CreateArgs, spec: Parameters<typeof makePlan>[0], cgro
   }
 }
 
-async function untilReady(args: CreateArgs, gate: Channel, cloned: Cloned, process: { streams: Streams | undefined }): Promise<void> {
+async function untilReady(args: CreateArgs, gate: Channel, process: Process): Promise<void> {
   let said = await gate.next(`container ${args.id}`, READY_MS);
   if (said.say === "hooks") {
-    const state = { id: args.id, status: "creating", pid: cloned.pid, bundle: args.bundleDir, annotations: args.spec.annotations ?? {} } as const;
+    const state = { id: args.id, status: "creating", pid: process.pid, bundle: args.bundleDir, annotations: args.spec.annotations ?? {} } as const;
     for (const kind of ["prestart", "createRuntime"] as const) await hooks().runHooks(kind, args.spec.hooks?.[kind] ?? [], state);
     gate.tell("go");
     said = await gate.next(`container ${args.id}`, READY_MS);
   }
   if (said.say !== "ready") throw new AppError("internal", "the child died before it was ready");
-  if (said.ptmx >= 0) process.streams = takeMaster(cloned, said.ptmx);
+  if (said.ptmx >= 0) takeMaster(process, said.ptmx, args.own);
 }
 
 /**
@@ -130,7 +145,7 @@ export async function createContainer(args: CreateArgs): Promise<Container> {
       const started = startChild(args, spec, cgroup, filter);
       gate = started.channel;
       process = processOf(id, started.cloned, started.streams);
-      await untilReady(args, gate, started.cloned, process);
+      await untilReady(args, gate, process);
     } catch (error) {
       gate?.close();
       if (process !== undefined) await abandon(process);
@@ -149,13 +164,25 @@ function terminationLog({ annotations, mounts }: Spec): string | undefined {
   return path === undefined ? undefined : mounts?.find((m) => m.destination === path)?.source;
 }
 
+/** The limits that a process asks for. */
+export function limitsOf({ rlimits, oomScoreAdj }: Pick<ProcessSpec, "rlimits" | "oomScoreAdj">): ExecTemplate["limits"] {
+  return { ...(rlimits === undefined ? {} : { rlimits }), ...(oomScoreAdj === undefined ? {} : { oomScoreAdj }) };
+}
+
+/** What further processes take over from a container with this configuration. */
+export function templateOf(spec: Spec, seccompFilter: Filter | undefined): ExecTemplate {
+  return {
+    userNamespace: spec.linux?.namespaces?.some((n) => n.type === "user") ?? false, caps: capabilitySets(spec.process?.capabilities),
+    limits: spec.process === undefined ? {} : limitsOf(spec.process), seccomp: seccompFilter,
+  };
+}
+
 function record(args: CreateArgs, cgroup: Cgroup, init: Process, gate: Channel, seccompFilter: Filter | undefined): Container {
   const { spec, id } = args;
-  const { rlimits, oomScoreAdj, capabilities } = spec.process ?? {};
   return {
     id, bundleDir: args.bundleDir, cgroup, hooks: spec.hooks, initPid: init.pid, init, processes: new Map([[id, init]]), pipeSize: args.pipeSize, annotations: spec.annotations ?? {},
     terminationLog: terminationLog(spec),
-    template: { userNamespace: spec.linux?.namespaces?.some((n) => n.type === "user") ?? false, caps: capabilitySets(capabilities), limits: { ...(rlimits === undefined ? {} : { rlimits }), ...(oomScoreAdj === undefined ? {} : { oomScoreAdj }) }, seccomp: seccompFilter },
+    template: templateOf(spec, seccompFilter),
     status: "created", pausedFrom: undefined, gate, stopOomWatch: undefined,
   };
 }

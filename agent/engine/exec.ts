@@ -9,7 +9,7 @@ import type { Step } from "../oci/steps.js";
 import { birth } from "./birth.js";
 import { runExec } from "./child.js";
 import { mustBe, type Container } from "./container.js";
-import { abandon, installer, processOf, READY_MS, takeMaster } from "./create.js";
+import { abandon, installer, limitsOf, type OwnStreams, processOf, READY_MS, takeMaster } from "./create.js";
 import type { Channel } from "./handshake.js";
 import type { Process } from "./process.js";
 
@@ -24,20 +24,20 @@ function claim(container: Container, execId: string): void {
   container.processes.delete(execId);
 }
 
-function start(container: Container, execId: string, spec: ProcessSpec): { process: Process; channel: Channel; done: Promise<void> } {
+function start(container: Container, execId: string, spec: ProcessSpec, own: OwnStreams | undefined): { process: Process; channel: Channel; done: Promise<void> } {
   const { template, cgroup, init } = container;
   const plan = processPlan(spec);
   const withCaps = spec.capabilities === undefined ? { ...plan, caps: template.caps } : plan;
   const procs = cgroup.procsFiles();
-  const steps: Step[] = [...(procs.length > 0 ? [{ do: "join-cgroups", paths: procs } as const] : []), ...limitSteps(template.limits)];
+  const steps: Step[] = [...(procs.length > 0 ? [{ do: "join-cgroups", paths: procs } as const] : []), ...limitSteps({ ...template.limits, ...limitsOf(spec) })];
   const install = installer(template.seccomp);
   const { cloned, channel, streams } = birth({
-    place: { flags: 0, pidNamespace: init.pidfd }, cgroup, terminal: plan.terminal, pipeSize: container.pipeSize,
+    place: { flags: 0, pidNamespace: init.pidfd }, cgroup, pipes: plan.terminal || own !== undefined ? undefined : container.pipeSize,
     child: (end, ends) =>
-      runExec({ steps, process: withCaps, channel: end, ends, install, hooks: undefined, newUser: false }, init.pidfd, template.userNamespace ? JOINED + CLONE.NEWUSER : JOINED),
+      runExec({ steps, process: withCaps, channel: end, ends, install, hooks: undefined, newUser: false, keep: own?.keep ?? 0 }, init.pidfd, template.userNamespace ? JOINED + CLONE.NEWUSER : JOINED),
   });
   const process = processOf(execId, cloned, streams);
-  return { process, channel, done: untilRunning(channel, plan.terminal, (n) => { process.streams = takeMaster(cloned, n); }) };
+  return { process, channel, done: untilRunning(channel, plan.terminal, (n) => takeMaster(process, n, own)) };
 }
 
 async function untilRunning(channel: Channel, terminal: boolean, take: (master: number) => void): Promise<void> {
@@ -52,12 +52,12 @@ async function untilRunning(channel: Channel, terminal: boolean, take: (master: 
 }
 
 /** Runs a further process; resolves when its program runs. A missing program, a taken id, a dead container: rejects. */
-export async function execProcess(container: Container, execId: string, spec: ProcessSpec): Promise<Process> {
+export async function execProcess(container: Container, execId: string, spec: ProcessSpec, own?: OwnStreams): Promise<Process> {
   mustBe(container, "exec in", "created", "running"); // frozen, it would never get ready
   claim(container, execId);
   try {
     checkProcess(spec);
-    const { process, channel, done } = start(container, execId, spec);
+    const { process, channel, done } = start(container, execId, spec, own);
     container.processes.set(execId, process);
     try {
       await done;

@@ -7,6 +7,7 @@
 //       │─── go ──────────────────────▶│  they have been run
 //       │◀────────── ready {ptmx} ─────│  everything is prepared; ptmx: number of the terminal's master, or -1
 //       │                              │  waits (the first process of a container; a further process goes on)
+//       │─── go ──────────────────────▶│  only with a door: the child goes on with whoever knocks there, and the parent may leave
 //       │─── start ───────────────────▶│
 //       │◀── (end of file) ────────────│  execve has closed the child's end: the program runs
 //
@@ -17,7 +18,7 @@ import type { Fd } from "../sys/fd.js";
 import { readRaw, setNonblock } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { EPOLL } from "../sys/poll.js";
-import { SOCK, socketpair } from "../sys/socket.js";
+import { acceptNext, SOCK, socketpair } from "../sys/socket.js";
 import { AppError, messageOf, type ErrorKind } from "../lib/errors.js";
 import { after, watch } from "../lib/loop.js";
 import { deferred } from "../lib/async.js";
@@ -27,6 +28,11 @@ interface Failure { readonly say: "failed"; readonly kind: ErrorKind; readonly w
 
 const MESSAGE_MAX = 4096;
 let buffer: Uint8Array | undefined; // messages are understood as they come, so one buffer does
+
+/** The parent's end of a connection to the door of a child that waits to be started. */
+export function knock(connected: Fd): Channel {
+  return new Channel(connected);
+}
 
 /** The two ends; the child's closes at execve. */
 export function pair(): { parent: Channel; child: ChildEnd } {
@@ -86,7 +92,15 @@ function understand(n: number, buffer: Uint8Array): Said {
 
 /** The child's end: synchronous. */
 export class ChildEnd {
-  constructor(readonly fd: Fd) {}
+  constructor(public fd: Fd) {}
+
+  /** Leaves the parent and goes on with whoever connects to `door` (a listening socket); false when the parent is gone before that. */
+  open(door: Fd): boolean {
+    if (!this.wait("go")) return false;
+    this.fd.close();
+    this.fd = acceptNext(door);
+    return true;
+  }
 
   ready(ptmx: number): void {
     this.#send({ say: "ready", ptmx });

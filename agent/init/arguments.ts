@@ -6,6 +6,7 @@ export type Action =
   | { readonly do: "refuse"; readonly text: string };
 
 const USAGE = `usage: kata-agent [-c FILE]
+       kata-agent oci COMMAND ...
 
 The guest agent of Kata Containers. As PID 1 it prepares the machine, else it only serves; either way it listens at
 agent.server_addr= (kernel command line), KATA_AGENT_SERVER_ADDR or the file's server_addr (default vsock://-1:1024).
@@ -13,6 +14,8 @@ agent.server_addr= (kernel command line), KATA_AGENT_SERVER_ADDR or the file's s
   -c, --config FILE   settings from a TOML file instead of the kernel command line
   -v, --version       print the version and exit
   -h, --help          print this text and exit
+
+oci: an OCI runtime with the command line of runc (kata-agent oci --help); a link under another name is that directly.
 
 addresses: vsock://CID:PORT (CID -1: any), unix://PATH, unix://@NAME, serial://DEVICE
 `;

@@ -1,85 +1,29 @@
-// Wiring, no logic: reads the settings, prepares the machine when it is PID 1, puts the services together and hands the
-// process over to the loop.
+// The first module: finds out what the program is to be, the guest's agent or the command line of an OCI runtime, and loads
+// only that. PID 1 is always the agent.
 import { sys } from "../sys/call.js";
-import { fillStdio } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
-import { blockSignals, defaultActions, SIG } from "../sys/poll.js";
-import { raiseDescriptorLimit, setChildSubreaper } from "../sys/process.js";
-import { CLOCK, clockMs, getpid } from "../sys/system.js";
-import { attempt } from "../lib/errors.js";
-import { readText } from "../lib/fs.js";
+import { exitGroup } from "../sys/process.js";
+import { getpid } from "../sys/system.js";
 import { lazy } from "../lib/lazy.js";
-import { Level, log, setLevel, unblockLog } from "../lib/log.js";
-import { after, onCrash, run } from "../lib/loop.js";
-import { startReaper } from "../lib/reaper.js";
-import { Server } from "../rpc/server.js";
-import { Sandbox } from "../sandbox/sandbox.js";
-import { registerServices } from "./services.js";
 import { parseArguments } from "./arguments.js";
-import { fromCommandLine, fromFile, withEnvironment, type Config } from "./config.js";
-import { fatal } from "./pid1.js";
-import { AGENT_VERSION, versionLine } from "./version.js";
+import { ociName } from "./names.js";
+import { versionLine } from "./version.js";
 
-const machine = lazy<typeof import("./machine.js")>("init/machine.js");
-const isInit = getpid() === 1;
-/** Between the answer to DestroySandbox and the end, so that the host gets it. */
-const SHUTDOWN_GRACE_MS = 50;
+const agent = lazy<typeof import("./agent.js")>("init/agent.js");
+const commandLine = lazy<typeof import("./command-line.js")>("init/command-line.js");
 
-function exit(status: number): never {
-  for (;;) sys(NR.exit_group, status);
-}
-
-function print(fd: number, text: string): void {
+function leave(fd: 1 | 2, text: string): never {
   const bytes = native.utf8Encode(text);
   sys(NR.write, fd, bytes, bytes.length);
+  exitGroup(fd === 1 ? 0 : 2);
 }
 
-function settings(file: string | undefined): Config {
-  if (file !== undefined) return withEnvironment(fromFile(file), native.env);
-  const words = readText("/proc/cmdline");
-  return words.includes("agent.config_file=") ? fromCommandLine(words) : withEnvironment(fromCommandLine(words), native.env);
+const isInit = getpid() === 1;
+const [program = "", ...args] = native.args;
+const name = ociName(program, args);
+if (!isInit && name !== undefined) commandLine().start(name.args, name.self);
+else {
+  const action = parseArguments(args, versionLine());
+  if (action.do !== "serve" && !isInit) leave(action.do === "print" ? 1 : 2, action.text);
+  agent().runAgent(action.do === "serve" ? action.config : undefined, isInit);
 }
-
-/** Ends the agent in order: no more connections, then the machine's end (PID 1) or the process's. */
-function shutDown(server: Server): void {
-  server.close();
-  print(2, "kata-agent shutdown complete\n");
-  if (isInit) machine().powerOff();
-  exit(0);
-}
-
-function start(config: Config): void {
-  setLevel(config.logLevel);
-  unblockLog();
-  log(Level.INFO, "announce", { "agent-version": AGENT_VERSION, "api-version": "0.0.1", config: JSON.stringify(config), "extra-features": '["seccomp"]' });
-  const server = new Server();
-  startReaper([SIG.TERM, SIG.INT], (signal) => {
-    log(Level.INFO, "asked to stop", { signal });
-    shutDown(server);
-  });
-  const sandbox = new Sandbox({ containerPipeSize: config.containerPipeSize, hotplugTimeoutMs: config.hotplugTimeoutMs, isInit });
-  registerServices(sandbox, () => after(SHUTDOWN_GRACE_MS, () => shutDown(server)));
-  server.listen(config.serverAddr);
-  log(Level.INFO, "listening", { address: config.serverAddr, "uptime-ms": Math.round(clockMs(CLOCK.BOOTTIME)) });
-}
-
-const action = parseArguments(native.args.slice(1), versionLine());
-if (action.do !== "serve" && !isInit) {
-  print(action.do === "print" ? 1 : 2, action.text);
-  exit(action.do === "print" ? 0 : 2);
-}
-try {
-  if (!isInit) fillStdio();
-  blockSignals();
-  defaultActions();
-  setChildSubreaper();
-  raiseDescriptorLimit();
-  onCrash((error) => fatal("uncaught", error, isInit));
-  if (isInit) attempt("prepare the machine", () => machine().prepare());
-  const config = attempt("read the settings", () => settings(action.do === "serve" ? action.config : undefined));
-  if (isInit) machine().finish(config);
-  start(config);
-} catch (error) {
-  fatal("cannot start", error, isInit);
-}
-run();

@@ -147,3 +147,11 @@ export function checkSpec(spec: Spec): asserts spec is Spec & { process: Process
   spec.mounts?.forEach(checkMount);
   checkLinux(spec.linux, spec);
 }
+
+const ID_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.";
+
+/** A container's id as command lines take it; returns it. Throws AppError "invalid". */
+export function checkId(id: string): string {
+  if (id === "" || id.length > 1024 || id.startsWith(".") || [...id].some((c) => !ID_CHARACTERS.includes(c))) refuse("container id", `"${id.slice(0, 80)}" is not made of letters, digits and _+-. only, or begins with a dot`);
+  return id;
+}

@@ -21,5 +21,5 @@ export const enum NR {
   inotify_add_watch = 27, inotify_rm_watch = 28, socket = 198, socketpair = 199, bind = 200, listen = 201, accept4 = 242,
   connect = 203, sendto = 206, recvfrom = 207, sendmsg = 211, recvmsg = 212, shutdown = 210, getsockopt = 209, setsockopt = 208,
   getsockname = 204, getpeername = 205, close_range = 436, memfd_create = 279, copy_file_range = 285, sendfile = 71, splice = 76,
-  seccomp = 277, bpf = 280, keyctl = 219, finit_module = 273, delete_module = 106,
+  seccomp = 277, bpf = 280, keyctl = 219, finit_module = 273, delete_module = 106, flock = 32,
 }

@@ -21,5 +21,5 @@ export const enum NR {
   inotify_rm_watch = 255, socket = 41, socketpair = 53, bind = 49, listen = 50, accept4 = 288, connect = 42, sendto = 44,
   recvfrom = 45, sendmsg = 46, recvmsg = 47, shutdown = 48, getsockopt = 55, setsockopt = 54, getsockname = 51, getpeername = 52,
   close_range = 436, memfd_create = 319, copy_file_range = 326, sendfile = 40, splice = 275, seccomp = 317, bpf = 321,
-  keyctl = 250, finit_module = 313, delete_module = 176,
+  keyctl = 250, finit_module = 313, delete_module = 176, flock = 73,
 }

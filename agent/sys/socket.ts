@@ -67,6 +67,25 @@ export function accept(listener: Fd): Accepted | undefined {
   return { fd, cid: peer.cid, port: peer.port };
 }
 
+/** accept4(2) that waits: a blocking, close-on-exec connection. */
+export function acceptNext(listener: Fd): Fd {
+  return new Fd(must("accept4", NR.accept4, listener.n, null, null, SOCK.CLOEXEC));
+}
+
+const MSGHDR = struct({ name: "u64", nameLength: "u64", iov: "u64", iovCount: "u64", control: "u64", controlLength: "u64", flags: "u64" });
+const IOVEC = struct({ base: "u64", length: "u64" });
+const CMSGHDR = struct({ length: "u64", level: "i32", type: "i32" });
+
+/** sendmsg(2) of `bytes` (at least one) with descriptors for the receiver (SCM_RIGHTS). */
+export function sendFds(fd: Fd, bytes: Uint8Array, fds: readonly Fd[]): void {
+  const control = new Uint8Array(CMSGHDR.size + ((fds.length * 4 + 7) & ~7));
+  control.set(CMSGHDR.make({ length: CMSGHDR.size + fds.length * 4, level: 1, type: 1 })); // SOL_SOCKET, SCM_RIGHTS
+  control.set(new Uint8Array(new Int32Array(fds.map((f) => f.n)).buffer), CMSGHDR.size);
+  const iov = IOVEC.make({ base: native.addressOf(bytes), length: bytes.length });
+  const message = MSGHDR.make({ iov: native.addressOf(iov), iovCount: 1, control: native.addressOf(control), controlLength: control.length });
+  must("sendmsg", NR.sendmsg, fd.n, message, 0x4000); // MSG_NOSIGNAL
+}
+
 /** shutdown(2): 0 reading, 1 writing, 2 both; a peer that is gone is no error. */
 export function shutdown(fd: Fd, how: 0 | 1 | 2): void {
   sys(NR.shutdown, fd.n, how);

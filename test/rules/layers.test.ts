@@ -17,7 +17,7 @@ function files(dir: string, ending: string[]): string[] {
 }
 
 /** A layer may import itself and what stands before it. Layers of one rank are independent of each other. */
-const RANKS = [["sys"], ["lib"], ["oci"], ["engine"], ["devices"], ["storage", "network"], ["sandbox"], ["rpc"], ["init"]];
+const RANKS = [["sys"], ["lib"], ["oci"], ["engine"], ["devices"], ["storage", "network"], ["sandbox"], ["rpc"], ["cli"], ["init"]];
 const rankOf = (layer: string): number => RANKS.findIndex((r) => r.includes(layer));
 const OCI_MAY = ["lib/bytes", "lib/text", "lib/errors", "lib/lazy", "oci/"];
 

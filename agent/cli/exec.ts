@@ -1,0 +1,94 @@
+// exec: a further process in a container, from a file or from the container's own process with some things changed.
+import { AppError, attempt } from "../lib/errors.js";
+import { readText } from "../lib/fs.js";
+import { lazy } from "../lib/lazy.js";
+import { decimal } from "../lib/text.js";
+import type { Fd } from "../sys/fd.js";
+import { pidfdSendSignal } from "../sys/process.js";
+import { execProcess } from "../engine/exec.js";
+import { whenEnded } from "../engine/process.js";
+import { parseProcess, parseSpec } from "../oci/parse.js";
+import type { Capabilities, Process, User } from "../oci/spec.js";
+import { type Context, idOf, invalid } from "./context.js";
+import { descriptorsToKeep, writePidFile } from "./create.js";
+import { type Known, known, revive } from "./load.js";
+import type { Options } from "./options.js";
+
+const sockets = lazy<typeof import("./sockets.js")>("cli/sockets.js");
+const foreground = lazy<typeof import("./foreground.js")>("cli/foreground.js");
+
+const MOST_ID = 4294967294;
+
+function id32(text: string, option: string): number {
+  const n = decimal(text);
+  if (n === undefined || n > MOST_ID) throw new AppError("invalid", `--${option}: "${text}" is not a number from 0 to ${MOST_ID}`);
+  return n;
+}
+
+/** "UID" or "UID:GID". */
+function withUser(user: User, options: Options): User {
+  const text = options.get("user");
+  const more = options.all("additional-gids").map((g) => id32(g, "additional-gids"));
+  const groups = more.length === 0 ? {} : { additionalGids: [...(user.additionalGids ?? []), ...more] };
+  if (text === undefined || text === "") return { ...user, ...groups };
+  const [uid = "", gid, ...rest] = text.split(":");
+  if (rest.length > 0) invalid(`--user: "${text}" is not UID[:GID]`);
+  return { ...user, uid: id32(uid, "user"), ...(gid === undefined ? {} : { gid: id32(gid, "user") }), ...groups };
+}
+
+/** Added to what the process may get and has; never to what it inherits (CVE-2022-29162). */
+function withCaps(caps: Capabilities | undefined, more: readonly string[]): Capabilities | undefined {
+  if (more.length === 0) return caps;
+  const add = (list: readonly string[] | undefined): readonly string[] => [...(list ?? []), ...more];
+  return { ...caps, bounding: add(caps?.bounding), effective: add(caps?.effective), permitted: add(caps?.permitted), ...(caps?.inheritable?.length ? { ambient: add(caps.ambient) } : {}) };
+}
+
+function processFor(it: Known, options: Options, args: readonly string[]): Process {
+  const file = options.get("process");
+  if (file !== undefined) {
+    const text = attempt("--process", () => readText(file, 16 << 20));
+    return attempt(file, () => parseProcess(text));
+  }
+  const base = parseSpec(it.entry.config()).process ?? { args: [], cwd: "/", user: { uid: 0, gid: 0 } };
+  const { consoleSize: _, ...own } = base;
+  const capabilities = withCaps(base.capabilities, options.all("cap"));
+  const apparmorProfile = options.get("apparmor");
+  const selinuxLabel = options.get("process-label");
+  return {
+    ...own, args: args.length === 0 ? invalid("exec: no command is given") : args, user: withUser(base.user, options), cwd: options.get("cwd") ?? base.cwd, env: [...(base.env ?? []), ...options.all("env")],
+    terminal: options.has("tty"), ...(capabilities === undefined ? {} : { capabilities }), ...(apparmorProfile === undefined ? {} : { apparmorProfile }), ...(selinuxLabel === undefined ? {} : { selinuxLabel }),
+    ...(options.has("no-new-privs") ? { noNewPrivileges: true } : {}),
+  };
+}
+
+export async function exec(context: Context, options: Options, rest: readonly string[]): Promise<number> {
+  const it = known(context, idOf(options), false);
+  if (it.status === "stopped" || it.status === "creating") throw new AppError("precondition", `cannot exec in a stopped container: container not running: ${it.saved.id}`);
+  if (it.status === "paused" && !options.has("ignore-paused")) throw new AppError("precondition", `cannot exec in a paused container (use --ignore-paused to override): ${it.saved.id}`);
+  const spec = processFor(it, options, rest);
+  const detached = options.has("detach");
+  const socket = options.get("console-socket");
+  if (socket !== undefined && !(spec.terminal === true && detached)) invalid("--console-socket: only with a terminal and --detach");
+  if (socket === undefined && spec.terminal === true && detached) invalid("a terminal with --detach needs --console-socket");
+  const container = revive(it.status === "paused" ? { ...it, status: "running" } : it, { whole: true });
+  let master: Fd | undefined;
+  const process = await execProcess(container, "exec", spec, {
+    keep: descriptorsToKeep(options),
+    terminal: (fd) => {
+      if (socket === undefined) master = fd;
+      else sockets().sendTerminal(socket, fd);
+    },
+  });
+  const pidfds = options.get("pidfd-socket");
+  if (pidfds !== undefined) sockets().sendPidfd(pidfds, process.pidfd);
+  writePidFile(options, process.pid);
+  if (detached) return 0;
+  const attached = foreground().attach(master, (signal) => pidfdSendSignal(process.pidfd, signal));
+  try {
+    const status = await new Promise<number>((done) => whenEnded(process, done));
+    attached.drain();
+    return status;
+  } finally {
+    attached.restore();
+  }
+}

@@ -1,0 +1,73 @@
+// The command line of an OCI runtime: `kata-agent oci COMMAND`, or a link to the program under another name. Reads the global
+// options, finds the command, runs it, and ends with its status. Commands are loaded one at a time.
+import { exitGroup } from "../sys/process.js";
+import { AppError } from "../lib/errors.js";
+import { lazy } from "../lib/lazy.js";
+import { onCrash } from "../lib/loop.js";
+import { complain, print, say, type Context, type Run } from "./context.js";
+import { COMMANDS, GLOBAL, Options, readOptions } from "./options.js";
+
+const texts = lazy<typeof import("./help.js")>("cli/help.js");
+const create = lazy<typeof import("./create.js")>("cli/create.js");
+const control = lazy<typeof import("./control.js")>("cli/control.js");
+const exec = lazy<typeof import("./exec.js")>("cli/exec.js");
+const report = lazy<typeof import("./report.js")>("cli/report.js");
+
+const RUN: { readonly [command: string]: () => Run } = {
+  create: () => create().create, run: () => create().run, start: () => control().start, kill: () => control().kill, delete: () => control().remove, pause: () => control().pause,
+  resume: () => control().resume, exec: () => exec().exec, state: () => report().state, list: () => report().list,
+};
+
+const DEFAULT_ROOT = "/run/kata-oci";
+
+/** Where state is kept when --root does not say it. */
+function defaultRoot(rootless: boolean): string {
+  const folder = native.env.find((e) => e.startsWith("XDG_RUNTIME_DIR="))?.slice(16);
+  return rootless && folder ? `${folder}/kata-oci` : DEFAULT_ROOT;
+}
+
+function contextOf(options: Options, self: string, uid: number): Context {
+  const format = options.get("log-format") ?? "text";
+  const wanted = options.get("rootless") ?? "auto";
+  if (!["auto", "true", "false"].includes(wanted)) throw new AppError("invalid", `--rootless: "${wanted}" is not auto, true or false`);
+  const rootless = wanted === "auto" ? uid !== 0 : wanted === "true";
+  const context = { self, root: options.get("root") ?? defaultRoot(rootless), debug: options.has("debug"), log: options.get("log"), json: format === "json", rootless };
+  if (format !== "json" && format !== "text") throw new AppError("invalid", `--log-format: "${format}" is not text or json`);
+  if (!context.root.startsWith("/")) throw new AppError("invalid", `--root: "${context.root}" is not an absolute path`);
+  const manager = options.get("cgroup-manager") ?? "cgroupfs";
+  if (options.has("systemd-cgroup") || manager !== "cgroupfs") {
+    throw new AppError("unimplemented", `${options.has("systemd-cgroup") ? "--systemd-cgroup" : `--cgroup-manager ${manager}`}: cgroups are made directly here (cgroupfs); run the upper layer with its cgroupfs driver`);
+  }
+  return context;
+}
+
+/** Runs the command line. Never comes back to the caller's turn with a result: the process ends with the command's status. */
+export function commandLine(args: readonly string[], self: string, uid: number): void {
+  let context: Context = { self, root: "", debug: false, log: undefined, json: false, rootless: false };
+  let status = 1;
+  const fail = (error: unknown): never => {
+    complain(context, error);
+    exitGroup(status);
+  };
+  onCrash(fail);
+  const go = async (): Promise<number> => {
+    const { options: global, rest } = readOptions(GLOBAL, args, self);
+    const name = rest[0];
+    if (global.has("version")) return print(1, texts().versionText(self)), 0;
+    if (global.has("help") || name === "help") return print(1, texts().help(self, rest[1])), 0;
+    if (name === undefined) return print(2, texts().help(self)), 1;
+    const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+    if (command === undefined) throw new AppError("invalid", `unknown command "${name}" (see ${self} --help)`);
+    if (name === "exec") status = 255;
+    context = contextOf(global, self, uid);
+    const { options, rest: further } = readOptions(command, rest.slice(1), name);
+    if (options.has("help")) return print(1, texts().help(self, name)), 0;
+    const [least, most] = command.words;
+    const words = options.words.length + further.length;
+    const given = command.stopAt === undefined ? new Options(options.given, [...options.words, ...further]) : options;
+    if (words < least || words > most) throw new AppError("invalid", `${name}: ${words < least ? "too few" : "too many"} arguments: usage: ${self} ${name} [OPTION...] ${command.usage}`);
+    if (context.debug) say(context, "debug", `${name} ${words === 0 ? "" : given.words.join(" ")}`);
+    return (RUN[name] as () => Run)()(context, given, further);
+  };
+  go().then((code) => exitGroup(code), fail);
+}

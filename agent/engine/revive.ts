@@ -1,0 +1,90 @@
+// A container that another process of the engine has made, taken up again from what was written down about it: the command
+// line's every call is a process of its own. Its first process is not a child of this one, so its end is seen through its pidfd.
+import { SysError } from "../sys/call.js";
+import { E } from "../sys/errno.js";
+import type { Fd } from "../sys/fd.js";
+import { EPOLL } from "../sys/poll.js";
+import { pidfdOpen } from "../sys/process.js";
+import { readTextIf } from "../lib/fs.js";
+import { watch } from "../lib/loop.js";
+import { decimal, words } from "../lib/text.js";
+import type { Spec } from "../oci/spec.js";
+import { reopenCgroup } from "./cgroup.js";
+import type { Container, Status } from "./container.js";
+import { filterOf, templateOf } from "./create.js";
+import { knock } from "./handshake.js";
+import { ended, type Process } from "./process.js";
+
+export interface Identity {
+  readonly pid: number;
+  /** Field 22 of /proc/PID/stat: with the pid it names one process for ever. */
+  readonly startTime: number;
+}
+
+export interface Remembered extends Identity {
+  readonly id: string;
+  readonly bundle: string;
+  readonly status: Status;
+  readonly cgroup: string;
+  /** Folders that were made for it above its cgroup. */
+  readonly madeParents: readonly string[];
+  readonly spec: Spec;
+  /** A connection to the door of a container that has not been started. */
+  readonly door?: Fd | undefined;
+}
+
+/** When the process started (clock ticks since boot), or undefined when there is none that lives. See proc_pid_stat(5). */
+export function startTimeOf(pid: number): number | undefined {
+  let text: string | undefined;
+  try {
+    text = readTextIf(`/proc/${pid}/stat`);
+  } catch (error) {
+    if (error instanceof SysError && error.errno === E.ESRCH) return undefined;
+    throw error;
+  }
+  if (text === undefined) return undefined;
+  const fields = words(text.slice(text.lastIndexOf(")") + 1)); // from field 3, the state
+  return fields[0] === "Z" || fields[0] === "X" ? undefined : decimal(fields[19] ?? "");
+}
+
+/** Is it still that process? */
+export function lives({ pid, startTime }: Identity): boolean {
+  return pid > 0 && startTimeOf(pid) === startTime;
+}
+
+const UNKNOWN_STATUS = 255;
+
+/** A process that is not this one's child: how it ended stays unknown. */
+function stranger(identity: Identity, execId: string): Process {
+  const none = { execId, pid: identity.pid, streams: undefined, collected: false, waiters: [] };
+  const dead = (): Process => ({ ...none, pidfd: undefined as unknown as Fd, status: UNKNOWN_STATUS });
+  if (identity.pid <= 0) return dead();
+  let pidfd: Fd;
+  try {
+    pidfd = pidfdOpen(identity.pid);
+  } catch (error) {
+    if (error instanceof SysError && error.errno === E.ESRCH) return dead();
+    throw error;
+  }
+  if (!lives(identity)) { // looked at after the opening: from now on the number cannot be another's
+    pidfd.close();
+    return dead();
+  }
+  const process: Process = { ...none, pidfd, status: undefined };
+  const watching = watch(pidfd.n, EPOLL.IN, () => {
+    watching.close();
+    ended(process, UNKNOWN_STATUS);
+  });
+  return process;
+}
+
+/** The container as the engine's other calls want it. `withFilter` compiles the seccomp section for further processes. */
+export function reviveContainer(from: Remembered, withFilter = false): Container {
+  const { id, spec } = from;
+  const init = stranger(from, id);
+  return {
+    id, bundleDir: from.bundle, cgroup: reopenCgroup(from.cgroup, from.madeParents), hooks: spec.hooks, initPid: from.pid, init, processes: new Map([[id, init]]), pipeSize: 0,
+    annotations: spec.annotations ?? {}, terminationLog: undefined, template: templateOf(spec, withFilter ? filterOf(spec.linux?.seccomp) : undefined),
+    status: from.status, pausedFrom: from.status === "paused" ? "running" : undefined, gate: from.door === undefined ? undefined : knock(from.door), stopOomWatch: undefined,
+  };
+}

@@ -1,0 +1,73 @@
+// Wiring, no logic: reads the settings, prepares the machine when it is PID 1, puts the services together and hands the
+// process over to the loop.
+import { sys } from "../sys/call.js";
+import { fillStdio } from "../sys/file.js";
+import { NR } from "../sys/nr.js";
+import { blockSignals, defaultActions, SIG } from "../sys/poll.js";
+import { exitGroup, raiseDescriptorLimit, setChildSubreaper } from "../sys/process.js";
+import { CLOCK, clockMs } from "../sys/system.js";
+import { attempt } from "../lib/errors.js";
+import { readText } from "../lib/fs.js";
+import { lazy } from "../lib/lazy.js";
+import { Level, log, setLevel, unblockLog } from "../lib/log.js";
+import { after, onCrash, run } from "../lib/loop.js";
+import { startReaper } from "../lib/reaper.js";
+import { Server } from "../rpc/server.js";
+import { Sandbox } from "../sandbox/sandbox.js";
+import { registerServices } from "./services.js";
+import { fromCommandLine, fromFile, withEnvironment, type Config } from "./config.js";
+import { fatal } from "./pid1.js";
+import { AGENT_VERSION } from "./version.js";
+
+const machine = lazy<typeof import("./machine.js")>("init/machine.js");
+/** Between the answer to DestroySandbox and the end, so that the host gets it. */
+const SHUTDOWN_GRACE_MS = 50;
+
+function settings(file: string | undefined): Config {
+  if (file !== undefined) return withEnvironment(fromFile(file), native.env);
+  const words = readText("/proc/cmdline");
+  return words.includes("agent.config_file=") ? fromCommandLine(words) : withEnvironment(fromCommandLine(words), native.env);
+}
+
+/** Ends the agent in order: no more connections, then the machine's end (PID 1) or the process's. */
+function shutDown(server: Server, isInit: boolean): void {
+  server.close();
+  const last = native.utf8Encode("kata-agent shutdown complete\n");
+  sys(NR.write, 2, last, last.length);
+  if (isInit) machine().powerOff();
+  exitGroup(0);
+}
+
+function start(config: Config, isInit: boolean): void {
+  setLevel(config.logLevel);
+  unblockLog();
+  log(Level.INFO, "announce", { "agent-version": AGENT_VERSION, "api-version": "0.0.1", config: JSON.stringify(config), "extra-features": '["seccomp"]' });
+  const server = new Server();
+  startReaper([SIG.TERM, SIG.INT], (signal) => {
+    log(Level.INFO, "asked to stop", { signal });
+    shutDown(server, isInit);
+  });
+  const sandbox = new Sandbox({ containerPipeSize: config.containerPipeSize, hotplugTimeoutMs: config.hotplugTimeoutMs, isInit });
+  registerServices(sandbox, () => after(SHUTDOWN_GRACE_MS, () => shutDown(server, isInit)));
+  server.listen(config.serverAddr);
+  log(Level.INFO, "listening", { address: config.serverAddr, "uptime-ms": Math.round(clockMs(CLOCK.BOOTTIME)) });
+}
+
+/** Runs the agent with the settings of `configFile`, or of the kernel's command line and the environment. */
+export function runAgent(configFile: string | undefined, isInit: boolean): void {
+  try {
+    if (!isInit) fillStdio();
+    blockSignals();
+    defaultActions();
+    setChildSubreaper();
+    raiseDescriptorLimit();
+    onCrash((error) => fatal("uncaught", error, isInit));
+    if (isInit) attempt("prepare the machine", () => machine().prepare());
+    const config = attempt("read the settings", () => settings(configFile));
+    if (isInit) machine().finish(config);
+    start(config, isInit);
+  } catch (error) {
+    fatal("cannot start", error, isInit);
+  }
+  run();
+}

@@ -1,0 +1,18 @@
+// Sets the process up for the command line: streams, signals, reaping of children, then the loop.
+import { sys } from "../sys/call.js";
+import { fillStdio } from "../sys/file.js";
+import { NR } from "../sys/nr.js";
+import { blockSignals, defaultActions } from "../sys/poll.js";
+import { commandLine } from "../cli/main.js";
+import { run } from "../lib/loop.js";
+import { startReaper } from "../lib/reaper.js";
+
+/** Runs one command; the process ends with its status. */
+export function start(args: readonly string[], self: string): void {
+  fillStdio();
+  blockSignals();
+  defaultActions();
+  startReaper([], () => undefined);
+  commandLine(args, self, sys(NR.geteuid));
+  run();
+}
