@@ -2,7 +2,7 @@
 // first process, all in one setns. What the request leaves out (capabilities, limits, filter) is the container's.
 import { CLONE } from "../sys/process.js";
 import { AppError, because } from "../lib/errors.js";
-import { checkProcess } from "../oci/check.js";
+import { checkProcess } from "../oci/check-process.js";
 import { limitSteps, processPlan } from "../oci/plan.js";
 import type { Process as ProcessSpec } from "../oci/spec.js";
 import type { Step } from "../oci/steps.js";

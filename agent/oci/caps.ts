@@ -28,7 +28,7 @@ function mask(names: readonly string[] | undefined): Mask {
   if (names === undefined || names.length === 0) return NONE;
   for (const name of names) {
     const n = capNumber(name);
-    if (n < 0) continue; // check.ts has refused it, or the spec's rule (warn and go on) applies
+    if (n < 0) continue; // it is in unknownCapabilities: warn and go on, says the runtime specification
     if (n < 32) low |= 1 << n;
     else high |= 1 << (n - 32);
   }
@@ -38,6 +38,15 @@ function mask(names: readonly string[] | undefined): Mask {
 /** The five sets. A list that is absent is empty, and so is everything when the whole object is absent: the safe reading. */
 export function capabilitySets(caps: Capabilities | undefined): CapabilitySets {
   return { bounding: mask(caps?.bounding), effective: mask(caps?.effective), inheritable: mask(caps?.inheritable), permitted: mask(caps?.permitted), ambient: mask(caps?.ambient) };
+}
+
+/** Names that are no capability's, each once. */
+export function unknownCapabilities(caps: Capabilities | undefined): string[] {
+  const names: string[] = [];
+  for (const set in caps) {
+    for (const name of caps[set as keyof Capabilities] ?? []) if (capNumber(name) < 0 && !names.includes(name)) names.push(name);
+  }
+  return names;
 }
 
 /** Does the mask hold this capability? */

@@ -4,7 +4,7 @@
 //   program) is the ProcessPlan, which an exec shares.
 // Sources: runtime-spec; facts 2.2, 2.3 (namespace order), 3.1 (safe mounts).
 import { capabilitySets, type CapabilitySets } from "./caps.js";
-import { rlimitNumber } from "./check.js";
+import { rlimitNumber } from "./check-process.js";
 import { isBind, mountPlan, type MountPlan, MS, PROPAGATION } from "./mounts.js";
 import type { Device, Linux, Process, Spec } from "./spec.js";
 import type { Node, Step } from "./steps.js";

@@ -1,5 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { checkSpec, cleanPath, sysctlPath } from "../../../agent/oci/check.js";
+import "../../helpers/lazy-oci.js";
+import { checkId, checkSpec, type Machine } from "../../../agent/oci/check.js";
+import { checkProcess } from "../../../agent/oci/check-process.js";
+import { cleanPath } from "../../../agent/oci/field.js";
+import { sysctlPath } from "../../../agent/oci/sysctl.js";
 import type { Linux, Process, Spec } from "../../../agent/oci/spec.js";
 
 const process: Process = { args: ["/bin/true"], cwd: "/", user: { uid: 0, gid: 0 } };
@@ -25,7 +29,10 @@ describe("what cannot be honoured is refused with its place", () => {
     ["a relative directory", withProcess({ cwd: "tmp" }), 'process.cwd: "tmp" is not an absolute path'],
     ["NUL in an argument", withProcess({ args: ["a", "b\0c"] }), "process.args[1]: has a NUL byte"],
     ["NUL in the environment", withProcess({ env: ["A=1", "B=\0"] }), "process.env[1]"],
-    ["an unknown capability", withProcess({ capabilities: { bounding: ["CAP_KILL", "CAP_FLY"] } }), 'process.capabilities.bounding[1]: unknown capability "CAP_FLY"'],
+    ["a uid that is none", withProcess({ user: { uid: 4294967295, gid: 0 } }), "process.user.uid: 4294967295 is not between 0 and 4294967294"],
+    ["a gid that is none", withProcess({ user: { uid: 0, gid: -1 } }), "process.user.gid: -1"],
+    ["a further gid that is none", withProcess({ user: { uid: 0, gid: 0, additionalGids: [5, 4294967295] } }), "process.user.additionalGids[1]"],
+    ["a mask of more than permissions", withProcess({ user: { uid: 0, gid: 0, umask: 0o1000 } }), "process.user.umask"],
     ["an unknown limit", withProcess({ rlimits: [{ type: "RLIMIT_LUCK", hard: 1, soft: 1 }] }), 'process.rlimits[0].type: unknown limit "RLIMIT_LUCK"'],
     ["a limit given twice", withProcess({ rlimits: [{ type: "RLIMIT_CPU", hard: 1, soft: 1 }, { type: "RLIMIT_CPU", hard: 2, soft: 1 }] }), "process.rlimits[1].type"],
     ["a soft limit above the hard one", withProcess({ rlimits: [{ type: "RLIMIT_CPU", hard: 1, soft: 2n }] }), "process.rlimits[0].soft"],
@@ -64,6 +71,46 @@ describe("what cannot be honoured is refused with its place", () => {
   it("an ipc sysctl without an ipc namespace", () => {
     expect(() => checkSpec(spec({ linux: { namespaces: [{ type: "mount" }], sysctl: { "kernel.sem": "1" } } }))).toThrow("needs an ipc namespace");
   });
+  it("a domain name given twice", () => {
+    expect(() => checkSpec({ ...withLinux({ sysctl: { "kernel.domainname": "a" } }), domainname: "b" })).toThrow("conflicts with domainname");
+    expect(() => checkSpec(withLinux({ sysctl: { "kernel.domainname": "a" } }))).not.toThrow();
+    expect(() => checkSpec({ ...spec({ linux: { namespaces: [{ type: "mount" }] } }), domainname: "b" })).toThrow("domainname: needs a uts namespace");
+  });
+});
+
+describe("on a machine that is not the container's alone", () => {
+  const machine: Machine = { has: (type) => type !== "time", isOwn: (_type, path) => path.startsWith("/proc/self/") };
+  const net = (path?: string): Spec => withLinux({ namespaces: [...namespaces, { type: "network", ...(path === undefined ? {} : { path }) }], sysctl: { "net.ipv4.ip_forward": "1" } });
+
+  it("network parameters need a network of the container's own", () => {
+    for (const good of [net(), net("/run/netns/x")]) expect(() => checkSpec(good, machine)).not.toThrow();
+    for (const bad of [net("/proc/self/ns/net"), withLinux({ sysctl: { "net.ipv4.ip_forward": "1" } })]) {
+      expect(() => checkSpec(bad, machine)).toThrow('linux.sysctl["net.ipv4.ip_forward"]: needs a network namespace');
+      expect(() => checkSpec(bad)).not.toThrow(); // in a sandbox the network is the sandbox's
+    }
+  });
+  it("the machine's own name is not changed through a path", () => {
+    expect(() => checkSpec({ ...spec({ linux: { namespaces: [{ type: "uts", path: "/proc/self/ns/uts" }] } }), hostname: "x" }, machine)).toThrow("hostname: needs a uts namespace");
+    expect(() => checkSpec({ ...spec({ linux: { namespaces: [{ type: "uts", path: "/run/uts" }] } }), hostname: "x" }, machine)).not.toThrow();
+  });
+  it("user parameters need a user namespace", () => {
+    const maps = { uidMappings: [{ containerID: 0, hostID: 0, size: 1 }], gidMappings: [{ containerID: 0, hostID: 0, size: 1 }] };
+    expect(() => checkSpec(withLinux({ sysctl: { "user.max_user_namespaces": "1" } }), machine)).toThrow("needs a user namespace");
+    expect(() => checkSpec(withLinux({ namespaces: [...namespaces, { type: "user" }], ...maps, sysctl: { "user.max_user_namespaces": "1" } }), machine)).not.toThrow();
+  });
+  it("a kind of namespace that the kernel lacks is refused", () => {
+    expect(() => checkSpec(withLinux({ namespaces: [...namespaces, { type: "time" }] }), machine)).toThrow("linux.namespaces[4].type: this kernel has no time namespaces");
+  });
+  it.each([["A", "has no ="], ["=b", "has no name"], ["", "has no ="]])("the environment's %j is refused", (entry, why) => {
+    expect(() => checkSpec(withProcess({ env: ["OK=", entry] }), machine)).toThrow(`process.env[1]: "${entry}" ${why}`);
+    expect(() => checkSpec(withProcess({ env: ["OK=", entry] }))).not.toThrow(); // hosts may send it; it is left out
+    expect(() => checkProcess({ ...process, env: [entry] }, "process", true)).toThrow("process.env[0]");
+  });
+});
+
+describe("checkId", () => {
+  it.each(["a", "A-b_c+d.e9", "-", "x".repeat(1024)])("takes %j", (id) => expect(checkId(id)).toBe(id));
+  it.each(["", ".", "..", ".a", "a/b", "a b", "a\n", "ä", "a\0", "x".repeat(1025)])("refuses %j", (id) => expect(() => checkId(id)).toThrow("container id"));
 });
 
 describe("cleanPath", () => {

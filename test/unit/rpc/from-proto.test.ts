@@ -2,7 +2,8 @@ import "../../helpers/fake-native.js";
 import { describe, expect, test } from "vitest";
 import { decode } from "../../../agent/rpc/decode.js";
 import { toProcess, toResources, toSpec } from "../../../agent/rpc/from-proto.js";
-import { checkProcess, checkSpec } from "../../../agent/oci/check.js";
+import { checkSpec } from "../../../agent/oci/check.js";
+import { checkProcess } from "../../../agent/oci/check-process.js";
 import type { Spec } from "../../../agent/rpc/gen/messages.js";
 import { encoded } from "./memory-channel.js";
 
@@ -96,7 +97,6 @@ describe("unknown names are refused with their field, not guessed", () => {
   };
   test("nothing is wrong with the base", () => expect(refusal({})).toBeUndefined());
   test.each<[string, object]>([
-    ['process.capabilities.bounding[0]: unknown capability "CAP_FLY"', { Process: { Args: ["a"], Cwd: "/", Capabilities: { Bounding: ["CAP_FLY"] } } }],
     ['process.rlimits[0].type: unknown limit "RLIMIT_FLY"', { Process: { Args: ["a"], Cwd: "/", Rlimits: [{ Type: "RLIMIT_FLY" }] } }],
     ['linux.namespaces[0].type: unknown namespace "fly"', { Linux: { Namespaces: [{ Type: "fly" }] } }],
     ['linux.devices[0].type: unknown type "x"', { Linux: { Devices: [{ Path: "/d", Type: "x" }] } }],

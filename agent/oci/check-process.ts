@@ -1,0 +1,53 @@
+// What a process of a configuration must be, whether the first or a further one. Pure. (runtime-spec, process; facts 1.2)
+import { lazy } from "../lib/lazy.js";
+import { inRange, noNul, noNuls, refuse } from "./field.js";
+import type { Process, User } from "./spec.js";
+
+const schedule = lazy<typeof import("./schedule.js")>("oci/schedule.js");
+
+const RLIMITS = ["CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS", "LOCKS", "SIGPENDING", "MSGQUEUE", "NICE", "RTPRIO", "RTTIME"];
+/** 2^32-1 is no id: to the kernel's calls it means "leave it". */
+const MOST_ID = 4294967294;
+
+/** RLIMIT_NOFILE as the kernel numbers it; -1 for an unknown name. */
+export function rlimitNumber(type: string): number {
+  return type.startsWith("RLIMIT_") ? RLIMITS.indexOf(type.slice(7)) : -1;
+}
+
+function checkUser(field: string, { uid, gid, umask, additionalGids = [] }: User): void {
+  inRange(`${field}.uid`, uid, 0, MOST_ID);
+  inRange(`${field}.gid`, gid, 0, MOST_ID);
+  inRange(`${field}.umask`, umask, 0, 0o777);
+  for (let i = 0; i < additionalGids.length; i++) inRange(`${field}.additionalGids[${i}]`, additionalGids[i], 0, MOST_ID);
+}
+
+/** A text of the environment that is no NAME=value; hosts of the agent may send such, command lines may not. */
+function checkEnv(field: string, env: readonly string[] = []): void {
+  for (let i = 0; i < env.length; i++) {
+    const at = (env[i] as string).indexOf("=");
+    if (at <= 0) refuse(`${field}[${i}]`, `"${(env[i] as string).slice(0, 80)}" ${at < 0 ? "has no =" : "has no name"}`);
+  }
+}
+
+/** Checks a process; `field` is its place, for instance "process". `strict`: entries of env that are no variables are refused, not skipped. */
+export function checkProcess(process: Process, field = "process", strict = false): void {
+  if (process.args.length === 0 || process.args[0] === "") refuse(`${field}.args`, "is empty");
+  noNuls(`${field}.args`, process.args);
+  if (!process.cwd.startsWith("/")) refuse(`${field}.cwd`, `"${process.cwd}" is not an absolute path`);
+  noNul(`${field}.cwd`, process.cwd);
+  noNuls(`${field}.env`, process.env);
+  if (strict) checkEnv(`${field}.env`, process.env);
+  checkUser(`${field}.user`, process.user);
+  const seen: string[] = [];
+  process.rlimits?.forEach(({ type, hard, soft }, i) => {
+    if (rlimitNumber(type) < 0) refuse(`${field}.rlimits[${i}].type`, `unknown limit "${type}"`);
+    if (seen.includes(type)) refuse(`${field}.rlimits[${i}].type`, `${type} is given twice`);
+    if (soft > hard) refuse(`${field}.rlimits[${i}].soft`, `${soft} is above the hard limit ${hard}`);
+    seen.push(type);
+  });
+  inRange(`${field}.oomScoreAdj`, process.oomScoreAdj, -1000, 1000);
+  if (process.apparmorProfile) refuse(`${field}.apparmorProfile`, "AppArmor is not enabled here");
+  if (process.selinuxLabel) refuse(`${field}.selinuxLabel`, "SELinux is not enabled here");
+  if (process.scheduler !== undefined || process.ioPriority !== undefined) schedule().traitsOf(process, {}, field);
+  if (process.execCPUAffinity !== undefined) schedule().affinityOf(process.execCPUAffinity, field);
+}

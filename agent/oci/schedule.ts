@@ -1,0 +1,127 @@
+// How a process is scheduled and where its memory comes from: scheduler, ioPriority, personality, memoryPolicy and CPU lists of
+// a configuration, checked and turned into the numbers of the kernel's calls. Pure. (runtime-spec; sched_setattr(2),
+// ioprio_set(2), personality(2), set_mempolicy(2), include/uapi/linux/{sched,ioprio,mempolicy}.h)
+import { decimal } from "../lib/text.js";
+import { inRange, named, refuse } from "./field.js";
+import type { Linux, Process, Scheduler } from "./spec.js";
+
+const POLICIES = { SCHED_OTHER: 0, SCHED_FIFO: 1, SCHED_RR: 2, SCHED_BATCH: 3, SCHED_ISO: 4, SCHED_IDLE: 5, SCHED_DEADLINE: 6 };
+const SCHED_FLAGS = {
+  SCHED_FLAG_RESET_ON_FORK: 1, SCHED_FLAG_RECLAIM: 2, SCHED_FLAG_DL_OVERRUN: 4, SCHED_FLAG_KEEP_POLICY: 8, SCHED_FLAG_KEEP_PARAMS: 0x10,
+  SCHED_FLAG_UTIL_CLAMP_MIN: 0x20, SCHED_FLAG_UTIL_CLAMP_MAX: 0x40,
+};
+const KEEP_PARAMS = 0x10;
+const CLASSES = { IOPRIO_CLASS_RT: 1, IOPRIO_CLASS_BE: 2, IOPRIO_CLASS_IDLE: 3 };
+const DOMAINS = { LINUX: 0, LINUX32: 8 };
+/** Modes of memoryPolicy by name, as set_mempolicy(2) numbers them. */
+export const MEMORY_MODES = { MPOL_DEFAULT: 0, MPOL_PREFERRED: 1, MPOL_BIND: 2, MPOL_INTERLEAVE: 3, MPOL_LOCAL: 4, MPOL_PREFERRED_MANY: 5, MPOL_WEIGHTED_INTERLEAVE: 6 };
+/** Flags of memoryPolicy by name. */
+export const MEMORY_FLAGS = { MPOL_F_NUMA_BALANCING: 0x2000, MPOL_F_RELATIVE_NODES: 0x4000, MPOL_F_STATIC_NODES: 0x8000 };
+const STATIC_AND_RELATIVE = 0xc000;
+/** As many CPUs or nodes as any kernel knows. */
+const MOST_BITS = 8192;
+
+/** The arguments of sched_setattr(2). */
+export interface SchedAttr {
+  readonly policy: number;
+  readonly flags: number;
+  readonly nice: number;
+  readonly priority: number;
+  readonly runtime: number | bigint;
+  readonly deadline: number | bigint;
+  readonly period: number | bigint;
+}
+
+/** What a process inherits over execve and has from the start. */
+export interface Traits {
+  /** `name` is for messages. */
+  readonly scheduler?: { readonly name: string; readonly attr: SchedAttr };
+  /** Class and level as ioprio_set(2) takes them. */
+  readonly ioPriority?: number;
+  readonly personality?: number;
+  /** `nodes`: a bit mask, the lowest first; empty for none. */
+  readonly memoryPolicy?: { readonly name: string; readonly mode: number; readonly nodes: Uint8Array };
+}
+
+function flagBits(field: string, table: { readonly [name: string]: number }, flags: readonly string[] | undefined): number {
+  let bits = 0;
+  flags?.forEach((name, i) => (bits |= named(`${field}.flags[${i}]`, "flag", table, name)));
+  return bits;
+}
+
+/** "0-3,7" as a bit mask in bytes, a multiple of eight long; an empty list has no bytes. Refuses anything else. */
+export function bitList(field: string, list: string): Uint8Array {
+  const mask = new Uint8Array(MOST_BITS / 8);
+  let highest = -1;
+  let total = 0;
+  for (const item of list.trim() === "" ? [] : list.split(",")) {
+    const [first = "", last = first, ...more] = item.trim().split("-");
+    const from = decimal(first);
+    const to = decimal(last);
+    if (from === undefined || to === undefined || more.length > 0 || to < from || to >= MOST_BITS || (total += to - from + 1) > MOST_BITS) {
+      return refuse(field, `"${list.slice(0, 80)}" is not a list such as "0-3,7" of numbers below ${MOST_BITS}`);
+    }
+    for (let n = from; n <= to; n++) mask[n >> 3] = (mask[n >> 3] as number) | (1 << (n & 7));
+    highest = Math.max(highest, to);
+  }
+  return mask.slice(0, Math.ceil((highest + 1) / 64) * 8);
+}
+
+function schedulerOf(field: string, from: Scheduler): NonNullable<Traits["scheduler"]> {
+  const policy = named(`${field}.policy`, "policy", POLICIES, from.policy);
+  const flags = flagBits(field, SCHED_FLAGS, from.flags);
+  const { nice = 0, priority = 0 } = from;
+  inRange(`${field}.nice`, nice, -20, 19);
+  if (policy === 1 || policy === 2) {
+    if ((flags & KEEP_PARAMS) === 0) inRange(`${field}.priority`, priority, 1, 99);
+  } else if (priority !== 0) refuse(`${field}.priority`, "only SCHED_FIFO and SCHED_RR have one");
+  for (const name of ["runtime", "deadline", "period"] as const) {
+    if (BigInt(from[name] ?? 0) !== 0n && policy !== 6) refuse(`${field}.${name}`, "only SCHED_DEADLINE has one");
+  }
+  return { name: from.policy, attr: { policy, flags, nice, priority, runtime: from.runtime ?? 0, deadline: from.deadline ?? 0, period: from.period ?? 0 } };
+}
+
+function ioPriorityOf(field: string, from: NonNullable<Process["ioPriority"]>): number {
+  const kind = named(`${field}.class`, "class", CLASSES, from.class);
+  inRange(`${field}.priority`, from.priority, 0, 7);
+  return (kind << 13) | from.priority;
+}
+
+function personalityOf({ domain, flags }: NonNullable<Linux["personality"]>): number {
+  const n = named("linux.personality.domain", "domain", DOMAINS, domain);
+  if (flags?.length) refuse("linux.personality.flags", "no flags are defined");
+  return n;
+}
+
+function memoryPolicyOf(from: NonNullable<Linux["memoryPolicy"]>): NonNullable<Traits["memoryPolicy"]> {
+  const field = "linux.memoryPolicy";
+  const mode = named(`${field}.mode`, "mode", MEMORY_MODES, from.mode);
+  const flags = flagBits(field, MEMORY_FLAGS, from.flags);
+  if ((flags & STATIC_AND_RELATIVE) === STATIC_AND_RELATIVE) refuse(`${field}.flags`, "MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES exclude each other");
+  const nodes = bitList(`${field}.nodes`, from.nodes ?? "");
+  const nodeless = mode === 0 || mode === 4;
+  if (nodeless && nodes.length > 0) refuse(`${field}.nodes`, `${from.mode} takes none`);
+  if (!nodeless && mode !== 1 && nodes.length === 0) refuse(`${field}.nodes`, `${from.mode} needs some`);
+  return { name: from.mode, mode: mode | flags, nodes };
+}
+
+/** The traits of a process in a container with such a `linux` section; `field` is the process's place. Throws AppError "invalid". */
+export function traitsOf(process: Pick<Process, "scheduler" | "ioPriority">, linux: Pick<Linux, "personality" | "memoryPolicy">, field = "process"): Traits {
+  const { scheduler, ioPriority } = process;
+  const { personality, memoryPolicy } = linux;
+  return {
+    ...(scheduler === undefined ? {} : { scheduler: schedulerOf(`${field}.scheduler`, scheduler) }),
+    ...(ioPriority === undefined ? {} : { ioPriority: ioPriorityOf(`${field}.ioPriority`, ioPriority) }),
+    ...(personality === undefined ? {} : { personality: personalityOf(personality) }),
+    ...(memoryPolicy === undefined ? {} : { memoryPolicy: memoryPolicyOf(memoryPolicy) }),
+  };
+}
+
+/** The CPUs of execCPUAffinity as bit masks; a list that is absent or empty is undefined. Throws AppError "invalid". */
+export function affinityOf(from: NonNullable<Process["execCPUAffinity"]>, field = "process"): { readonly initial: Uint8Array | undefined; readonly final: Uint8Array | undefined } {
+  const mask = (name: "initial" | "final"): Uint8Array | undefined => {
+    const bits = bitList(`${field}.execCPUAffinity.${name}`, from[name] ?? "");
+    return bits.length === 0 ? undefined : bits;
+  };
+  return { initial: mask("initial"), final: mask("final") };
+}
