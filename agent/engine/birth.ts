@@ -3,11 +3,14 @@
 import type { Fd } from "../sys/fd.js";
 import { pidfdSendSignal, type Cloned } from "../sys/process.js";
 import { SIG } from "../sys/poll.js";
+import { lazy } from "../lib/lazy.js";
 import type { Cgroup } from "./cgroup.js";
 import type { Ends } from "./child.js";
 import { type Channel, type ChildEnd, pair } from "./handshake.js";
-import { makeStdio, type Stdio, type Streams } from "./io.js";
+import type { Stdio, Streams } from "./io.js";
 import { spawn, type SpawnPlace } from "./spawn.js";
+
+const io = lazy<typeof import("./io.js")>("engine/io.js");
 
 export interface BirthArgs {
   readonly place: Omit<SpawnPlace, "cgroup">;
@@ -27,7 +30,7 @@ export function birth({ place, cgroup, pipes, child, cloned: after }: BirthArgs)
   let folder: Fd | undefined;
   let cloned: Cloned | undefined;
   try {
-    if (pipes !== undefined) stdio = makeStdio({ pipeSize: pipes });
+    if (pipes !== undefined) stdio = io().makeStdio({ pipeSize: pipes });
     const made = (ends = pair());
     folder = cgroup.dirFd();
     cloned = spawn({ ...place, cgroup: folder }, () => child(made.child, stdio));

@@ -1,5 +1,7 @@
 // The command line of the agent: `kata-agent`, `--config FILE`, `--version`, `--help`.
 
+import { versionLine } from "./version.js";
+
 export type Action =
   | { readonly do: "serve"; readonly config: string | undefined }
   | { readonly do: "print"; readonly text: string }
@@ -21,7 +23,7 @@ addresses: vsock://CID:PORT (CID -1: any), unix://PATH, unix://@NAME, serial://D
 `;
 
 /** What the arguments (argv without the program) ask for. `version` is the line to print for --version. */
-export function parseArguments(args: readonly string[], version: string): Action {
+export function parseArguments(args: readonly string[], version = versionLine()): Action {
   let config: string | undefined;
   for (let i = 0; i < args.length; i++) {
     const arg = args[i] as string;

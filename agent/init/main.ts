@@ -5,11 +5,10 @@ import { NR } from "../sys/nr.js";
 import { exitGroup } from "../sys/process.js";
 import { getpid } from "../sys/system.js";
 import { lazy } from "../lib/lazy.js";
-import { parseArguments } from "./arguments.js";
 import { ociName } from "./names.js";
-import { versionLine } from "./version.js";
 
 const agent = lazy<typeof import("./agent.js")>("init/agent.js");
+const options = lazy<typeof import("./arguments.js")>("init/arguments.js");
 const commandLine = lazy<typeof import("./command-line.js")>("init/command-line.js");
 
 function leave(fd: 1 | 2, text: string): never {
@@ -23,7 +22,7 @@ const [program = "", ...args] = native.args;
 const name = ociName(program, args);
 if (!isInit && name !== undefined) commandLine().start(name.args, name.self);
 else {
-  const action = parseArguments(args, versionLine());
+  const action = options().parseArguments(args);
   if (action.do !== "serve" && !isInit) leave(action.do === "print" ? 1 : 2, action.text);
   agent().runAgent(action.do === "serve" ? action.config : undefined, isInit);
 }

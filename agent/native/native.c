@@ -132,6 +132,12 @@ static JSValue native_load(JSContext *ctx, JSValueConst self, int argc, JSValueC
     return ns;
 }
 
+static JSValue native_gc_threshold(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
+{
+    JS_SetGCThreshold(JS_GetRuntime(ctx), (size_t)to_long(ctx, argv[0]));
+    return JS_UNDEFINED;
+}
+
 static scmp_filter_ctx filter; /* one filter is built at a time */
 
 /* seccomp(op, ...): 0 resolve name for arch, 1 new filter, 2 add arch, 3 attribute, 4 rule, 5 export to descriptor, 6 release. */
@@ -187,6 +193,7 @@ JSValue install_native(JSContext *ctx, int argc, char **argv, char **envp)
         JS_CFUNC_DEF("utf8Decode", 3, native_utf8_decode),
         JS_CFUNC_DEF("load", 1, native_load),
         JS_CFUNC_DEF("seccomp", 4, native_seccomp),
+        JS_CFUNC_DEF("gcThreshold", 1, native_gc_threshold),
     };
     JSValue global = JS_GetGlobalObject(ctx), native = JS_NewObject(ctx), buffer = JS_NewArrayBufferCopy(ctx, NULL, 0);
     array_buffer = JS_GetClassID(buffer);

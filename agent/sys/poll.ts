@@ -83,11 +83,22 @@ export function blockSignals(): void {
   must("rt_sigprocmask", NR.rt_sigprocmask, 2, all, null, 8);
 }
 
+/** Does this process ignore signals? Only what is certain saves the many calls. See proc_pid_status(5), SigIgn. */
+function ignoresAny(): boolean {
+  const text = new Uint8Array(4096);
+  const fd = sys(NR.openat, -100, "/proc/self/status", 0);
+  if (fd < 0) return true;
+  const n = sys(NR.read, fd, text, text.length);
+  sys(NR.close, fd);
+  return !(native.utf8Decode(text, 0, Math.max(0, n)) ?? "").includes("\nSigIgn:\t0000000000000000\n");
+}
+
 /**
  * Gives every signal its default action. What a process ignores stays ignored over fork and execve, so signals that the agent
  * was started with ignored would be deaf in every container (clone3's CLONE_CLEAR_SIGHAND spares them). See signal(7).
  */
 export function defaultActions(): void {
+  if (!ignoresAny()) return;
   const action = new Uint8Array(32); // struct sigaction of the kernel: SIG_DFL, no flags, no restorer, empty mask
   for (let signal = 1; signal <= 64; signal++) sys(NR.rt_sigaction, signal, action, null, 8); // EINVAL for KILL and STOP
 }
