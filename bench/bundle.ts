@@ -157,3 +157,11 @@ export const writeBundle = (folder: string, tools: Tools): Bundle => {
   const flags = Object.values(NAMESPACES).reduce((sum, flag) => sum + flag, 0);
   return { folder, rootfs, calls, floorArgs: [join(folder, "steps"), rootfs, config.hostname, "/true", flags.toString(16)] };
 };
+
+/** A second bundle with the same root that runs `pause`, in a cgroup of that name; its folder. */
+export const writePauseBundle = (bundle: Bundle, name: string): string => {
+  const folder = join(bundle.folder, `bundle-${name}`);
+  mkdirSync(folder);
+  writeFileSync(join(folder, "config.json"), JSON.stringify(ociConfig(bundle.rootfs, "/pause", name)));
+  return folder;
+};

@@ -2,11 +2,11 @@
 // published stays: others read the file by it.
 
 /** What can be measured alone; `--only` takes these names or keys. */
-export const GROUPS = ["sizes", "start", "run", "exec", "check", "stdout", "stdin", "memory", "vm-memory", "vm", "instructions"] as const;
+export const GROUPS = ["sizes", "start", "run", "exec", "check", "stdout", "stdin", "memory", "crowd", "vm-memory", "vm", "instructions"] as const;
 
 export type Group = (typeof GROUPS)[number];
 
-export type Unit = "bytes" | "ms" | "us" | "MB/s" | "Minstr";
+export type Unit = "bytes" | "ms" | "us" | "MB/s" | "Minstr" | "x";
 
 export interface KeyInfo {
   readonly group: Group;
@@ -27,14 +27,20 @@ export const KEYS = {
   run_ms: { group: "run", unit: "ms", text: "create, start, wait, remove by the agent" },
   run_ms_crun: { group: "run", unit: "ms", text: "crun run of the same bundle" },
   run_ms_runc: { group: "run", unit: "ms", text: "runc run of the same bundle" },
+  oci_run_ms: { group: "run", unit: "ms", text: "our command line, run of the same bundle" },
   run_ms_floor: { group: "run", unit: "ms", text: "bare C with the same namespaces and mounts" },
   exec_ms: { group: "exec", unit: "ms", text: "exec and wait by the agent" },
+  oci_exec_ms: { group: "exec", unit: "ms", text: "our command line, exec in an idle container" },
+  oci_exec_ms_crun: { group: "exec", unit: "ms", text: "crun exec in one of the same bundle" },
+  oci_exec_ms_runc: { group: "exec", unit: "ms", text: "runc exec in one of the same bundle" },
   check_us: { group: "check", unit: "us", text: "round trip of Health.Check" },
   check_floor_us: { group: "check", unit: "us", text: "the same by a bare C server" },
   stdout_mb_per_s: { group: "stdout", unit: "MB/s", text: "ReadStdout, 32 KiB each" },
   stdout_floor_mb_per_s: { group: "stdout", unit: "MB/s", text: "the same by a bare C server" },
   stdin_mb_per_s: { group: "stdin", unit: "MB/s", text: "WriteStdin, 32 KiB each" },
   stdin_floor_mb_per_s: { group: "stdin", unit: "MB/s", text: "the same by a bare C server" },
+  create_500_ratio: { group: "crowd", unit: "x", text: "create by the agent with 500 containers there, over the first ones" },
+  oci_create_500_ratio: { group: "crowd", unit: "x", text: "the same by our command line" },
   vm_ready_ms: { group: "vm", unit: "ms", text: "start of the VMM to the first answered RPC" },
   vm_floor_ms: { group: "vm", unit: "ms", text: "the same kernel with an init that only powers off" },
   boot_minstr: { group: "instructions", unit: "Minstr", text: "guest instructions to the first answered RPC" },

@@ -7,6 +7,7 @@ import { promisify } from "node:util";
 import { Command } from "commander";
 import { projectRoot } from "../image-builder/lib/context.js";
 import { judge, readBudgets } from "./budget.js";
+import { EXEC_KEY, RUN_KEY } from "./command-lines.js";
 import { groupsOf, KEYS, type Group, type Key, type Results } from "./keys.js";
 import { measureNative } from "./native-run.js";
 import { nativeTools } from "./native-tools.js";
@@ -24,7 +25,7 @@ interface Options {
 }
 
 const call = promisify(execFile);
-const NATIVE: readonly Group[] = ["start", "run", "exec", "check", "stdout", "stdin", "memory"];
+const NATIVE: readonly Group[] = ["start", "run", "exec", "check", "stdout", "stdin", "memory", "crowd"];
 const VM: readonly Group[] = ["vm-memory", "vm", "instructions"];
 
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
@@ -39,7 +40,7 @@ const peers = async (failed: (keys: readonly Key[], why: string) => void): Promi
       say(`peer: ${(await call(path, ["--version"])).stdout.split("\n")[0] ?? ""} (${path})`);
       found[name] = path;
     } catch (error) {
-      failed([`run_ms_${name}`], error instanceof Error ? error.message : String(error));
+      failed([RUN_KEY[name], EXEC_KEY[name]], error instanceof Error ? error.message : String(error));
     }
   }
   return found;
@@ -64,7 +65,7 @@ const bench = async (options: Options): Promise<number> => {
   if (NATIVE.some((g) => groups.has(g))) {
     if (process.getuid?.() !== 0) failed(keysOf(NATIVE), "needs root");
     else if (!existsSync(agent)) failed(keysOf(NATIVE), `${agent} is not there: make agent`);
-    else Object.assign(results, await measureNative({ agent, tools, groups, rounds, progress, failed, peers: groups.has("run") ? await peers(failed) : {} }));
+    else Object.assign(results, await measureNative({ agent, tools, groups, rounds, progress, failed, runtimes: { oci: agent, ...(await peers(failed)) } }));
   }
   if (VM.some((g) => groups.has(g))) Object.assign(results, await measureVm({ dist, tools, groups, progress, failed }));
   for (const key of Object.keys(results) as Key[]) {

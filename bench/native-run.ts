@@ -1,80 +1,19 @@
 // Owns the measurements that need no VM: the agent, the peers and the floors side by side on this machine, in turns, so that a
 // disturbance hits all of them alike. All of it lives below one driver in namespaces of its own; what is left is removed at the end.
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { CGROUP, HOME_ID, writeBundle, type Bundle } from "./bundle.js";
+import { CGROUP, HOME_ID, writeBundle } from "./bundle.js";
+import { crowd } from "./crowd.js";
 import { Driver } from "./driver.js";
-import type { Group, Key, Results } from "./keys.js";
-import type { Tools } from "./native-tools.js";
+import { KEYS, type Group, type Key, type Results } from "./keys.js";
+import { runs } from "./runs.js";
+import { ms, Session, type NativeOptions } from "./session.js";
 import { median, rounded } from "./stats.js";
 
 const BATCH_BYTES = 32 << 20;
 const CONTAINERS = 50;
 
-export interface NativeOptions {
-  readonly agent: string;
-  readonly tools: Tools;
-  readonly groups: ReadonlySet<Group>;
-  /** Samples of each kind; at least 50 for published numbers. */
-  readonly rounds: number;
-  /** Paths of the peers that are installed. */
-  readonly peers: Readonly<Partial<Record<"crun" | "runc", string>>>;
-  /** Told what is being done now. */
-  readonly progress: (text: string) => void;
-  /** Told about a measurement that failed; the others go on. */
-  readonly failed: (keys: readonly Key[], why: string) => void;
-  /** Run this before anything is measured against the agent (tests stand in a fake agent here). */
-  readonly agentArgs?: readonly string[];
-}
-
-class Session {
-  readonly results: Results = {};
-  #ids = 0;
-
-  constructor(readonly o: NativeOptions, readonly driver: Driver, readonly bundle: Bundle) {}
-
-  path = (name: string): string => join(this.bundle.folder, name);
-  id = (): string => `b${String(this.#ids++).padStart(7, "0")}`;
-
-  agentCommand(socket: string): string[] {
-    const config = this.path("agent.toml");
-    writeFileSync(config, `server_addr = "unix://${socket}"\n`);
-    return [this.o.agent, ...(this.o.agentArgs ?? ["--config", config])];
-  }
-
-  /** Starts an agent with a sandbox and connects to it; gives its process id. */
-  async startAgent(): Promise<number> {
-    const socket = this.path("agent.sock");
-    rmSync(socket, { force: true });
-    const pid = await this.driver.one("spawn", this.path("agent.log"), ...this.agentCommand(socket));
-    await this.driver.do("connect", "agent", socket, 10);
-    await this.driver.do("sequence", "agent", HOME_ID, "check", "sandbox");
-    return pid;
-  }
-
-  async endAgent(pid: number): Promise<void> {
-    await this.driver.do("disconnect", "agent");
-    await this.driver.do("end", pid);
-  }
-
-  /** Runs `work` for some keys; its failure is told and does not stop the others. */
-  async guard(keys: readonly Key[], work: () => Promise<void>): Promise<void> {
-    try {
-      await work();
-    } catch (error) {
-      this.o.failed(keys, `${error instanceof Error ? error.message : String(error)}${this.#log()}`);
-    }
-  }
-
-  #log(): string {
-    const file = this.path("agent.log");
-    const text = existsSync(file) ? readFileSync(file, "utf8").trim() : "";
-    return text === "" ? "" : `; the agent said: ${text.slice(-400)}`;
-  }
-}
-
-const ms = (ns: readonly number[]): number => rounded(median(ns) / 1e6, 3);
 const rate = (samples: readonly { bytes: number; ns: number }[]): number => rounded(median(samples.map((s) => (s.bytes / s.ns) * 1000)), 1);
 
 const start = async (s: Session): Promise<void> => {
@@ -83,50 +22,6 @@ const start = async (s: Session): Promise<void> => {
   const command = s.agentCommand(socket);
   for (let i = 0; i < s.o.rounds; i++) took.push(await s.driver.one("first", socket, "check", s.path("agent.log"), ...command));
   s.results.start_ms = ms(took);
-};
-
-const peerCommand = (s: Session, name: "crun" | "runc", program: string): string[] => [
-  program, ...(name === "crun" ? ["--cgroup-manager=cgroupfs"] : []), "--root", s.path(name), "run", "--bundle", s.bundle.folder,
-];
-
-/** run_ms and exec_ms of the agent, of each peer and of the floor, one of each kind in every round. */
-const runs = async (s: Session): Promise<void> => {
-  const floor = new Driver(s.o.tools["floor-run"], s.bundle.floorArgs);
-  const took: Partial<Record<Key, number[]>> = {};
-  const sample = async (key: Key, ns: Promise<number>): Promise<void> => void (took[key] ??= []).push(await ns);
-  const steps: { keys: Key[]; go: () => Promise<void> }[] = [];
-  if (s.o.groups.has("run")) {
-    steps.push({ keys: ["run_ms_floor"], go: () => sample("run_ms_floor", floor.one("run")) });
-    for (const [name, program] of Object.entries(s.o.peers) as ["crun" | "runc", string][]) {
-      steps.push({ keys: [`run_ms_${name}`], go: () => sample(`run_ms_${name}`, s.driver.one("run", s.path("peer.log"), ...peerCommand(s, name, program), s.id())) });
-    }
-    steps.push({ keys: ["run_ms"], go: () => sample("run_ms", s.driver.one("sequence", "agent", s.id(), "create-true", "start", "wait", "remove")) });
-  }
-  if (s.o.groups.has("exec")) {
-    await s.guard(["exec_ms"], async () => {
-      await s.driver.do("sequence", "agent", HOME_ID, "create-pause", "start");
-      steps.push({ keys: ["exec_ms"], go: () => sample("exec_ms", s.driver.one("sequence", "agent", s.id(), "exec", "exec-wait")) });
-    });
-  }
-  try {
-    for (let round = -3; round < s.o.rounds; round++) {
-      if (round === 0) for (const key of Object.keys(took) as Key[]) delete took[key]; // the first three warm everything up
-      for (const step of [...steps]) {
-        await s.guard(step.keys, async () => {
-          try {
-            await step.go();
-          } catch (error) {
-            steps.splice(steps.indexOf(step), 1);
-            for (const key of step.keys) delete took[key];
-            throw error;
-          }
-        });
-      }
-    }
-  } finally {
-    await floor.close();
-  }
-  for (const [key, ns] of Object.entries(took) as [Key, number[]][]) s.results[key] = ms(ns);
 };
 
 const checks = async (s: Session): Promise<void> => {
@@ -220,12 +115,14 @@ export const measureNative = async (o: NativeOptions): Promise<Results> => {
       o.progress("start");
       await s.guard(["start_ms"], () => start(s));
     }
-    const keys: Key[] = ["run_ms", "run_ms_floor", "run_ms_crun", "run_ms_runc", "exec_ms", "check_us", "check_floor_us", "stdout_mb_per_s", "stdout_floor_mb_per_s", "stdin_mb_per_s", "stdin_floor_mb_per_s"];
-    if (["run", "exec", "check", "stdout", "stdin"].some((g) => o.groups.has(g as Group))) await s.guard(keys, () => withAgent(s));
+    const withIt: readonly Group[] = ["run", "exec", "check", "stdout", "stdin"];
+    const keys = (Object.keys(KEYS) as Key[]).filter((key) => withIt.includes(KEYS[key].group));
+    if (withIt.some((g) => o.groups.has(g))) await s.guard(keys, () => withAgent(s));
     if (o.groups.has("memory")) {
       o.progress(`${CONTAINERS} idle containers`);
       await s.guard(["container_anon_bytes"], () => memory(s));
     }
+    if (o.groups.has("crowd")) await crowd(s);
   } finally {
     await driver.close();
     rmSync(folder, { recursive: true, force: true });

@@ -25,7 +25,7 @@ describe.skipIf(!root)("the native part of the bench (needs root)", () => {
   const failures: string[] = [];
   const measure = (groups: Group[], agent: string) =>
     measureNative({
-      agent, tools, groups: new Set(groups), rounds: 2, peers: {}, progress: () => undefined,
+      agent, tools, groups: new Set(groups), rounds: 2, runtimes: {}, progress: () => undefined,
       failed: (keys: readonly Key[], why) => void failures.push(`${keys.join(" ")}: ${why}`),
     });
 

@@ -46,6 +46,8 @@ describe("budgets", () => {
       start_ms: [{ most: 0.6, of: "run_ms_crun" }], check_us: [{ most: 5, of: "check_floor_us" }],
       stdout_mb_per_s: [{ least: 0.3, of: "stdout_floor_mb_per_s" }], stdin_mb_per_s: [{ least: 0.3, of: "stdin_floor_mb_per_s" }],
       boot_minstr: [{ most: 1.25, of: "boot_floor_minstr" }],
+      oci_run_ms: [{ most: 1, of: "run_ms_crun" }, { most: 0.3, of: "run_ms_runc" }], oci_exec_ms: [{ most: 1, of: "oci_exec_ms_crun" }, { most: 0.3, of: "oci_exec_ms_runc" }],
+      create_500_ratio: [{ most: 1.5 }], oci_create_500_ratio: [{ most: 1.5 }],
     });
   });
 });
@@ -54,7 +56,8 @@ describe("keys", () => {
   it("are exactly those that readers of the result file know", () => {
     expect(Object.keys(KEYS).sort()).toEqual([
       "agent_anon_bytes", "agent_binary_bytes", "agent_rss_bytes", "boot_floor_minstr", "boot_minstr", "bzimage_bytes", "check_floor_us", "check_us",
-      "container_anon_bytes", "exec_ms", "initrd_bytes", "initrd_zstd_bytes", "run_ms", "run_ms_crun", "run_ms_floor", "run_ms_runc", "start_ms",
+      "container_anon_bytes", "create_500_ratio", "exec_ms", "initrd_bytes", "initrd_zstd_bytes", "oci_create_500_ratio", "oci_exec_ms", "oci_exec_ms_crun", "oci_exec_ms_runc",
+      "oci_run_ms", "run_ms", "run_ms_crun", "run_ms_floor", "run_ms_runc", "start_ms",
       "stdin_floor_mb_per_s", "stdin_mb_per_s", "stdout_floor_mb_per_s", "stdout_mb_per_s", "vm_floor_ms", "vm_ready_ms", "vmlinux_bytes",
     ]);
   });
