@@ -6,7 +6,7 @@ import { E } from "../sys/errno.js";
 import type { Fd } from "../sys/fd.js";
 import { AT_FDCWD, chdir, dup2, exists, getcwd, S, stat, umask } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
-import { CLONE, prlimit, setdomainname, setNoNewPrivs, setns, unshare } from "../sys/process.js";
+import { CLONE, prlimit, resetAffinity, setdomainname, setNoNewPrivs, setns, unshare } from "../sys/process.js";
 import { sethostname } from "../sys/system.js";
 import { setControllingTerminal } from "../sys/tty.js";
 import { AppError, attempt } from "../lib/errors.js";
@@ -14,11 +14,14 @@ import { mkdirs, readTextIf, writeText } from "../lib/fs.js";
 import { loopbackUp } from "../lib/loopback.js";
 import { lines } from "../lib/text.js";
 import { hasCap, LAST_CAP } from "../oci/caps.js";
+import { lazy } from "../lib/lazy.js";
 import { cleanPath } from "../oci/field.js";
-import { sysctlPath } from "../oci/sysctl.js";
 import type { ProcessPlan } from "../oci/plan.js";
 import { describe, type Step } from "../oci/steps.js";
 import { openNamespace } from "./spawn.js";
+
+const schedule = lazy<typeof import("./apply-schedule.js")>("engine/apply-schedule.js");
+const sysctl = lazy<typeof import("./apply-sysctl.js")>("engine/apply-sysctl.js");
 
 type Join = Extract<Step, { do: "join" }>;
 /** A namespace that is to be joined, open. */
@@ -42,13 +45,17 @@ export function joinNamespaces(opened: Opened[]): void {
 export function applyToProcess(step: Step): boolean {
   switch (step.do) {
     case "join-cgroups": for (const path of step.paths) writeText(path, "0"); break;
+    case "affinity":
+      if (step.cpus === undefined) resetAffinity(); // a kernel that says no leaves the caller's CPUs
+      else schedule().applyAffinity(step.cpus);
+      break;
     case "oom-score": writeText("/proc/self/oom_score_adj", String(step.value)); break;
     case "rlimit": prlimit(0, step.resource, step.soft, step.hard); break;
     case "new-cgroup-namespace": unshare(CLONE.NEWCGROUP); break;
     case "loopback": loopbackUp(); break;
     case "hostname": sethostname(step.name); break;
     case "domainname": setdomainname(step.name); break;
-    case "sysctl": writeText(`/proc/sys/${sysctlPath(step.key)}`, step.value); break;
+    case "sysctl": sysctl().applySysctl(step.key, step.value); break;
     default: return false;
   }
   return true;
@@ -79,6 +86,7 @@ function enterCwd(cwd: string): void {
     chdir(cwd);
   } catch (error) {
     if (!isErrno(error, E.ENOENT)) throw error;
+    umask(0);
     mkdirs(cleanPath(cwd));
     chdir(cwd);
   }
@@ -140,7 +148,7 @@ function dropIdentity(plan: ProcessPlan): void {
  * for (it needs CAP_SYS_ADMIN then), else by the caller at the very end.
  */
 export function becomeUser(plan: ProcessPlan, loadFilter: (() => void) | undefined): void {
-  umask(plan.umask);
+  if (plan.traits !== undefined) schedule().applyTraits(plan.traits);
   chownStdio(plan.uid);
   let entered = true;
   try {
@@ -149,6 +157,7 @@ export function becomeUser(plan: ProcessPlan, loadFilter: (() => void) | undefin
     if (!isErrno(error, E.EACCES, E.EPERM)) throw error;
     entered = false; // the user may be allowed where root is not (a network file system)
   }
+  umask(plan.umask);
   if (!plan.noNewPrivileges) loadFilter?.();
   dropIdentity(plan);
   if (!entered) chdir(plan.cwd);

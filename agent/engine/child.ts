@@ -6,7 +6,7 @@ import { open, O, umask } from "../sys/file.js";
 import { unblockSignals } from "../sys/poll.js";
 import { CLONE, execve, exitGroup, restoreDescriptorLimit, setns, setsid } from "../sys/process.js";
 import { setresgid, setresuid } from "../sys/cred.js";
-import { openPtyAt } from "../sys/tty.js";
+import { openPtyAt, setWindowSize } from "../sys/tty.js";
 import { closeOthers } from "../lib/child-task.js";
 import { because } from "../lib/errors.js";
 import { lazy } from "../lib/lazy.js";
@@ -17,6 +17,7 @@ import { applyToTree, Tree } from "./apply-fs.js";
 import { applyToProcess, becomeUser, findProgram, joinNamespaces, openNamespaces, takeStdio, withHome } from "./apply-proc.js";
 import type { ChildEnd } from "./handshake.js";
 
+const stub = lazy<typeof import("./stub.js")>("engine/stub.js");
 const hooks = lazy<typeof import("./hooks.js")>("engine/hooks.js");
 
 /** The child's ends of the pipes; absent when it gets a terminal. */
@@ -34,7 +35,11 @@ export interface ChildArgs {
   readonly keep: number;
   /** A listening socket: whoever connects to it says `start`, when the parent has left. */
   readonly door?: Fd | undefined;
-  /** A new user namespace: wait until its maps are written, then become its root. */
+  /** The engine's own file must not be within the program's reach: see stub.ts. */
+  readonly stub: boolean;
+  /** Wait for "go" before anything is built: the parent has something to do first. */
+  readonly held: boolean;
+  /** A new user namespace, whose maps are there at "go": become its root. */
   readonly newUser: boolean;
 }
 
@@ -44,8 +49,8 @@ export function runInit(args: ChildArgs): never {
     setsid();
     umask(0);
     prepare(args.steps, args);
+    if (args.held && !args.channel.wait("go")) exitGroup(1);
     if (args.newUser) {
-      if (!args.channel.wait("go")) exitGroup(1);
       setresgid(0);
       setresuid(0);
     }
@@ -84,13 +89,15 @@ export function runExec(args: ChildArgs, pidfd: Fd, namespaces: number): never {
     if (args.process.terminal) {
       using pts = open("/dev/pts", O.PATH | O.DIRECTORY);
       terminal = openPtyAt(pts);
+      const { consoleSize } = args.process;
+      if (consoleSize !== undefined) setWindowSize(terminal.master, consoleSize.height, consoleSize.width);
     }
     finish(args, terminal, args.process.terminal);
   });
 }
 
 /** What needs the agent's own view of the machine and all rights: cgroups, limits, namespaces of others. */
-const EARLY: readonly string[] = ["join-cgroups", "oom-score", "rlimit", "join"];
+const EARLY: readonly string[] = ["affinity", "join-cgroups", "oom-score", "rlimit", "join"];
 
 /**
  * The agent's descriptors go first: none is within reach once a namespace has been joined (facts 3.1 rule 7), and under a low
@@ -129,7 +136,7 @@ function finish(args: ChildArgs, terminal: { master: Fd; slave: Fd } | undefined
     hooks().runHooksHere("startContainer", start, { id, status: "created", pid: 1, bundle, annotations }, env);
   }
   if (process.noNewPrivileges) install?.();
-  const errno = -execve(program, process.args, env);
+  const errno = -(args.stub ? stub().becomeByStub(channel.fd, program, process.args, env, undefined) : execve(program, process.args, env));
   throw because(`exec "${process.args[0]}"`, new SysError("execve", errno));
 }
 

@@ -1,7 +1,7 @@
 // The record of one container: plain values but for descriptors and the processes' streams. Only the engine changes it.
 import { AppError } from "../lib/errors.js";
 import type { CapabilitySets } from "../oci/caps.js";
-import type { Hooks, Process as ProcessSpec } from "../oci/spec.js";
+import type { Hooks, Linux, Process as ProcessSpec } from "../oci/spec.js";
 import type { Cgroup } from "./cgroup.js";
 import type { Channel } from "./handshake.js";
 import type { Process } from "./process.js";
@@ -13,6 +13,9 @@ export interface ExecTemplate {
   /** The container has a user namespace, of its own or joined. */
   readonly userNamespace: boolean;
   readonly caps: CapabilitySets;
+  /** What a process has that does not say it itself. */
+  readonly process: Pick<ProcessSpec, "scheduler" | "ioPriority" | "execCPUAffinity">;
+  readonly linux: Pick<Linux, "personality" | "memoryPolicy">;
   readonly limits: Pick<ProcessSpec, "rlimits" | "oomScoreAdj">;
   readonly seccomp: Filter | undefined;
 }

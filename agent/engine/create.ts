@@ -8,24 +8,36 @@ import { SIG } from "../sys/poll.js";
 import { because, AppError } from "../lib/errors.js";
 import { writeText } from "../lib/fs.js";
 import { lazy } from "../lib/lazy.js";
+import { Level, log } from "../lib/log.js";
 import { onExit } from "../lib/reaper.js";
 import { capabilitySets } from "../oci/caps.js";
-import { checkSpec } from "../oci/check.js";
-import { makePlan } from "../oci/plan.js";
+import { checkSpec, type Machine } from "../oci/check.js";
+import { makePlan, type ProcessPlan } from "../oci/plan.js";
 import type { Step } from "../oci/steps.js";
-import type { IdMapping, Process as ProcessSpec, Seccomp, Spec } from "../oci/spec.js";
+import type { IdMapping, Linux, Process as ProcessSpec, Seccomp, Spec } from "../oci/spec.js";
 import { birth } from "./birth.js";
 import { openCgroup, type Cgroup } from "./cgroup.js";
-import { runInit } from "./child.js";
 import { type Container, type ExecTemplate, type Filter, TERMINATION_PATH } from "./container.js";
 import type { Channel } from "./handshake.js";
-import { ptyStreams, type Streams } from "./io.js";
+import type { Streams } from "./io.js";
 import { ended, type Process } from "./process.js";
 import { openNamespace } from "./spawn.js";
 
+/**
+ * The child's half. Who makes many containers has it before the first clone; who makes one lets the child load it, while the
+ * parent goes on.
+ */
+const child = lazy<typeof import("./child.js")>("engine/child.js");
+const io = lazy<typeof import("./io.js")>("engine/io.js");
 const seccomp = lazy<typeof import("./seccomp.js")>("engine/seccomp.js");
 const hooks = lazy<typeof import("./hooks.js")>("engine/hooks.js");
+const machine = lazy<typeof import("./machine.js")>("engine/machine.js");
+const grant = lazy<typeof import("./grant.js")>("engine/grant.js");
+const limits = lazy<typeof import("./limits.js")>("engine/limits.js");
+const net = lazy<typeof import("./net-devices.js")>("engine/net-devices.js");
 const bpf = lazy<typeof import("../sys/bpf.js")>("sys/bpf.js");
+
+const MACHINE: Machine = { has: (type) => machine().has(type), isOwn: (type, path) => machine().isOwn(type, path) };
 
 /** Milliseconds a child has to get ready. */
 export const READY_MS = 60_000;
@@ -65,7 +77,7 @@ export function installer(filter: Filter | undefined): (() => void) | undefined 
 /** Takes the terminal's master from a child that has said `ready`: for the caller, or as the process's streams. See pidfd_getfd(2). */
 export function takeMaster(process: Process, n: number, own: OwnStreams | undefined): void {
   const master = new Fd(must("pidfd_getfd", NR.pidfd_getfd, process.pidfd.n, n, 0));
-  if (own === undefined) process.streams = ptyStreams(master);
+  if (own === undefined) process.streams = io().ptyStreams(master);
   else if (own.terminal === undefined) master.close();
   else own.terminal(master);
 }
@@ -92,31 +104,46 @@ function writeMaps(pid: number, uids: readonly IdMapping[] | undefined, gids: re
   writeText(`/proc/${pid}/gid_map`, text(gids));
 }
 
-function startChild(args: CreateArgs, spec: Parameters<typeof makePlan>[0], cgroup: Cgroup, filter: Filter | undefined): ReturnType<typeof birth> {
-  const { process, cloneFlags, pidNamespace: shared, ...plan } = makePlan(spec, { cgroupProcs: cgroup.procsFiles(), cgroupFolders: cgroup.v1Mounts() });
+/** Warns of capabilities that nobody knows; leaves out those that a command has not itself, outside a user namespace. */
+export function granted(plan: ProcessPlan, command: boolean, userNamespace: boolean): ProcessPlan {
+  const { unknown } = plan.caps;
+  if (unknown.length > 0) log(Level.WARN, `process.capabilities: unknown names are left out: ${unknown.join(" ")}`);
+  return command && !userNamespace ? { ...plan, caps: grant().grantable(plan.caps) } : plan;
+}
+
+type Started = ReturnType<typeof birth> & { /** What is left for the parent to do when the child is ready. */ readonly late: readonly Step[] };
+
+function startChild(args: CreateArgs, spec: Parameters<typeof makePlan>[0], cgroup: Cgroup, filter: Filter | undefined): Started {
+  const { process: asked, cloneFlags, pidNamespace: shared, ...plan } = makePlan(spec, { command: args.own !== undefined, cgroupProcs: cgroup.procsFiles(), cgroupFolders: cgroup.v1Mounts() });
   const install = installer(filter);
+  if (args.own === undefined) child();
   const { hooks } = spec;
   const inside = hooks?.createContainer?.length || hooks?.startContainer?.length ? { id: args.id, bundle: args.bundleDir, annotations: spec.annotations ?? {}, start: hooks.startContainer ?? [] } : undefined;
   const newUser = (cloneFlags & CLONE.NEWUSER) !== 0;
+  const process = granted(asked, args.own !== undefined, spec.linux.namespaces?.some((n) => n.type === "user") ?? false);
   const joined = newUser ? plan.steps.filter((s) => s.do === "join" && s.type !== "mount") : [];
-  const steps = joined.length === 0 ? plan.steps : plan.steps.filter((s) => !joined.includes(s));
+  const late = newUser ? limits().fromOutside(plan.steps) : [];
+  const steps = joined.length + late.length === 0 ? plan.steps : plan.steps.filter((s) => !joined.includes(s) && !late.includes(s));
+  const { netDevices } = spec.linux;
   const pidNamespace = shared === undefined ? undefined : openNamespace(shared);
   try {
-    return birth({
+    const born = birth({
       place: { flags: cloneFlags, pidNamespace, joined: joined as Extract<Step, { do: "join" }>[] }, cgroup, pipes: process.terminal || args.own !== undefined ? undefined : args.pipeSize,
-      child: (channel, ends) => runInit({ steps, process, channel, ends, install, hooks: inside, newUser, keep: args.own?.keep ?? 0, door: args.door }),
+      child: (channel, ends) => child().runInit({ steps, process, channel, ends, install, hooks: inside, held: newUser || netDevices !== undefined, newUser, keep: args.own?.keep ?? 0, stub: args.own !== undefined, door: args.door }),
       cloned: ({ pid }, channel) => {
-        if (!newUser) return;
-        writeMaps(pid, spec.linux.uidMappings, spec.linux.gidMappings);
+        if (!newUser && netDevices === undefined) return;
+        if (newUser) writeMaps(pid, spec.linux.uidMappings, spec.linux.gidMappings);
+        if (netDevices !== undefined) net().moveDevices(netDevices, spec.linux.namespaces?.find((n) => n.type === "network")?.path || `/proc/${pid}/ns/net`);
         channel.tell("go");
       },
     });
+    return { ...born, late };
   } finally {
     pidNamespace?.close();
   }
 }
 
-async function untilReady(args: CreateArgs, gate: Channel, process: Process): Promise<void> {
+async function untilReady(args: CreateArgs, gate: Channel, process: Process, late: readonly Step[]): Promise<void> {
   let said = await gate.next(`container ${args.id}`, READY_MS);
   if (said.say === "hooks") {
     const state = { id: args.id, status: "creating", pid: process.pid, bundle: args.bundleDir, annotations: args.spec.annotations ?? {} } as const;
@@ -126,6 +153,7 @@ async function untilReady(args: CreateArgs, gate: Channel, process: Process): Pr
   }
   if (said.say !== "ready") throw new AppError("internal", "the child died before it was ready");
   if (said.ptmx >= 0) takeMaster(process, said.ptmx, args.own);
+  if (late.length > 0) limits().limitFromOutside(process.pid, late);
 }
 
 /**
@@ -135,7 +163,7 @@ async function untilReady(args: CreateArgs, gate: Channel, process: Process): Pr
 export async function createContainer(args: CreateArgs): Promise<Container> {
   const { spec, id } = args;
   try {
-    checkSpec(spec);
+    checkSpec(spec, args.own === undefined ? undefined : MACHINE);
     const filter = filterOf(spec.linux.seccomp);
     const cgroup = openCgroup(spec.linux.cgroupsPath, id);
     cgroup.create(spec.linux.resources);
@@ -145,7 +173,7 @@ export async function createContainer(args: CreateArgs): Promise<Container> {
       const started = startChild(args, spec, cgroup, filter);
       gate = started.channel;
       process = processOf(id, started.cloned, started.streams);
-      await untilReady(args, gate, process);
+      await untilReady(args, gate, process, started.late);
     } catch (error) {
       gate?.close();
       if (process !== undefined) await abandon(process);
@@ -169,11 +197,19 @@ export function limitsOf({ rlimits, oomScoreAdj }: Pick<ProcessSpec, "rlimits" |
   return { ...(rlimits === undefined ? {} : { rlimits }), ...(oomScoreAdj === undefined ? {} : { oomScoreAdj }) };
 }
 
+function inherited({ scheduler, ioPriority, execCPUAffinity }: Partial<ProcessSpec> = {}): ExecTemplate["process"] {
+  return { ...(scheduler === undefined ? {} : { scheduler }), ...(ioPriority === undefined ? {} : { ioPriority }), ...(execCPUAffinity === undefined ? {} : { execCPUAffinity }) };
+}
+
+function ofAll({ personality, memoryPolicy }: Linux = {}): ExecTemplate["linux"] {
+  return { ...(personality === undefined ? {} : { personality }), ...(memoryPolicy === undefined ? {} : { memoryPolicy }) };
+}
+
 /** What further processes take over from a container with this configuration. */
 export function templateOf(spec: Spec, seccompFilter: Filter | undefined): ExecTemplate {
   return {
     userNamespace: spec.linux?.namespaces?.some((n) => n.type === "user") ?? false, caps: capabilitySets(spec.process?.capabilities),
-    limits: spec.process === undefined ? {} : limitsOf(spec.process), seccomp: seccompFilter,
+    limits: spec.process === undefined ? {} : limitsOf(spec.process), process: inherited(spec.process), linux: ofAll(spec.linux), seccomp: seccompFilter,
   };
 }
 

@@ -3,15 +3,20 @@
 import { CLONE } from "../sys/process.js";
 import { AppError, because } from "../lib/errors.js";
 import { checkProcess } from "../oci/check-process.js";
+import { lazy } from "../lib/lazy.js";
 import { limitSteps, processPlan } from "../oci/plan.js";
 import type { Process as ProcessSpec } from "../oci/spec.js";
 import type { Step } from "../oci/steps.js";
 import { birth } from "./birth.js";
-import { runExec } from "./child.js";
 import { mustBe, type Container } from "./container.js";
-import { abandon, installer, limitsOf, type OwnStreams, processOf, READY_MS, takeMaster } from "./create.js";
+import { abandon, granted, installer, limitsOf, type OwnStreams, processOf, READY_MS, takeMaster } from "./create.js";
 import type { Channel } from "./handshake.js";
 import type { Process } from "./process.js";
+
+const child = lazy<typeof import("./child.js")>("engine/child.js");
+
+const rare = lazy<typeof import("../oci/schedule.js")>("oci/schedule.js");
+const schedule = lazy<typeof import("./apply-schedule.js")>("engine/apply-schedule.js");
 
 const JOINED = CLONE.NEWNS | CLONE.NEWIPC | CLONE.NEWUTS | CLONE.NEWNET | CLONE.NEWCGROUP;
 
@@ -26,16 +31,21 @@ function claim(container: Container, execId: string): void {
 
 function start(container: Container, execId: string, spec: ProcessSpec, own: OwnStreams | undefined): { process: Process; channel: Channel; done: Promise<void> } {
   const { template, cgroup, init } = container;
-  const plan = processPlan(spec);
-  const withCaps = spec.capabilities === undefined ? { ...plan, caps: template.caps } : plan;
+  const plan = processPlan({ ...template.process, ...spec }, template.linux);
+  const withCaps = granted(spec.capabilities === undefined ? { ...plan, caps: { ...template.caps, unknown: [] } } : plan, own !== undefined, template.userNamespace);
   const procs = cgroup.procsFiles();
-  const steps: Step[] = [...(procs.length > 0 ? [{ do: "join-cgroups", paths: procs } as const] : []), ...limitSteps({ ...template.limits, ...limitsOf(spec) })];
+  const affinity = spec.execCPUAffinity ?? template.process.execCPUAffinity;
+  const { initial, final } = affinity === undefined ? { initial: undefined, final: undefined } : rare().affinityOf(affinity);
+  const steps: Step[] = [...(own !== undefined && initial === undefined ? [{ do: "affinity", cpus: undefined } as const] : []), ...(procs.length > 0 ? [{ do: "join-cgroups", paths: procs } as const] : []),
+    ...(final === undefined ? [] : [{ do: "affinity", cpus: final } as const]), ...limitSteps({ ...template.limits, ...limitsOf(spec) })];
   const install = installer(template.seccomp);
-  const { cloned, channel, streams } = birth({
+  if (own === undefined) child();
+  const born = (): ReturnType<typeof birth> => birth({
     place: { flags: 0, pidNamespace: init.pidfd }, cgroup, pipes: plan.terminal || own !== undefined ? undefined : container.pipeSize,
     child: (end, ends) =>
-      runExec({ steps, process: withCaps, channel: end, ends, install, hooks: undefined, newUser: false, keep: own?.keep ?? 0 }, init.pidfd, template.userNamespace ? JOINED + CLONE.NEWUSER : JOINED),
+      child().runExec({ steps, process: withCaps, channel: end, ends, install, hooks: undefined, held: false, newUser: false, keep: own?.keep ?? 0, stub: own !== undefined }, init.pidfd, template.userNamespace ? JOINED + CLONE.NEWUSER : JOINED),
   });
+  const { cloned, channel, streams } = initial === undefined ? born() : schedule().onCpus(initial, born);
   const process = processOf(execId, cloned, streams);
   return { process, channel, done: untilRunning(channel, plan.terminal, (n) => takeMaster(process, n, own)) };
 }
@@ -56,7 +66,7 @@ export async function execProcess(container: Container, execId: string, spec: Pr
   mustBe(container, "exec in", "created", "running"); // frozen, it would never get ready
   claim(container, execId);
   try {
-    checkProcess(spec);
+    checkProcess(spec, "process", own !== undefined);
     const { process, channel, done } = start(container, execId, spec, own);
     container.processes.set(execId, process);
     try {

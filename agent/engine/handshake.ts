@@ -85,6 +85,7 @@ export class Channel {
 function understand(n: number, buffer: Uint8Array): Said {
   if (n === 0 || n === -E.ECONNRESET) return { say: "end" };
   if (n < 0) throw new SysError("recv from the child", -n);
+  if (n === 2 && buffer[0] === 0) throw new SysError("execve", buffer[1] as number); // see stub.ts
   const said = JSON.parse(native.utf8Decode(buffer, 0, n) ?? "{}") as Said | Failure;
   if (said.say === "failed") throw new AppError(said.kind, said.what);
   return said;

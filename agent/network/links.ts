@@ -6,8 +6,8 @@ import { readTextIf } from "../lib/fs.js";
 import { Level, log } from "../lib/log.js";
 import { messageOf } from "../lib/errors.js";
 import { formatHardware, formatIp, parseIp, parseMac, prefixLength, withHostBits } from "./address.js";
-import { type Attribute, attributes, IFA, IFADDRMSG, IFF, IFINFOMSG, IFLA, NLM, RTM, text, textOf, u32, u32Of } from "./message.js";
-import { ask, dump } from "./rtnl.js";
+import { type Attribute, attributes, IFA, IFADDRMSG, IFF, IFINFOMSG, IFLA, NLM, RTM, text, textOf, u32, u32Of } from "../lib/rtnl-message.js";
+import { ask, dump } from "../lib/rtnl.js";
 
 /** An address as the API has it; family 0 is IPv4, 1 IPv6; `mask` is the prefix length in decimal. */
 export interface IpAddress { readonly family: number; readonly address: string; readonly mask: string }

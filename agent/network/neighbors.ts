@@ -3,8 +3,8 @@ import { AF } from "../sys/socket.js";
 import { AppError, attempt } from "../lib/errors.js";
 import { parseIp, parseMac } from "./address.js";
 import { linkNamed, listLinks } from "./links.js";
-import { type Attribute, NDA, NDMSG, NLM, RTM } from "./message.js";
-import { ask } from "./rtnl.js";
+import { type Attribute, NDA, NDMSG, NLM, RTM } from "../lib/rtnl-message.js";
+import { ask } from "../lib/rtnl.js";
 
 /** A neighbour as the API has it; a `state` of 0 means permanent. */
 export interface Neighbor {

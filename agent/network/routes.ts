@@ -6,8 +6,8 @@ import { AF } from "../sys/socket.js";
 import { AppError, messageOf } from "../lib/errors.js";
 import { formatIp, type Ip, parseIp, parsePrefix, withHostBits } from "./address.js";
 import { linkNamed, listLinks, type Link } from "./links.js";
-import { type Attribute, attributes, type Message, nest, NLM, RTA, RTM, RTMSG, u32, u32Of } from "./message.js";
-import { ask, dump } from "./rtnl.js";
+import { type Attribute, attributes, type Message, nest, NLM, RTA, RTM, RTMSG, u32, u32Of } from "../lib/rtnl-message.js";
+import { ask, dump } from "../lib/rtnl.js";
 
 /** A route as the API has it; family 0 is IPv4, 1 IPv6; "" as `dest` is the default route. */
 export interface Route {

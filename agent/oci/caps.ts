@@ -9,7 +9,8 @@ const NUMBERS: ReadonlyMap<string, number> = new Map(NAMES.map((name, i) => [`CA
 export const LAST_CAP = NAMES.length - 1;
 
 export interface Mask { readonly low: number; readonly high: number }
-export interface CapabilitySets { readonly bounding: Mask; readonly effective: Mask; readonly inheritable: Mask; readonly permitted: Mask; readonly ambient: Mask }
+/** `unknown`: names that are no capability's, each once; whoever applies the sets warns of them (runtime specification). */
+export interface CapabilitySets { readonly unknown: readonly string[]; readonly bounding: Mask; readonly effective: Mask; readonly inheritable: Mask; readonly permitted: Mask; readonly ambient: Mask }
 
 /** The number of a capability: "CAP_KILL", "KILL", any case, in JSON quotes or not; -1 when there is none of that name. */
 export function capNumber(name: string): number {
@@ -22,14 +23,15 @@ export function capNumber(name: string): number {
 
 const NONE: Mask = { low: 0, high: 0 };
 
-function mask(names: readonly string[] | undefined): Mask {
+function mask(names: readonly string[] | undefined, unknown: string[]): Mask {
   let low = 0;
   let high = 0;
   if (names === undefined || names.length === 0) return NONE;
   for (const name of names) {
     const n = capNumber(name);
-    if (n < 0) continue; // it is in unknownCapabilities: warn and go on, says the runtime specification
-    if (n < 32) low |= 1 << n;
+    if (n < 0) {
+      if (!unknown.includes(name)) unknown.push(name);
+    } else if (n < 32) low |= 1 << n;
     else high |= 1 << (n - 32);
   }
   return { low: low >>> 0, high: high >>> 0 };
@@ -37,16 +39,9 @@ function mask(names: readonly string[] | undefined): Mask {
 
 /** The five sets. A list that is absent is empty, and so is everything when the whole object is absent: the safe reading. */
 export function capabilitySets(caps: Capabilities | undefined): CapabilitySets {
-  return { bounding: mask(caps?.bounding), effective: mask(caps?.effective), inheritable: mask(caps?.inheritable), permitted: mask(caps?.permitted), ambient: mask(caps?.ambient) };
-}
-
-/** Names that are no capability's, each once. */
-export function unknownCapabilities(caps: Capabilities | undefined): string[] {
-  const names: string[] = [];
-  for (const set in caps) {
-    for (const name of caps[set as keyof Capabilities] ?? []) if (capNumber(name) < 0 && !names.includes(name)) names.push(name);
-  }
-  return names;
+  const unknown: string[] = [];
+  const of = (set: keyof Capabilities): Mask => mask(caps?.[set], unknown);
+  return { unknown, bounding: of("bounding"), effective: of("effective"), inheritable: of("inheritable"), permitted: of("permitted"), ambient: of("ambient") };
 }
 
 /** Does the mask hold this capability? */

@@ -6,9 +6,12 @@ import { PROPAGATION } from "./mounts.js";
 import type { Linux, Mount, Process, Spec } from "./spec.js";
 
 const sysctl = lazy<typeof import("./sysctl.js")>("oci/sysctl.js");
+const netDevices = lazy<typeof import("./net-devices.js")>("oci/net-devices.js");
 const schedule = lazy<typeof import("./schedule.js")>("oci/schedule.js");
 
 const NAMESPACES = ["pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"];
+/** Kinds that a kernel of use may lack. */
+const YOUNG = ["user", "cgroup", "time"];
 /** Binds that may lie below /proc: files that tell of the container instead of the machine. */
 const PROC_BINDS = ["cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo", "sys/kernel/ns_last_pid", "sys/crypto/fips_enabled", "net/dev"];
 
@@ -43,7 +46,7 @@ function checkLinux(linux: Linux, spec: Spec, machine: Machine | undefined): voi
     if (!NAMESPACES.includes(type)) refuse(`linux.namespaces[${i}].type`, `unknown namespace "${type}"`);
     if (types.includes(type)) refuse(`linux.namespaces[${i}].type`, `${type} is given twice`);
     if (path && !path.startsWith("/")) refuse(`linux.namespaces[${i}].path`, `"${path}" is not an absolute path`);
-    if (machine?.has(type) === false) refuse(`linux.namespaces[${i}].type`, `this kernel has no ${type} namespaces`);
+    if (YOUNG.includes(type) && machine?.has(type) === false) refuse(`linux.namespaces[${i}].type`, `this kernel has no ${type} namespaces`);
     types.push(type);
   });
   const maps = (linux.uidMappings?.length ?? 0) + (linux.gidMappings?.length ?? 0);
@@ -61,6 +64,7 @@ function checkLinux(linux: Linux, spec: Spec, machine: Machine | undefined): voi
   if (linux.mountLabel) refuse("linux.mountLabel", "SELinux is not enabled here");
   // without a machine the network is the sandbox's: its parameters are the container's to set
   if (Object.keys(linux.sysctl ?? {}).length > 0) sysctl().checkSysctls(spec, (type) => (type === "network" && machine === undefined) || apart(linux, type, machine));
+  if (linux.netDevices !== undefined) netDevices().checkNetDevices(linux.netDevices, apart(linux, "network", machine));
   if (linux.personality !== undefined || linux.memoryPolicy !== undefined) schedule().traitsOf({}, linux);
   linux.devices?.forEach((d, i) => {
     if (!["c", "b", "u", "p"].includes(d.type)) refuse(`linux.devices[${i}].type`, `unknown type "${d.type}"`);

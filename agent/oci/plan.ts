@@ -3,11 +3,15 @@
 //   are still the agent's own and can be trusted; the change of root last. What follows (ids, capabilities, seccomp, the
 //   program) is the ProcessPlan, which an exec shares.
 // Sources: runtime-spec; facts 2.2, 2.3 (namespace order), 3.1 (safe mounts).
+import { lazy } from "../lib/lazy.js";
 import { capabilitySets, type CapabilitySets } from "./caps.js";
 import { rlimitNumber } from "./check-process.js";
 import { isBind, mountPlan, type MountPlan, MS, PROPAGATION } from "./mounts.js";
+import type { Traits } from "./schedule.js";
 import type { Device, Linux, Process, Spec } from "./spec.js";
 import type { Node, Step } from "./steps.js";
+
+const schedule = lazy<typeof import("./schedule.js")>("oci/schedule.js");
 
 const KINDS: { readonly [type: string]: number } = { pid: 0x20000000, network: 0x40000000, mount: 0x20000, ipc: 0x8000000, uts: 0x4000000, user: 0x10000000, cgroup: 0x2000000, time: 0x80 };
 
@@ -23,6 +27,9 @@ export interface ProcessPlan {
   readonly caps: CapabilitySets;
   readonly noNewPrivileges: boolean;
   readonly terminal: boolean;
+  readonly consoleSize: Process["consoleSize"] | undefined;
+  /** Scheduling and memory; absent when nothing of it is asked for. */
+  readonly traits: Traits | undefined;
 }
 
 export interface Plan {
@@ -35,6 +42,8 @@ export interface Plan {
 }
 
 export interface PlanContext {
+  /** The engine is somebody's command: the caller's own CPUs are not the container's, and a shared uts namespace may be named. */
+  readonly command?: boolean;
   /** cgroup.procs files to join from within (version 1); empty when the child is born in its cgroup. */
   readonly cgroupProcs: readonly string[];
   /** Version 1: "name:folder" of each hierarchy that the container is in; absent on version 2. */
@@ -58,12 +67,14 @@ export function environment(env: readonly string[]): string[] {
   return [...last.values()];
 }
 
-/** The process part of a plan. */
-export function processPlan(process: Process): ProcessPlan {
+/** The process part of a plan; what `linux` says of every process of the container is in it. */
+export function processPlan(process: Process, linux: Pick<Linux, "personality" | "memoryPolicy"> = {}): ProcessPlan {
+  const plain = process.scheduler === undefined && process.ioPriority === undefined && linux.personality === undefined && linux.memoryPolicy === undefined;
   return {
     args: process.args, env: environment(process.env ?? []), cwd: process.cwd, uid: process.user.uid, gid: process.user.gid,
     gids: process.user.additionalGids ?? [], umask: process.user.umask ?? 0o022, caps: capabilitySets(process.capabilities),
     noNewPrivileges: process.noNewPrivileges ?? false, terminal: process.terminal ?? false,
+    consoleSize: process.consoleSize, traits: plain ? undefined : schedule().traitsOf(process, linux),
   };
 }
 
@@ -75,16 +86,19 @@ export function limitSteps(process: Pick<Process, "rlimits" | "oomScoreAdj">): S
   return steps;
 }
 
-function namespaceSteps(linux: Linux, spec: Spec): Step[] {
+function namespaceSteps(linux: Linux, spec: Spec, command: boolean): Step[] {
   const steps: Step[] = [];
+  const uts = linux.namespaces?.find((n) => n.type === "uts");
+  const named = uts !== undefined && (command || !uts.path); // in a sandbox, a shared uts namespace keeps its name
   const made = (type: string): boolean => linux.namespaces?.some((n) => n.type === type && !n.path) ?? false;
   for (const { type, path } of linux.namespaces ?? []) {
     if (path && type !== "pid") steps.push({ do: "join", type, path, kind: KINDS[type] as number });
   }
   if (made("cgroup")) steps.push({ do: "new-cgroup-namespace" });
   if (made("network")) steps.push({ do: "loopback" });
-  if (spec.hostname && made("uts")) steps.push({ do: "hostname", name: spec.hostname }); // a shared uts namespace keeps its name
-  if (spec.domainname && made("uts")) steps.push({ do: "domainname", name: spec.domainname });
+  if (spec.hostname && named) steps.push({ do: "hostname", name: spec.hostname });
+  if (spec.domainname && named) steps.push({ do: "domainname", name: spec.domainname });
+  for (const key in linux.sysctl ?? {}) steps.push({ do: "sysctl", key, value: linux.sysctl?.[key] ?? "" });
   return steps;
 }
 
@@ -131,7 +145,6 @@ function rootSteps(spec: Spec & { process: Process; root: NonNullable<Spec["root
   const mounts = (spec.mounts ?? []).map(mountPlan);
   const steps: Step[] = [{ do: "propagation", flags: MS.SLAVE | MS.REC }, { do: "root", path: root.path }, ...mountSteps(linux, mounts, context)];
   if (process.terminal) steps.push({ do: "console", rows: process.consoleSize?.height ?? 0, columns: process.consoleSize?.width ?? 0 });
-  for (const key in linux.sysctl ?? {}) steps.push({ do: "sysctl", key, value: linux.sysctl?.[key] ?? "" });
   for (const path of linux.readonlyPaths ?? []) steps.push({ do: "read-only", path });
   for (const path of linux.maskedPaths ?? []) steps.push({ do: "mask", path });
   if (spec.hooks?.prestart?.length || spec.hooks?.createRuntime?.length) steps.push({ do: "hooks-outside" });
@@ -151,9 +164,10 @@ export function makePlan(spec: Spec & { process: Process; root: NonNullable<Spec
   return {
     cloneFlags, pidNamespace: linux.namespaces?.find((n) => n.type === "pid" && n.path)?.path,
     steps: [
+      ...(context.command === true ? [{ do: "affinity", cpus: undefined } as const] : []),
       ...(context.cgroupProcs.length > 0 ? [{ do: "join-cgroups", paths: context.cgroupProcs } as const] : []),
-      ...limitSteps(spec.process), ...namespaceSteps(linux, spec), ...rootSteps(spec, context),
+      ...limitSteps(spec.process), ...namespaceSteps(linux, spec, context.command ?? false), ...rootSteps(spec, context),
     ],
-    process: processPlan(spec.process),
+    process: processPlan(spec.process, linux),
   };
 }

@@ -6,6 +6,7 @@ export interface Node { readonly path: string; readonly type: string; readonly m
 
 export type Step =
   | { readonly do: "join-cgroups"; readonly paths: readonly string[] }
+  | { readonly do: "affinity"; readonly cpus: Uint8Array | undefined }
   | { readonly do: "oom-score"; readonly value: number }
   | { readonly do: "rlimit"; readonly name: string; readonly resource: number; readonly soft: number | bigint; readonly hard: number | bigint }
   | { readonly do: "join"; readonly type: string; readonly path: string; readonly kind: number }
@@ -34,6 +35,7 @@ export type Step =
 export function describe(step: Step): string {
   switch (step.do) {
     case "join-cgroups": return "join the cgroups";
+    case "affinity": return step.cpus === undefined ? "let the process run on all CPUs" : "process.execCPUAffinity.final";
     case "oom-score": return `set oom_score_adj to ${step.value}`;
     case "rlimit": return `set ${step.name} to ${step.soft}:${step.hard}`;
     case "join": return `join the ${step.type} namespace ${step.path}`;

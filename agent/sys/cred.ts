@@ -29,6 +29,14 @@ export function capset(effective: CapMask, permitted: CapMask, inheritable: CapM
   must("capset", NR.capset, header.buffer as ArrayBuffer, data.buffer as ArrayBuffer);
 }
 
+/** capget(2), version 3, of this thread. */
+export function capget(): { readonly effective: CapMask; readonly permitted: CapMask; readonly inheritable: CapMask } {
+  const data = new Uint32Array(6);
+  must("capget", NR.capget, new Uint32Array([0x20080522, 0]).buffer as ArrayBuffer, data.buffer as ArrayBuffer);
+  const mask = (i: number): CapMask => ({ low: data[i] as number, high: data[i + 3] as number });
+  return { effective: mask(0), permitted: mask(1), inheritable: mask(2) };
+}
+
 /** prctl(PR_CAPBSET_DROP); the answer is 0 or the negative errno (EINVAL: beyond the kernel's last capability). */
 export function dropBounding(cap: number): number {
   return sys(NR.prctl, 24, cap, 0, 0, 0);

@@ -47,6 +47,14 @@ export function execve(path: string, argv: readonly string[], env: readonly stri
   return args.held.length + vars.held.length < 0 ? 0 : r;
 }
 
+/** execveat(2) of what a descriptor names: returns only the negative errno of a failure. */
+export function execveat(fd: Fd, argv: readonly string[], env: readonly string[]): number {
+  const args = stringVector(argv);
+  const vars = stringVector(env);
+  const r = sys(NR.execveat, fd.n, "", args.pointers, vars.pointers, 0x1000); // AT_EMPTY_PATH
+  return args.held.length + vars.held.length < 0 ? 0 : r;
+}
+
 /** Ends this process now, without anything at all being run. */
 export function exitGroup(status: number): never {
   for (;;) sys(NR.exit_group, status);
@@ -104,6 +112,13 @@ export function raiseDescriptorLimit(): void {
 /** In a child: the limit that the agent itself was started with. */
 export function restoreDescriptorLimit(): void {
   if (descriptors !== undefined) sys(NR.prlimit64, 0, RLIMIT_NOFILE, descriptors, null);
+}
+
+const EVERY_CPU_BYTES = 1024; // as many CPUs as any kernel knows
+
+/** sched_setaffinity(2) of this thread to every CPU there is; answers 0 or the negative errno. */
+export function resetAffinity(): number {
+  return sys(NR.sched_setaffinity, 0, EVERY_CPU_BYTES, new Uint8Array(EVERY_CPU_BYTES).fill(255));
 }
 
 /** prctl(PR_SET_DUMPABLE): off, nobody without CAP_SYS_PTRACE can trace it or look into its /proc folder. */

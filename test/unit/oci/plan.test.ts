@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import "../../helpers/lazy-oci.js";
 import { capabilitySets, capNumber, hasCap } from "../../../agent/oci/caps.js";
 import { environment, makePlan } from "../../../agent/oci/plan.js";
 import { describe as inWords } from "../../../agent/oci/steps.js";
@@ -22,8 +23,8 @@ describe("the plan", () => {
     const order = names(base, ["/cg/tasks"]);
     const distinct = order.filter((s, i) => order.indexOf(s) === i);
     expect(distinct).toEqual([
-      "join-cgroups", "oom-score", "rlimit", "join", "new-cgroup-namespace", "loopback", "hostname", "propagation", "root", "mount", "node", "dev-links",
-      "remount-read-only", "console", "sysctl", "read-only", "mask", "read-only-root", "pivot", "root-propagation",
+      "join-cgroups", "oom-score", "rlimit", "join", "new-cgroup-namespace", "loopback", "hostname", "sysctl", "propagation", "root", "mount", "node", "dev-links",
+      "remount-read-only", "console", "read-only", "mask", "read-only-root", "pivot", "root-propagation",
     ]);
   });
 
@@ -39,6 +40,25 @@ describe("the plan", () => {
 
   it("leaves the name of a shared uts namespace alone", () => {
     expect(names({ ...base, linux: { ...base.linux, namespaces: [{ type: "uts", path: "/u" }, { type: "mount" }] } })).not.toContain("hostname");
+  });
+
+  it("of a command names a shared uts namespace, and begins on all CPUs", () => {
+    const shared: Full = { ...base, domainname: "d", linux: { ...base.linux, namespaces: [{ type: "uts", path: "/u" }, { type: "mount" }] } };
+    const steps = makePlan(shared, { cgroupProcs: ["/cg"], command: true }).steps;
+    expect(steps.slice(0, 2)).toEqual([{ do: "affinity", cpus: undefined }, { do: "join-cgroups", paths: ["/cg"] }]);
+    expect(steps).toContainEqual({ do: "hostname", name: "box" });
+    expect(steps).toContainEqual({ do: "domainname", name: "d" });
+    expect(names()).not.toContain("affinity");
+  });
+
+  it("sets sysctls without a mount namespace too", () => {
+    expect(names({ ...base, linux: { namespaces: [{ type: "network" }], sysctl: { "net.core.somaxconn": "9" } } })).toContain("sysctl");
+  });
+
+  it("gives a process its traits, and none when none is asked for", () => {
+    expect(makePlan(base, { cgroupProcs: [] }).process.traits).toBeUndefined();
+    const { traits } = makePlan({ ...base, process: { ...base.process, ioPriority: { class: "IOPRIO_CLASS_BE", priority: 3 } }, linux: { ...base.linux, personality: { domain: "LINUX32" } } }, { cgroupProcs: [] }).process;
+    expect(traits).toEqual({ ioPriority: 0x4003, personality: 8 });
   });
 
   it("makes devices and links only in a /dev of its own, and the spec's node instead of the usual one", () => {
@@ -89,7 +109,11 @@ describe("capabilities", () => {
     expect(sets.effective).toEqual({ low: 1, high: 1 << 7 });
     expect(sets.permitted).toEqual({ low: 0x80000000, high: 0 });
     expect(hasCap(sets.effective, 39)).toBe(true);
-    for (const set of Object.values(capabilitySets(undefined))) expect(set).toEqual({ low: 0, high: 0 });
+    const none = { low: 0, high: 0 };
+    expect(capabilitySets(undefined)).toEqual({ unknown: [], bounding: none, effective: none, inheritable: none, permitted: none, ambient: none });
     expect(sets.inheritable).toEqual({ low: 0, high: 0 });
+  });
+  it("that nobody knows are told once and left out", () => {
+    expect(capabilitySets({ bounding: ["CAP_FLY", "CAP_CHOWN"], ambient: ["CAP_FLY", "CAP_SWIM"] })).toMatchObject({ unknown: ["CAP_FLY", "CAP_SWIM"], bounding: { low: 1, high: 0 }, ambient: { low: 0, high: 0 } });
   });
 });

@@ -7,8 +7,8 @@ export const enum RTM {
 }
 export const enum NLM { REQUEST = 1, ACK = 4, DUMP_INTR = 0x10, REPLACE = 0x100, DUMP = 0x300, CREATE = 0x400 }
 export const enum NLMSG { ERROR = 2, DONE = 3 }
-export const enum IFLA { ADDRESS = 1, IFNAME = 3, MTU = 4, EXT_MASK = 29 }
-export const enum IFA { ADDRESS = 1, LOCAL = 2, BROADCAST = 4 }
+export const enum IFLA { ADDRESS = 1, IFNAME = 3, MTU = 4, NET_NS_FD = 28, EXT_MASK = 29 }
+export const enum IFA { ADDRESS = 1, LOCAL = 2, BROADCAST = 4, FLAGS = 8 }
 export const enum RTA { DST = 1, SRC = 2, OIF = 4, GATEWAY = 5, PRIORITY = 6, PREFSRC = 7, METRICS = 8, TABLE = 15 }
 export const enum NDA { DST = 1, LLADDR = 2 }
 export const enum IFF { UP = 1, NOARP = 0x80 }

@@ -1,7 +1,7 @@
 // The rtnetlink codec against bytes that ip(8) sent and a 6.18 kernel answered (captured with strace in a network namespace).
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { attributes, errorOf, IFA, IFADDRMSG, messages, NDA, NDMSG, NLM, nest, request, RTA, RTM, RTMSG, text, textOf, u32, u32Of } from "../../../agent/network/message.js";
+import { attributes, errorOf, IFA, IFADDRMSG, messages, NDA, NDMSG, NLM, nest, request, RTA, RTM, RTMSG, text, textOf, u32, u32Of } from "../../../agent/lib/rtnl-message.js";
 import { planRoute } from "../../../agent/network/routes.js";
 import { formatIp } from "../../../agent/network/address.js";
 

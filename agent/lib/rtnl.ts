@@ -3,8 +3,8 @@
 // sequence of requests is never interleaved with another call's. A socket lives for one request: no stale answers.
 import { SysError } from "../sys/call.js";
 import { netlink, NETLINK, receiveFromKernel, sendToKernel } from "../sys/netlink.js";
-import { AppError } from "../lib/errors.js";
-import { type Attribute, errorOf, type Message, messages, NLM, NLMSG, request, type RTM } from "./message.js";
+import { AppError } from "./errors.js";
+import { type Attribute, errorOf, type Message, messages, NLM, NLMSG, request, type RTM } from "./rtnl-message.js";
 
 const LARGEST = 65536;
 const SEQ = 1;

@@ -1,0 +1,40 @@
+// How a child is scheduled and where its memory comes from, applied in the child while it has every right; and the CPUs that a
+// further process is born on. Loaded only where a configuration asks for any of it. Synchronous.
+import { isErrno } from "../sys/call.js";
+import { E } from "../sys/errno.js";
+import { getAffinity, setAffinity, setIoPriority, setMemoryPolicy, setPersonality, setScheduler } from "../sys/schedule.js";
+import { AppError, attempt } from "../lib/errors.js";
+import type { Traits } from "../oci/schedule.js";
+
+const DEADLINE = 6;
+
+/** Gives this process its traits. Throws what the kernel refused. */
+export function applyTraits({ scheduler, ioPriority, personality, memoryPolicy }: Traits): void {
+  if (scheduler !== undefined) attempt(`set the scheduler ${scheduler.name}`, () => applyScheduler(scheduler));
+  if (ioPriority !== undefined) attempt("set the I/O priority", () => setIoPriority(ioPriority));
+  if (personality !== undefined) attempt("set the personality", () => setPersonality(personality));
+  if (memoryPolicy !== undefined) attempt(`set the memory policy ${memoryPolicy.name}`, () => setMemoryPolicy(memoryPolicy.mode, memoryPolicy.nodes));
+}
+
+function applyScheduler({ attr }: NonNullable<Traits["scheduler"]>): void {
+  try {
+    setScheduler(attr);
+  } catch (error) {
+    if (attr.policy !== DEADLINE || !isErrno(error, E.EPERM)) throw error;
+    throw new AppError("precondition", `${error.message} (a cpuset that has not all CPUs keeps a process from SCHED_DEADLINE)`);
+  }
+}
+
+/** Puts this process on some CPUs. Throws SysError for CPUs that are not there. */
+export const applyAffinity = setAffinity;
+
+/** Runs `fn` on some CPUs, so that what it clones is born there; the caller's own come back. Throws SysError for CPUs that are not there. */
+export function onCpus<T>(cpus: Uint8Array, fn: () => T): T {
+  const before = getAffinity();
+  attempt("process.execCPUAffinity.initial", () => setAffinity(cpus));
+  try {
+    return fn();
+  } finally {
+    setAffinity(before);
+  }
+}
