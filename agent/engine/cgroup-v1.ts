@@ -10,7 +10,7 @@ import { AppError, attempt } from "../lib/errors.js";
 import { readText, writeText } from "../lib/fs.js";
 import { lazy } from "../lib/lazy.js";
 import { limitsV1 } from "../oci/cgroup-limits.js";
-import { deviceLines } from "../oci/device-rules.js";
+import { deviceLines } from "../oci/device-lines.js";
 import type { DeviceRule, Resources } from "../oci/spec.js";
 import { allMade, type Cgroup, hierarchy, killPids, makeGroup, readPids, removeGroup, removeGroupNow, writeLimits } from "./cgroup.js";
 import type { Stats } from "./cgroup-stats.js";
@@ -75,7 +75,7 @@ class Groups implements Cgroup {
 
   #devices(rules: readonly DeviceRule[]): void {
     const dir = this.#dir("devices");
-    for (const [file, line] of deviceLines(rules)) attempt(`write "${line}" to ${file}`, () => writeText(`${dir}/${file}`, line));
+    for (const [file, line] of deviceLines(rules, readText(`${dir}/devices.list`))) attempt(`write "${line}" to ${file}`, () => writeText(`${dir}/${file}`, line));
   }
 
   dirFd(): undefined {

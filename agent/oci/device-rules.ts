@@ -1,10 +1,10 @@
-// Device rules (linux.resources.devices) to what the kernel understands: a program for version 2 (BPF_PROG_TYPE_CGROUP_DEVICE,
-// kernel Documentation/bpf/prog_cgroup_sockopt and include/uapi/linux/bpf.h) and lines for version 1. Pure. The base is always
-// "deny all": a list without an explicit denial must not open what it does not name.
+// Device rules (linux.resources.devices): which of them count, and the program that version 2 is given for them
+// (BPF_PROG_TYPE_CGROUP_DEVICE, kernel include/uapi/linux/bpf.h); version 1 is in device-lines.ts. Pure. The base is always
+// "deny all": a list without an explicit denial must not open what it does not name (GHSA-g54h-m393-cpwq).
 import type { DeviceRule } from "./spec.js";
 
-interface Rule { readonly allow: boolean; readonly type: "a" | "b" | "c"; readonly major: number; readonly minor: number; readonly access: string }
-const ANY = -1;
+export interface Rule { readonly allow: boolean; readonly type: "a" | "b" | "c"; readonly major: number; readonly minor: number; readonly access: string }
+export const ANY = -1;
 
 /** What every container may do, after its own rules: make any node, use the standard devices and its terminals. */
 const ALWAYS: readonly Rule[] = [
@@ -17,11 +17,14 @@ function normal(rule: DeviceRule): Rule {
   return { allow: rule.allow, type, major: rule.major ?? ANY, minor: rule.minor ?? ANY, access: rule.access || "rwm" };
 }
 
+/** r, w and m as the kernel's bits. */
+export const accessBits = (access: string): number => (access.includes("m") ? 1 : 0) | (access.includes("r") ? 2 : 0) | (access.includes("w") ? 4 : 0);
+
 /** A rule for everything ends what came before it. */
-const total = (r: Rule): boolean => r.type === "a" && r.access.length === 3;
+const total = (r: Rule): boolean => r.type === "a" && r.major === ANY && r.minor === ANY && accessBits(r.access) === 7;
 
 /** The rules that count, oldest first, and whether what none of them names is allowed. */
-function effective(rules: readonly DeviceRule[]): { list: Rule[]; open: boolean } {
+export function effective(rules: readonly DeviceRule[]): { list: Rule[]; open: boolean } {
   const all = rules.map(normal);
   let open = false;
   let from = 0;
@@ -36,7 +39,6 @@ function effective(rules: readonly DeviceRule[]): { list: Rule[]; open: boolean 
 
 const LDX_W = 0x61, MOV_K = 0xb7, MOV_X = 0xbf, AND_K = 0x57, RSH_K = 0x77, JNE_K = 0x55, JNE_X = 0x5d, EXIT = 0x95;
 const TYPE_BITS = { b: 1, c: 2 } as const;
-const accessBits = (access: string): number => (access.includes("m") ? 1 : 0) | (access.includes("r") ? 2 : 0) | (access.includes("w") ? 4 : 0);
 
 /** struct bpf_insn: code, dst and src, 16-bit offset, 32-bit immediate. */
 function assemble(list: readonly (readonly number[])[]): Uint8Array {
@@ -83,16 +85,4 @@ export function deviceProgram(rules: readonly DeviceRule[]): Uint8Array | undefi
   for (let i = list.length - 1; i >= 0; i--) code.push(...block(list[i] as Rule));
   code.push([MOV_K, 0, 0, 0, open ? 1 : 0], [EXIT]);
   return assemble(code);
-}
-
-const star = (n: number): string => (n === ANY ? "*" : String(n));
-
-/** The writes of version 1 into a cgroup that nobody is in yet: [file, line], in order. */
-export function deviceLines(rules: readonly DeviceRule[]): [file: "devices.allow" | "devices.deny", line: string][] {
-  const { list, open } = effective(rules);
-  const lines: [file: "devices.allow" | "devices.deny", line: string][] = [[open ? "devices.allow" : "devices.deny", "a"]];
-  for (const r of list) {
-    for (const type of r.type === "a" ? ["b", "c"] : [r.type]) lines.push([r.allow ? "devices.allow" : "devices.deny", `${type} ${star(r.major)}:${star(r.minor)} ${r.access}`]);
-  }
-  return lines;
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { deviceLines, deviceProgram } from "../../../agent/oci/device-rules.js";
+import { deviceLines } from "../../../agent/oci/device-lines.js";
+import { deviceProgram } from "../../../agent/oci/device-rules.js";
 import type { DeviceRule } from "../../../agent/oci/spec.js";
 import { allows, type DeviceAccess } from "../../helpers/bpf-interpreter.js";
 
@@ -62,16 +63,47 @@ describe("the device program", () => {
 });
 
 describe("device lines of version 1", () => {
+  const OPEN = "a *:* rwm\n";
   it("begin by denying everything and end with what every container may use", () => {
-    const lines = deviceLines([{ allow: true, type: "b", major: 8, minor: 16, access: "r" }]);
+    const lines = deviceLines([{ allow: true, type: "b", major: 8, minor: 16, access: "r" }], OPEN);
     expect(lines[0]).toEqual(["devices.deny", "a"]);
     expect(lines[1]).toEqual(["devices.allow", "b 8:16 r"]);
     expect(lines).toContainEqual(["devices.allow", "c *:* m"]);
     expect(lines).toContainEqual(["devices.allow", "c 136:* rwm"]);
+    expect(lines.filter(([, line]) => line === "a")).toHaveLength(1);
   });
   it("drop what a rule for everything ends, and write rules for both kinds when the type is a", () => {
-    expect(deviceLines([{ allow: false, type: "b", major: 1, minor: 1, access: "w" }, { allow: true, type: "a", access: "rwm" }, { allow: false, access: "m" }])).toEqual([
+    expect(deviceLines([{ allow: false, type: "b", major: 1, minor: 1, access: "w" }, { allow: true, type: "a", access: "rwm" }, { allow: false, access: "m" }], OPEN)).toEqual([
       ["devices.allow", "a"], ["devices.deny", "b *:* m"], ["devices.deny", "c *:* m"],
     ]);
+  });
+  it("do not take a rule of type a with numbers for one about everything", () => {
+    expect(deviceLines([{ allow: true, type: "a", major: 7, access: "rwm" }], OPEN).slice(0, 3)).toEqual([["devices.deny", "a"], ["devices.allow", "b 7:* rwm"], ["devices.allow", "c 7:* rwm"]]);
+  });
+  /** What the kernel would have after the lines. */
+  const after = (list: string, lines: ReturnType<typeof deviceLines>): string[] => {
+    let has = new Map(list.split("\n").filter((l) => l !== "" && l[0] !== "a").map((l) => [l.slice(0, l.lastIndexOf(" ")), new Set(l.slice(l.lastIndexOf(" ") + 1))]));
+    for (const [file, line] of lines) {
+      if (line === "a") has = new Map();
+      else {
+        const key = line.slice(0, line.lastIndexOf(" "));
+        const set = has.get(key) ?? new Set();
+        for (const c of line.slice(key.length + 1)) file === "devices.allow" ? set.add(c) : set.delete(c);
+        has.set(key, set);
+      }
+    }
+    return [...has].filter(([, set]) => set.size > 0).map(([key, set]) => `${key} ${[..."rwm"].filter((c) => set.has(c)).join("")}`).sort();
+  };
+  it("write only what differs, never the line that changes everything, when a list is replaced", () => {
+    const first = after(OPEN, deviceLines([{ allow: true, type: "b", major: 8, minor: 16, access: "rw" }, { allow: true, type: "c", major: 4, access: "r" }], OPEN));
+    expect(first).toContain("b 8:16 rw");
+    const change = deviceLines([{ allow: false }, { allow: true, type: "b", major: 8, minor: 16, access: "r" }, { allow: true, type: "c", major: 10, minor: 0, access: "rwm" }], first.join("\n"));
+    expect(change).toEqual([["devices.allow", "c 10:0 rwm"], ["devices.deny", "b 8:16 w"], ["devices.deny", "c 4:* r"]]);
+    expect(deviceLines([{ allow: true, type: "b", major: 8, minor: 16, access: "rw" }, { allow: true, type: "c", major: 4, access: "r" }], first.join("\n"))).toEqual([]);
+  });
+  it("work out a later denial, and refuse one that version 1 cannot express", () => {
+    const lines = deviceLines([{ allow: true, type: "b", major: 8, minor: 1, access: "rwm" }, { allow: false, type: "b", major: 8, access: "w" }], OPEN);
+    expect(lines).toContainEqual(["devices.allow", "b 8:1 rm"]);
+    expect(() => deviceLines([{ allow: true, type: "b", major: 8, access: "rw" }, { allow: false, type: "b", major: 8, minor: 3, access: "w" }], OPEN)).toThrow("linux.resources.devices: cgroup version 1 cannot take b 8:3 out of b 8:*");
   });
 });
