@@ -13,10 +13,8 @@ import { lazy } from "../lib/lazy.js";
 import { rfc3339 } from "../lib/log.js";
 import { createContainer } from "../engine/create.js";
 import type { Container } from "../engine/container.js";
-import { destroyContainer } from "../engine/destroy.js";
 import { whenEnded } from "../engine/process.js";
 import { startTimeOf } from "../engine/revive.js";
-import { startContainer } from "../engine/start.js";
 import { checkId } from "../oci/check.js";
 import { parseSpec } from "../oci/parse.js";
 import type { Spec } from "../oci/spec.js";
@@ -25,6 +23,8 @@ import type { Options } from "./options.js";
 import { claim, type Entry, type Saved } from "./store.js";
 
 const sockets = lazy<typeof import("./sockets.js")>("cli/sockets.js");
+const starting = lazy<typeof import("../engine/start.js")>("engine/start.js");
+const ending = lazy<typeof import("../engine/destroy.js")>("engine/destroy.js");
 const foreground = lazy<typeof import("./foreground.js")>("cli/foreground.js");
 
 interface Bundle { readonly dir: string; readonly text: string; readonly spec: Spec }
@@ -93,21 +93,31 @@ async function make(context: Context, options: Options, waiting: boolean): Promi
   try {
     const saved = firstRecord(id, bundle);
     entry.write(saved);
-    entry.writeConfig(bundle.text);
     const door = waiting ? entry.makeDoor() : undefined;
-    container = await createContainer({
+    const born = createContainer({
       id, bundleDir: bundle.dir, spec: bundle.spec, pipeSize: 0, door, own: { keep: descriptorsToKeep(options), terminal: (fd) => (master = fd) },
     });
+    whileItBuilds(entry, bundle, waiting);
+    container = await born;
     door?.close();
     entry.write({ ...saved, pid: container.initPid, startTime: startTimeOf(container.initPid) ?? 0, cgroup: container.cgroup.path, madeParents: container.cgroup.madeParents() });
     announce(options, container, master);
     if (waiting && container.gate?.tell("go") !== true) throw new AppError("internal", "its process is gone");
     return { entry, container, master };
   } catch (error) {
-    if (container !== undefined) await destroyContainer(container);
+    if (container !== undefined) await ending().destroyContainer(container);
     entry.remove();
     throw error;
   }
+}
+
+/** The child is born and busy: this process gets ready for what comes next. */
+function whileItBuilds(entry: Entry, bundle: Bundle, waiting: boolean): void {
+  entry.writeConfig(bundle.text);
+  if (waiting) return;
+  starting();
+  ending();
+  foreground();
 }
 
 /** Sockets and pid file: whoever asked for them is told before the command ends. */
@@ -152,12 +162,12 @@ export async function run(context: Context, options: Options): Promise<number> {
   const { entry, container, master } = await make(context, options, false);
   try {
     if (options.has("detach")) {
-      await startContainer(container);
+      await starting().startContainer(container);
       return 0;
     }
     const attached = foreground().attach(master, (signal) => pidfdSendSignal(container.init.pidfd, signal));
     try {
-      await startContainer(container);
+      await starting().startContainer(container);
       const status = await new Promise<number>((done) => whenEnded(container.init, done));
       attached.drain();
       if (!options.has("keep")) await forget(entry, container);
@@ -172,6 +182,6 @@ export async function run(context: Context, options: Options): Promise<number> {
 }
 
 async function forget(entry: Entry, container: Container): Promise<void> {
-  await destroyContainer(container);
+  await ending().destroyContainer(container);
   entry.lock().remove();
 }

@@ -113,13 +113,17 @@ export function withHome(plan: ProcessPlan): readonly string[] {
 const X_OK = 1;
 const AT_EACCESS = 0x200;
 
-/** The program's path: args[0] if it has a slash, else the first match in the environment's PATH. Throws a text hosts know. */
-export function findProgram(plan: ProcessPlan, env: readonly string[]): string {
+/**
+ * The program's path: args[0] if it has a slash, else the first match in the environment's PATH. `found` is what a search
+ * before the seccomp filter found: only whether the user may run it is asked then. Throws a text hosts know.
+ */
+export function findProgram(plan: ProcessPlan, env: readonly string[], found?: string): string {
   const name = plan.args[0] as string;
   const path = env.find((e) => e.startsWith("PATH="))?.slice(5) ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
   const candidates = name.includes("/") ? [name] : path.split(":").map((dir) => `${dir || "."}/${name}`);
-  let denied = false;
-  for (const candidate of candidates) {
+  let denied = found !== undefined && sys(NR.faccessat2, AT_FDCWD, found, X_OK, AT_EACCESS) === -E.EACCES;
+  if (found !== undefined && !denied) return found; // else allowed, or the filter keeps us from asking
+  for (const candidate of found !== undefined ? [] : candidates) {
     if (!exists(candidate) || (stat(candidate).mode & S.IFMT) === S.IFDIR) continue;
     if (sys(NR.faccessat2, AT_FDCWD, candidate, X_OK, AT_EACCESS) === 0) return candidate;
     denied = true;

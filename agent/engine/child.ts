@@ -99,6 +99,8 @@ export function runExec(args: ChildArgs, pidfd: Fd, namespaces: number): never {
 /** What needs the agent's own view of the machine and all rights: cgroups, limits, namespaces of others. */
 const EARLY: readonly string[] = ["affinity", "join-cgroups", "oom-score", "rlimit", "join"];
 
+const RLIMIT_FSIZE = 1;
+
 /**
  * The agent's descriptors go first: none is within reach once a namespace has been joined (facts 3.1 rule 7), and under a low
  * limit there is room to open others.
@@ -109,6 +111,7 @@ function prepare(steps: readonly Step[], args: ChildArgs, keep?: Fd): void {
   const namespaces = openNamespaces(steps);
   const kept = [args.channel.fd, ...(args.door === undefined ? [] : [args.door]), ...(ends === undefined ? [] : [ends.stdin, ends.stdout, ends.stderr]), ...(keep === undefined ? [] : [keep]), ...namespaces.map(({ fd }) => fd)];
   closeOthers([...kept.map((fd) => fd.n), ...theirs(args)]);
+  if (steps.some((s) => s.do === "rlimit" && s.resource === RLIMIT_FSIZE)) readyStub(args);
   for (const step of steps) if (step.do !== "join" && EARLY.includes(step.do)) attemptStep(step, () => applyToProcess(step));
   joinNamespaces(namespaces);
 }
@@ -121,13 +124,19 @@ function finish(args: ChildArgs, terminal: { master: Fd; slave: Fd } | undefined
   if (terminal !== undefined) takeStdio(terminal.slave, terminal.slave, terminal.slave, true);
   else if (ends !== undefined) takeStdio(ends.stdin, ends.stdout, ends.stderr, false);
   // a working directory of /proc/self/fd/N must find nothing (CVE-2024-21626)
-  closeOthers([channel.fd.n, ...theirs(args), ...(args.door === undefined ? [] : [args.door.n]), ...(terminal === undefined ? [] : [terminal.master.n])]);
+  closeOthers([channel.fd.n, ...theirs(args), ...(args.door === undefined ? [] : [args.door.n]), ...(stubFile === undefined ? [] : [stubFile.n]), ...(terminal === undefined ? [] : [terminal.master.n])]);
   const env = withHome(process);
-  becomeUser(process, install);
-  const program = findProgram(process, env);
+  if (install !== undefined && !process.noNewPrivileges) readyStub(args); // before the filter: it need not know these calls
+  let found: string | undefined;
+  becomeUser(process, install === undefined ? undefined : () => {
+    found = searched(process, env);
+    install();
+  });
+  const program = findProgram(process, env, found);
   unblockSignals();
   if (gated) {
     channel.ready(terminal?.master.n ?? -1);
+    readyStub(args); // while the parent writes down that it is ready
     if (args.door !== undefined && !channel.open(args.door)) exitGroup(1);
     if (!channel.wait("start")) exitGroup(1);
   }
@@ -136,8 +145,25 @@ function finish(args: ChildArgs, terminal: { master: Fd; slave: Fd } | undefined
     hooks().runHooksHere("startContainer", start, { id, status: "created", pid: 1, bundle, annotations }, env);
   }
   if (process.noNewPrivileges) install?.();
-  const errno = -(args.stub ? stub().becomeByStub(channel.fd, program, process.args, env, undefined) : execve(program, process.args, env));
+  readyStub(args);
+  const errno = -(stubFile === undefined ? execve(program, process.args, env) : stub().becomeByStub(stubFile, channel.fd, program, process.args, env));
   throw because(`exec "${process.args[0]}"`, new SysError("execve", errno));
+}
+
+let stubFile: Fd | undefined;
+
+/** Makes the stub when there is to be one, and there is none yet. */
+function readyStub({ stub: wanted, channel }: ChildArgs): void {
+  if (wanted && stubFile === undefined) stubFile = stub().makeStub(channel.fd.n, undefined);
+}
+
+/** The program as root finds it, while no filter forbids to look; undefined: the user may still see it. */
+function searched(process: ProcessPlan, env: readonly string[]): string | undefined {
+  try {
+    return findProgram(process, env);
+  } catch {
+    return undefined;
+  }
 }
 
 function attemptStep(step: Step, go: () => unknown): void {

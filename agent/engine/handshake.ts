@@ -15,7 +15,7 @@
 import { SysError, sys } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import type { Fd } from "../sys/fd.js";
-import { readRaw, setNonblock } from "../sys/file.js";
+import { dup3, readRaw, setNonblock } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { EPOLL } from "../sys/poll.js";
 import { acceptNext, SOCK, socketpair } from "../sys/socket.js";
@@ -93,13 +93,14 @@ function understand(n: number, buffer: Uint8Array): Said {
 
 /** The child's end: synchronous. */
 export class ChildEnd {
-  constructor(public fd: Fd) {}
+  constructor(readonly fd: Fd) {}
 
   /** Leaves the parent and goes on with whoever connects to `door` (a listening socket); false when the parent is gone before that. */
   open(door: Fd): boolean {
     if (!this.wait("go")) return false;
-    this.fd.close();
-    this.fd = acceptNext(door);
+    const next = acceptNext(door);
+    dup3(next, this.fd.n); // under the old number, which others know
+    next.close();
     return true;
   }
 

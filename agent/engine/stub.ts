@@ -6,7 +6,7 @@ import { isErrno } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import type { Fd } from "../sys/fd.js";
 import { F, fcntl, memfdCreate, writeAll } from "../sys/file.js";
-import { execveat } from "../sys/process.js";
+import { execve, execveat } from "../sys/process.js";
 import { struct } from "../sys/struct.js";
 
 export interface LastFilter { readonly program: Uint8Array; readonly flags: number }
@@ -67,13 +67,18 @@ function sealable(): Fd {
   }
 }
 
-/** Becomes the program by way of the stub. Returns only the negative errno of what failed before. */
-export function becomeByStub(channel: Fd, program: string, argv: readonly string[], env: readonly string[], filter: LastFilter | undefined): number {
+/** Makes the stub; `channel` is the number under which it will find its end of the channel. */
+export function makeStub(channel: number, filter: LastFilter | undefined): Fd {
   const file = sealable();
-  writeAll(file, stubImage(channel.n, filter));
+  writeAll(file, stubImage(channel, filter));
   fcntl(file, F.ADD_SEALS, SEALS);
+  return file;
+}
+
+/** Becomes the program by way of the stub. Returns only the negative errno of what failed before. */
+export function becomeByStub(file: Fd, channel: Fd, program: string, argv: readonly string[], env: readonly string[]): number {
   fcntl(channel, F.SETFD, 0);
   const r = execveat(file, ["stub", program, ...argv], env);
   fcntl(channel, F.SETFD, 1);
-  return r === 0 ? -E.EIO : r;
+  return r === -E.EPERM || r === -E.ENOSYS ? execve(program, argv, env) : r; // a filter that knows execve only
 }

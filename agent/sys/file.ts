@@ -221,6 +221,10 @@ export function dup2(from: At, to: number): void {
   if (dirNumber(from) === to) fcntl(from, F.SETFD, 0);
   else must("dup3", NR.dup3, dirNumber(from), to, 0);
 }
+/** dup3(2) onto a number, close-on-exec. */
+export function dup3(from: Fd, to: number): void {
+  must("dup3", NR.dup3, from.n, to, O.CLOEXEC);
+}
 /** Opens /dev/null for those of the standard streams that are closed, so that no other file gets their numbers. */
 export function fillStdio(): void {
   for (let n = 0; n <= 2; n++) if (sys(NR.fcntl, n, F.GETFD, 0) < 0) sys(NR.openat, AT_FDCWD, "/dev/null", O.RDWR, 0);
