@@ -37,7 +37,7 @@ function start(container: Container, execId: string, spec: ProcessSpec, own: Own
   const affinity = spec.execCPUAffinity ?? template.process.execCPUAffinity;
   const { initial, final } = affinity === undefined ? { initial: undefined, final: undefined } : rare().affinityOf(affinity);
   const steps: Step[] = [...(own !== undefined && initial === undefined ? [{ do: "affinity", cpus: undefined } as const] : []), ...(procs.length > 0 ? [{ do: "join-cgroups", paths: procs } as const] : []),
-    ...(final === undefined ? [] : [{ do: "affinity", cpus: final } as const]), ...limitSteps({ ...template.limits, ...limitsOf(spec) })];
+    ...(final === undefined ? [] : [{ do: "affinity", cpus: final } as const]), ...limitSteps(own === undefined ? template.limits : { ...template.limits, ...limitsOf(spec) })];
   const install = installer(template.seccomp);
   if (own === undefined) child();
   const born = (): ReturnType<typeof birth> => birth({

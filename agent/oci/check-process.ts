@@ -1,7 +1,8 @@
 // What a process of a configuration must be, whether the first or a further one. Pure. (runtime-spec, process; facts 1.2)
 import { lazy } from "../lib/lazy.js";
+import { capNumber } from "./caps.js";
 import { inRange, noNul, noNuls, refuse } from "./field.js";
-import type { Process, User } from "./spec.js";
+import type { Capabilities, Process, User } from "./spec.js";
 
 const schedule = lazy<typeof import("./schedule.js")>("oci/schedule.js");
 
@@ -29,6 +30,14 @@ function checkEnv(field: string, env: readonly string[] = []): void {
   }
 }
 
+/** Names that nobody knows: the agent's hosts are told (facts 11.5), a command line leaves them out with a warning, as the specification wants. */
+function checkCapabilities(field: string, caps: Capabilities | undefined): void {
+  for (const set in caps) {
+    const names = caps[set as keyof Capabilities] ?? [];
+    for (let i = 0; i < names.length; i++) if (capNumber(names[i] as string) < 0) refuse(`${field}.${set}[${i}]`, `unknown capability "${names[i]}"`);
+  }
+}
+
 /** Checks a process; `field` is its place, for instance "process". `strict`: entries of env that are no variables are refused, not skipped. */
 export function checkProcess(process: Process, field = "process", strict = false): void {
   if (process.args.length === 0 || process.args[0] === "") refuse(`${field}.args`, "is empty");
@@ -37,6 +46,7 @@ export function checkProcess(process: Process, field = "process", strict = false
   noNul(`${field}.cwd`, process.cwd);
   noNuls(`${field}.env`, process.env);
   if (strict) checkEnv(`${field}.env`, process.env);
+  else checkCapabilities(`${field}.capabilities`, process.capabilities);
   checkUser(`${field}.user`, process.user);
   const seen: string[] = [];
   process.rlimits?.forEach(({ type, hard, soft }, i) => {
