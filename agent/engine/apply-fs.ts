@@ -97,6 +97,15 @@ export function makeDirectory(root: Fd, path: string): number {
   return check("openat2", openat2Raw(root, path, O.PATH | O.DIRECTORY, IN_ROOT));
 }
 
+/** The working directory, while it can still be made; who enters it says what is wrong with it. */
+function makeCwd(root: Fd, cwd: string): void {
+  try {
+    if (cwd !== "/") closeNumber(makeDirectory(root, cwd));
+  } catch {
+    // a file is there, or a file system that is read-only
+  }
+}
+
 function split(path: string): { dir: string; name: string } {
   const cut = path.lastIndexOf("/");
   return { dir: path.slice(0, cut) || "/", name: path.slice(cut + 1) };
@@ -323,7 +332,10 @@ export function applyToTree(tree: Tree, step: Step): boolean {
       at.close();
       break;
     }
-    case "read-only-root": mountSetattr(tree.root, "", AT.EMPTY_PATH, MOUNT_ATTR.RDONLY, 0); break;
+    case "read-only-root":
+      makeCwd(tree.root, step.cwd);
+      mountSetattr(tree.root, "", AT.EMPTY_PATH, MOUNT_ATTR.RDONLY, 0);
+      break;
     case "pivot": changeRoot(tree.root); break;
     case "root-propagation": mount(undefined, "/", undefined, step.flags); break;
     default: return false;

@@ -149,7 +149,7 @@ function rootSteps(spec: Spec & { process: Process; root: NonNullable<Spec["root
   for (const path of linux.maskedPaths ?? []) steps.push({ do: "mask", path });
   if (spec.hooks?.prestart?.length || spec.hooks?.createRuntime?.length) steps.push({ do: "hooks-outside" });
   if (spec.hooks?.createContainer?.length) steps.push({ do: "hooks-inside", hooks: spec.hooks.createContainer });
-  if (root.readonly) steps.push({ do: "read-only-root" });
+  if (root.readonly) steps.push({ do: "read-only-root", cwd: process.cwd });
   steps.push({ do: "pivot" });
   const propagation = PROPAGATION[linux.rootfsPropagation ?? ""];
   if (propagation != null && (propagation & (MS.SHARED | MS.UNBINDABLE)) !== 0) steps.push({ do: "root-propagation", flags: propagation });

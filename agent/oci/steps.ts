@@ -25,7 +25,7 @@ export type Step =
   | { readonly do: "read-only"; readonly path: string }
   | { readonly do: "mask"; readonly path: string }
   | { readonly do: "remount-read-only"; readonly at: string }
-  | { readonly do: "read-only-root" }
+  | { readonly do: "read-only-root"; readonly cwd: string }
   | { readonly do: "hooks-outside" }
   | { readonly do: "hooks-inside"; readonly hooks: readonly Hook[] }
   | { readonly do: "pivot" }

@@ -1,0 +1,182 @@
+// What the command line makes of the process section and of what else a process is born with: each property is looked at from
+// inside the container.
+import { spawnSync } from "node:child_process";
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Bundles, type Config } from "../helpers/oci-bundle.js";
+import { whyNot } from "../helpers/private-agent.js";
+
+const why = whyNot();
+if (why !== undefined) console.warn(`skipped: ${why}`);
+const has = (program: string): boolean => spawnSync("which", [program]).status === 0;
+const twoCpus = has("taskset") && spawnSync("taskset", ["-c", "1", "true"]).status === 0;
+if (!twoCpus) console.warn("skipped in part: needs taskset and CPUs 0 and 1");
+const numa = existsSync("/proc/self/numa_maps");
+if (!numa) console.warn("skipped in part: this kernel has no NUMA policies");
+const userNamespace = (c: Config): void => {
+  c.linux.namespaces.push({ type: "user" });
+  c.linux["uidMappings"] = [{ containerID: 0, hostID: 0, size: 2000 }];
+  c.linux["gidMappings"] = [{ containerID: 0, hostID: 0, size: 2000 }];
+};
+
+describe.skipIf(why !== undefined)("the process of a bundle", () => {
+  let box: Bundles;
+  beforeAll(() => {
+    box = new Bundles();
+  });
+  afterAll(() => box?.stop());
+  const ok = (stdout: string): object => ({ status: 0, stdout, stderr: "" });
+  const allowed = "grep Cpus_allowed_list /proc/self/status | tr -dc '0-9,-'";
+
+  it("is scheduled as it asks, and so are its children", () => {
+    const seen = "cut -d' ' -f19,40,41 /proc/self/stat"; // nice, real-time priority, policy
+    expect(box.run(seen, (c) => (c.process["scheduler"] = { policy: "SCHED_BATCH", nice: 7 }))).toEqual(ok("7 0 3\n"));
+    expect(box.run("cut -d' ' -f40,41 /proc/self/stat", (c) => (c.process["scheduler"] = { policy: "SCHED_IDLE" }))).toEqual(ok("0 5\n"));
+    const sees = "read -r line < /proc/self/stat; set -- $line; echo ${40} ${41}";
+    expect(box.run(sees, (c) => (c.process["scheduler"] = { policy: "SCHED_RR", priority: 9 }))).toEqual(ok("9 2\n"));
+    expect(box.run(`${sees}; ${seen} | tail -n 1`, (c) => (c.process["scheduler"] = { policy: "SCHED_FIFO", priority: 5, flags: ["SCHED_FLAG_RESET_ON_FORK"] }))).toEqual(ok("5 1\n0 0 0\n"));
+  });
+
+  it("says which scheduler the kernel refused", () => {
+    const { status, stderr } = box.run("true", (c) => (c.process["scheduler"] = { policy: "SCHED_DEADLINE", runtime: 5, deadline: 4, period: 3 }));
+    expect(status).toBe(1);
+    expect(stderr).toContain("set the scheduler SCHED_DEADLINE: sched_setattr: EINVAL");
+  });
+
+  it("has the I/O priority, personality and memory policy that it asks for", () => {
+    expect(box.run("ionice -p $$", (c) => (c.process["ioPriority"] = { class: "IOPRIO_CLASS_BE", priority: 2 }))).toEqual(ok("best-effort: prio 2\n"));
+    expect(box.run("ionice -p $$", (c) => (c.process["ioPriority"] = { class: "IOPRIO_CLASS_IDLE", priority: 0 })).stdout).toContain("idle");
+    expect(box.run("uname -m; cat /proc/self/personality", (c) => (c.linux["personality"] = { domain: "LINUX32" }))).toEqual(ok(`${process.arch === "x64" ? "i686" : "armv8l"}\n00000008\n`));
+  });
+
+  it.skipIf(!numa)("takes its memory from the nodes that it asks for", () => {
+    const policy = "cut -d' ' -f2 /proc/self/numa_maps | head -n 1";
+    expect(box.run(policy, (c) => (c.linux["memoryPolicy"] = { mode: "MPOL_BIND", nodes: "0", flags: ["MPOL_F_STATIC_NODES"] }))).toEqual(ok("bind=static:0\n"));
+    expect(box.run(policy, (c) => (c.linux["memoryPolicy"] = { mode: "MPOL_LOCAL" }))).toEqual(ok("local\n"));
+    const absent = box.run("true", (c) => (c.linux["memoryPolicy"] = { mode: "MPOL_BIND", nodes: "1000" }));
+    expect(absent).toMatchObject({ status: 1, stderr: expect.stringContaining("set the memory policy MPOL_BIND: set_mempolicy: EINVAL") });
+  });
+
+  it("gives a further process the same", () => {
+    const id = box.sleeper((c) => {
+      c.process["scheduler"] = { policy: "SCHED_BATCH", nice: 3 };
+      c.process["ioPriority"] = { class: "IOPRIO_CLASS_BE", priority: 1 };
+      c.linux["personality"] = { domain: "LINUX32" };
+    });
+    const script = "cut -d' ' -f19,41 /proc/self/stat; ionice -p $$; cat /proc/self/personality";
+    expect(box.command(["exec", id, "/bin/sh", "-c", script])).toEqual(ok("3 3\nbest-effort: prio 1\n00000008\n"));
+    const own = join(box.folder, "own.json");
+    writeFileSync(own, JSON.stringify({ args: ["/bin/sh", "-c", script], cwd: "/", user: { uid: 0, gid: 0 }, env: ["PATH=/bin"], scheduler: { policy: "SCHED_OTHER", nice: 5 } }));
+    expect(box.command(["exec", "--process", own, id])).toEqual(ok("5 0\nbest-effort: prio 1\n00000008\n"));
+  });
+
+  it.skipIf(!twoCpus)("runs on all CPUs whatever its caller was kept to", () => {
+    const everywhere = box.run(allowed).stdout;
+    expect(everywhere).not.toBe("0");
+    expect(box.run(allowed, undefined, ["taskset", "-c", "0"]).stdout).toBe(everywhere);
+    const id = box.sleeper();
+    expect(box.command(["exec", id, "/bin/sh", "-c", allowed], ["taskset", "-c", "0"]).stdout).toBe(everywhere);
+  });
+
+  it.skipIf(!twoCpus)("is kept to its cpuset", () => {
+    expect(box.run(allowed, (c) => (c.linux["resources"] = { cpu: { cpus: "1" } }), ["taskset", "-c", "0"]).stdout).toBe("1");
+  });
+
+  it.skipIf(!twoCpus)("of an exec runs on the CPUs of execCPUAffinity, the first never", () => {
+    expect(box.run(allowed, (c) => (c.process["execCPUAffinity"] = { initial: "0", final: "1" })).stdout).not.toBe("1");
+    const id = box.sleeper((c) => (c.process["execCPUAffinity"] = { initial: "0", final: "1" }));
+    expect(box.command(["exec", id, "/bin/sh", "-c", allowed]).stdout).toBe("1");
+    const first = box.sleeper((c) => (c.process["execCPUAffinity"] = { initial: "0" }));
+    expect(box.command(["exec", first, "/bin/sh", "-c", allowed]).stdout).toBe("0");
+    const none = box.sleeper((c) => (c.process["execCPUAffinity"] = { final: "8000-8191" }));
+    expect(box.command(["exec", none, "/bin/true"])).toMatchObject({ status: 255, stderr: expect.stringContaining("process.execCPUAffinity.final: sched_setaffinity: EINVAL") });
+  });
+
+  it("has its limits and oom score, also as the root of a user namespace", () => {
+    // a machine that is itself a container may have no right to go beyond its own
+    const mayRaise = ((parseInt(/CapEff:\s*(\w+)/.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0", 16) / 2 ** 24) & 1) === 1;
+    const [most, score] = mayRaise ? [1048577, -500] : [999, 500];
+    const change = (c: Config): void => {
+      c.process["rlimits"] = [{ type: "RLIMIT_NOFILE", hard: most, soft: 77 }, { type: "RLIMIT_RTTIME", hard: 12345, soft: 12345 }, { type: "RLIMIT_CORE", hard: 0, soft: 0 }];
+      c.process["oomScoreAdj"] = score;
+    };
+    const script = "ulimit -n; ulimit -H -n; ulimit -c; grep 'realtime timeout' /proc/self/limits | tr -s ' ' | cut -d' ' -f4; cat /proc/self/oom_score_adj";
+    const expected = ok(`77\n${most}\n0\n12345\n${score}\n`);
+    expect(box.run(script, change)).toEqual(expected);
+    expect(box.run(script, (c) => (change(c), userNamespace(c)))).toEqual(expected);
+    const id = box.sleeper(change);
+    expect(box.command(["exec", id, "/bin/sh", "-c", script])).toEqual(expected);
+  });
+
+  it("gets a directory that is not there made by root, whoever the user is, and on a read-only root too", () => {
+    const change = (c: Config): void => {
+      c.process["user"] = { uid: 1000, gid: 100, umask: 0o77 };
+      c.process["cwd"] = "/new/deep";
+    };
+    const bundle = box.make("pwd; stat -c %u:%a .", change);
+    expect(box.command(["run", "--bundle", bundle, box.id()])).toEqual(ok("/new/deep\n0:755\n"));
+    expect(statSync(join(bundle, "rootfs/new")).mode & 0o777).toBe(0o755);
+    expect(box.run("pwd", (c) => (change(c), (c.root["readonly"] = true)))).toEqual(ok("/new/deep\n"));
+  });
+
+  it("has HOME of its user, where none or an empty one is given", () => {
+    const bundle = (env: string[], uid: number): string => {
+      const dir = box.make("echo $HOME", (c) => {
+        c.process["env"] = env;
+        c.process["user"] = { uid, gid: 0 };
+      });
+      writeFileSync(join(dir, "rootfs/etc/passwd"), "root:x:0:0::/root:/bin/sh\n0:x:77:77::/trap:/bin/sh\nbob:x:5:5::/home/bob:/bin/sh\n");
+      return dir;
+    };
+    const home = (env: string[], uid: number): string => box.command(["run", "--bundle", bundle(env, uid), box.id()]).stdout.trim();
+    expect([home([], 0), home(["HOME="], 5), home(["HOME=/x"], 5), home(["HOME=/x", "HOME="], 5), home([], 99)]).toEqual(["/root", "/home/bob", "/x", "/home/bob", "/"]);
+  });
+
+  it("has the capabilities that are there, with a warning of the others", () => {
+    const { status, stdout, stderr } = box.run("grep -E 'Cap(Inh|Prm|Eff|Bnd|Amb)' /proc/self/status | tr -d '\\t'", (c) => {
+      c.process["capabilities"] = { bounding: ["CAP_KILL", "CAP_FLY"], permitted: ["kill", "CAP_FLY"], effective: ["CAP_KILL"], inheritable: ["CAP_KILL"], ambient: ["CAP_KILL", "CAP_SWIM"] };
+    });
+    expect([status, stdout.trim().split("\n")]).toEqual([0, ["CapInh:0000000000000020", "CapPrm:0000000000000020", "CapEff:0000000000000020", "CapBnd:0000000000000020", "CapAmb:0000000000000020"]]);
+    expect(stderr).toContain("unknown names are left out: CAP_FLY CAP_SWIM");
+    expect(box.run("grep -c 0000000000000000 /proc/self/status", (c) => delete c.process["capabilities"]).stdout.trim()).toBe(box.run("grep -E -c '(Cap|Sig|Shd).*0000000000000000' /proc/self/status", (c) => delete c.process["capabilities"]).stdout.trim());
+  });
+
+  it.skipIf(!has("setpriv"))("is not refused for capabilities that the caller has not itself", () => {
+    const few = ["setpriv", "--bounding-set", "-sys_boot"];
+    const { status, stdout, stderr } = box.run("grep CapEff /proc/self/status | tr -d '\\t'", (c) => (c.process["capabilities"] = { bounding: ["CAP_KILL", "CAP_SYS_BOOT"], permitted: ["CAP_KILL", "CAP_SYS_BOOT"], effective: ["CAP_KILL", "CAP_SYS_BOOT"] }), few);
+    expect([status, stdout]).toEqual([0, "CapEff:0000000000000020\n"]);
+    expect(stderr).toContain("process.capabilities: some are left out");
+  });
+
+  it.each<[string, (c: Config) => void, string]>([
+    ["an entry of env without =", (c) => (c.process["env"] = ["A"]), 'process.env[0]: "A" has no ='],
+    ["an entry of env without a name", (c) => (c.process["env"] = ["A=", "=b"]), "process.env[1]"],
+    ["a net sysctl in the machine's network", (c) => {
+      c.linux.namespaces = c.linux.namespaces.filter((n) => n["type"] !== "network");
+      c.linux["sysctl"] = { "net.ipv4.ip_forward": "1" };
+    }, 'linux.sysctl["net.ipv4.ip_forward"]: needs a network namespace'],
+    ["a net sysctl in the machine's network by its path", (c) => {
+      c.linux.namespaces = [...c.linux.namespaces.filter((n) => n["type"] !== "network"), { type: "network", path: `/proc/${process.pid}/ns/net` }];
+      c.linux["sysctl"] = { "net.ipv4.ip_forward": "1" };
+    }, 'linux.sysctl["net.ipv4.ip_forward"]: needs a network namespace'],
+    ["a namespace of another kind", (c) => {
+      c.linux.namespaces = [...c.linux.namespaces.filter((n) => n["type"] !== "uts"), { type: "uts", path: "/proc/self/ns/net" }];
+      c["hostname"] = "x";
+    }, "is a namespace of another kind"],
+    ["a host name without a uts namespace", (c) => {
+      c.linux.namespaces = c.linux.namespaces.filter((n) => n["type"] !== "uts");
+      c["hostname"] = "x";
+    }, "hostname: needs a uts namespace"],
+    ["network devices without a network", (c) => {
+      c.linux.namespaces = c.linux.namespaces.filter((n) => n["type"] !== "network");
+      c.linux["netDevices"] = { lo: {} };
+    }, 'linux.netDevices["lo"]: needs a network namespace'],
+    ["a device that is not there", (c) => (c.linux["netDevices"] = { nosuch0: {} }), 'linux.netDevices["nosuch0"]: no interface nosuch0'],
+  ])("%s is refused, and nothing is left", (_what, change, message) => {
+    const { status, stderr } = box.run("true", change);
+    expect(status).toBe(1);
+    expect(stderr).toContain(message);
+    expect(box.command(["list", "--quiet"]).stdout.split("\n").filter((id) => id.startsWith(`oci${process.pid}`)).length).toBe(box.command(["list", "--quiet"]).stdout.split("\n").filter(Boolean).length);
+  });
+});
