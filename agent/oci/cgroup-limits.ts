@@ -12,6 +12,15 @@ export interface Limit {
   readonly optional?: boolean;
   /** What to write instead when the file is missing. */
   readonly otherwise?: Limit;
+  /** Where it comes from below linux.resources, when the controller does not tell. */
+  readonly field?: string;
+}
+
+const FIELDS: { readonly [controller: string]: string } = { cpuset: "cpu", io: "blockIO", blkio: "blockIO", hugetlb: "hugepageLimits", net_cls: "network.classID", net_prio: "network.priorities" };
+
+/** The field of the configuration that asks for a limit. */
+export function fieldOf({ controller, field }: Limit): string {
+  return `linux.resources.${field ?? FIELDS[controller] ?? controller}`;
 }
 
 const refuse = (field: string, why: string): never => {
@@ -60,7 +69,7 @@ function cpuV2(c: Cpu, out: Limit[]): void {
   if (c.idle !== undefined) put("cpu", "cpu.idle", String(c.idle));
   if (given(c.shares) && c.idle !== 1) put("cpu", "cpu.weight", String(weightOfShares(c.shares)));
   if (given(c.quota) || given(c.period)) put("cpu", "cpu.max", `${given(c.quota) && c.quota > 0 ? c.quota : "max"} ${given(c.period) ? c.period : 100000}`);
-  if (given(c.burst)) put("cpu", "cpu.max.burst", String(c.burst));
+  if (c.burst !== undefined) put("cpu", "cpu.max.burst", String(c.burst)); // above the quota (EINVAL) until that is written
   if (c.cpus) put("cpuset", "cpuset.cpus", c.cpus);
   if (c.mems) put("cpuset", "cpuset.mems", c.mems);
 }
@@ -97,7 +106,7 @@ function unified(files: { readonly [file: string]: string }, out: Limit[]): void
     if (dot <= 0 || file.includes("/") || file.includes("\0")) refuse(`unified["${file}"]`, "is not the name of a cgroup file");
     const controller = file.slice(0, dot);
     if (controller === "cgroup" && file !== "cgroup.max.depth" && file !== "cgroup.max.descendants") refuse(`unified["${file}"]`, "may not be set");
-    for (const value of (files[file] as string).split("\n")) if (value !== "") out.push({ controller, file, value });
+    for (const value of (files[file] as string).split("\n")) if (value !== "") out.push({ controller, file, value, field: `unified["${file}"]` });
   }
 }
 
@@ -115,13 +124,17 @@ export function limitsV2(r: Resources): Limit[] {
     const file = `hugetlb.${pageSize(size, i)}`;
     out.push({ controller: "hugetlb", file: `${file}.max`, value: String(limit) }, { controller: "hugetlb", file: `${file}.rsvd.max`, value: String(limit), optional: true });
   });
-  for (const device in r.rdma ?? {}) out.push({ controller: "rdma", file: "rdma.max", value: rdmaLine(device, r.rdma?.[device] ?? {}) });
+  rdma(r, out);
   if (r.unified !== undefined) unified(r.unified, out);
   return out;
 }
 
-function rdmaLine(device: string, { hcaHandles, hcaObjects }: { readonly hcaHandles?: number; readonly hcaObjects?: number }): string {
-  return `${device} hca_handle=${hcaHandles ?? "max"} hca_object=${hcaObjects ?? "max"}`;
+function rdma({ rdma: devices = {} }: Resources, out: Limit[]): void {
+  for (const device in devices) {
+    const { hcaHandles, hcaObjects } = devices[device] ?? {};
+    const value = `${device}${hcaHandles === undefined ? "" : ` hca_handle=${hcaHandles}`}${hcaObjects === undefined ? "" : ` hca_object=${hcaObjects}`}`;
+    if (value !== device) out.push({ controller: "rdma", file: "rdma.max", value });
+  }
 }
 
 function memoryV1(m: Memory, out: Limit[]): void {
@@ -133,7 +146,9 @@ function memoryV1(m: Memory, out: Limit[]): void {
   put("limit_in_bytes", m.limit);
   if (m.limit !== -1 || given(m.swap)) put("memsw.limit_in_bytes", m.swap, m.swap === -1);
   put("soft_limit_in_bytes", m.reservation);
+  put("kmem.limit_in_bytes", m.kernel); // since Linux 5.16 refused, since 6.7 taken without effect
   put("kmem.tcp.limit_in_bytes", m.kernelTCP);
+  if (m.useHierarchy !== undefined) out.push({ controller: "memory", file: "memory.use_hierarchy", value: m.useHierarchy ? "1" : "0" });
   if (m.swappiness !== undefined) out.push({ controller: "memory", file: "memory.swappiness", value: String(m.swappiness) });
   if (m.disableOOMKiller) out.push({ controller: "memory", file: "memory.oom_control", value: "1" });
 }
@@ -146,7 +161,7 @@ function cpuV1(c: Cpu, out: Limit[]): void {
   if (c.idle !== 1) put("shares", c.shares);
   put("cfs_period_us", c.period);
   put("cfs_quota_us", c.quota);
-  put("cfs_burst_us", c.burst);
+  if (c.burst !== undefined) out.push({ controller: "cpu", file: "cpu.cfs_burst_us", value: String(c.burst) });
   put("rt_period_us", c.realtimePeriod);
   put("rt_runtime_us", c.realtimeRuntime);
   if (c.cpus) out.push({ controller: "cpuset", file: "cpuset.cpus", value: c.cpus });
@@ -158,6 +173,7 @@ function blockV1(b: BlockIO, out: Limit[]): void {
   if (given(b.weight)) put("blkio.weight", String(b.weight));
   if (given(b.leafWeight)) put("blkio.leaf_weight", String(b.leafWeight));
   for (const d of b.weightDevice ?? []) if (given(d.weight)) put("blkio.weight_device", `${d.major}:${d.minor} ${d.weight}`);
+  for (const d of b.weightDevice ?? []) if (given(d.leafWeight)) put("blkio.leaf_weight_device", `${d.major}:${d.minor} ${d.leafWeight}`);
   for (const [name, , file] of THROTTLES) {
     for (const d of (b[name] ?? []) as readonly ThrottleDevice[]) out.push({ controller: "blkio", file: `blkio.throttle.${file}`, value: `${d.major}:${d.minor} ${d.rate}` });
   }
@@ -177,13 +193,18 @@ export function limitsV1(r: Resources): Limit[] {
   });
   if (given(r.network?.classID)) out.push({ controller: "net_cls", file: "net_cls.classid", value: String(r.network.classID) });
   for (const p of r.network?.priorities ?? []) out.push({ controller: "net_prio", file: "net_prio.ifpriomap", value: `${p.name} ${p.priority}` });
-  for (const device in r.rdma ?? {}) out.push({ controller: "rdma", file: "rdma.max", value: rdmaLine(device, r.rdma?.[device] ?? {}) });
+  rdma(r, out);
   return out;
 }
 
 /** A cgroup's path from linux.cgroupsPath: always absolute, ":" parts as folders, "/<id>" when it is not given. Throws "invalid". */
 export function cgroupPath(given: string | undefined, id: string): string {
-  const parts = (given ?? "").split(":").join("/").split("/").filter((part) => part !== "" && part !== ".");
-  if (parts.some((part) => part === ".." || part.includes("\0") || part.includes("\n"))) throw new AppError("invalid", `linux.cgroupsPath: "${given}" is not a cgroup's path`);
-  return parts.length === 0 ? `/${id}` : `/${parts.join("/")}`;
+  return cleanGroup((given ?? "").split(":").join("/"), "linux.cgroupsPath") || `/${id}`;
+}
+
+/** A path between cgroups with one "/" before each part; "" for none. Throws "invalid" naming the field. */
+export function cleanGroup(path: string, field: string): string {
+  const parts = path.split("/").filter((part) => part !== "" && part !== ".");
+  if (parts.some((part) => part === ".." || part.includes("\0") || part.includes("\n"))) throw new AppError("invalid", `${field}: "${path}" is not a cgroup's path`);
+  return parts.map((part) => `/${part}`).join("");
 }
