@@ -162,9 +162,12 @@ export function becomeUser(plan: ProcessPlan, loadFilter: (() => void) | undefin
     entered = false; // the user may be allowed where root is not (a network file system)
   }
   umask(plan.umask);
+  if (entered) checkCwd(); // before the filter, which may forbid getcwd
   if (!plan.noNewPrivileges) loadFilter?.();
   dropIdentity(plan);
-  if (!entered) chdir(plan.cwd);
-  checkCwd();
+  if (!entered) {
+    chdir(plan.cwd);
+    checkCwd();
+  }
   if (plan.noNewPrivileges) setNoNewPrivs();
 }
