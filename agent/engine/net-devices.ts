@@ -56,11 +56,13 @@ function within<T>(target: Fd, fn: () => T): T {
 function move(name: string, wanted: string, target: Fd): void {
   const link = links().find((l) => l.name === name) ?? absent(name);
   const kept = addresses(link);
-  const before = within(target, links).map((l) => l.index);
+  const before = within(target, links);
+  // the kernel would find out only after the move, and an interface that is in a namespace about to end ends with it
+  if (before.some((l) => l.name === wanted)) throw new AppError("exists", `the name ${wanted} is taken in the container's network`);
   ask("set it down", RTM.NEWLINK, 0, IFINFOMSG.make({ index: link.index, change: IFF.UP }), []);
   ask(`move it as ${wanted}`, RTM.NEWLINK, 0, IFINFOMSG.make({ index: link.index }), [[IFLA.NET_NS_FD, u32(target.n)], [IFLA.IFNAME, text(wanted)]]);
   within(target, () => {
-    const index = links().find((l) => !before.includes(l.index))?.index ?? absent(wanted);
+    const index = links().find(({ index: i }) => !before.some((l) => l.index === i))?.index ?? absent(wanted);
     for (const { family, prefixlen, attributes: all } of kept) {
       ask("give it its address again", RTM.NEWADDR, NLM.CREATE | NLM.REPLACE, IFADDRMSG.make({ family, prefixlen, flags: PERMANENT, scope: UNIVERSE, index }), all);
     }

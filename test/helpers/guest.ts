@@ -8,7 +8,7 @@ import { collectStream, readStream, type ProcessName } from "../../ctl/client/st
 import { defaultSpec, SHM_PATH } from "../../ctl/container/default-spec.js";
 
 export const BUSYBOX = "/bin/busybox";
-const APPLETS = ["sh", "cut", "ionice", "echo", "cat", "sleep", "true", "false", "id", "ls", "mount", "dd", "head", "tail", "stty", "kill", "test", "hostname", "ps", "mkdir", "touch", "sha256sum", "wc", "seq", "yes", "tr", "env", "grep", "readlink", "printf", "uname", "dmesg", "nc", "stat", "free", "tty", "setsid", "nproc"];
+const APPLETS = ["sh", "cut", "ionice", "ip", "sort", "echo", "cat", "sleep", "true", "false", "id", "ls", "mount", "dd", "head", "tail", "stty", "kill", "test", "hostname", "ps", "mkdir", "touch", "sha256sum", "wc", "seq", "yes", "tr", "env", "grep", "readlink", "printf", "uname", "dmesg", "nc", "stat", "free", "tty", "setsid", "nproc"];
 
 /** A folder with a busybox userland in `rootfs/`; the folder is the caller's to remove. */
 export function makeRootfs(under = tmpdir()): string {
