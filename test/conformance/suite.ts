@@ -36,8 +36,9 @@ const programsOf = (folder: string): string[] =>
 const build = (folder: string, say: (line: string) => void): void => {
   const go = (...args: string[]): void => void execFileSync("go", args, { cwd: folder, env: { ...process.env, ...GO }, stdio: ["ignore", "ignore", "inherit"] });
   say("building runtimetest and the validation programs");
-  go("build", "-tags", "netgo osusergo", "-o", "runtimetest", "./cmd/runtimetest");
-  for (const name of programsOf(folder)) go("build", "-o", `validation/${name}/${name}.t`, `./validation/${name}/${name}.go`);
+  const small = ["-ldflags", "-s -w"];
+  go("build", ...small, "-tags", "netgo osusergo", "-o", "runtimetest", "./cmd/runtimetest");
+  for (const name of programsOf(folder)) go("build", ...small, "-o", `validation/${name}/${name}.t`, `./validation/${name}/${name}.go`);
 };
 
 /** The built suite, made when the cache does not hold it. Throws Error when Go or the module proxy is missing or the sum differs. */
