@@ -1,8 +1,11 @@
 // What every new process of a container is born with: its streams, the channel to it, its cgroup's folder. The child's ends are
 // the parent's only until the clone; whatever goes wrong before or after it, no descriptor and no half-made child stays.
+import { isErrno } from "../sys/call.js";
+import { E } from "../sys/errno.js";
 import type { Fd } from "../sys/fd.js";
 import { pidfdSendSignal, type Cloned } from "../sys/process.js";
 import { SIG } from "../sys/poll.js";
+import { because } from "../lib/errors.js";
 import { lazy } from "../lib/lazy.js";
 import type { Cgroup } from "./cgroup.js";
 import type { Ends } from "./child.js";
@@ -15,6 +18,8 @@ const io = lazy<typeof import("./io.js")>("engine/io.js");
 export interface BirthArgs {
   readonly place: Omit<SpawnPlace, "cgroup">;
   readonly cgroup: Cgroup;
+  /** A process of the container, whose cgroup is taken when the container's own cannot be entered any more. */
+  readonly like?: number;
   /** The size of new pipes in bytes (0: the kernel's); undefined when there are to be none: a terminal, or the caller's own streams. */
   readonly pipes: number | undefined;
   /** The child's half; it never comes back. */
@@ -24,7 +29,7 @@ export interface BirthArgs {
 }
 
 /** Makes the child. Throws what failed, with nothing left behind; a killed child is reaped by the loop. */
-export function birth({ place, cgroup, pipes, child, cloned: after }: BirthArgs): { cloned: Cloned; channel: Channel; streams: Streams | undefined } {
+export function birth({ place, cgroup, like, pipes, child, cloned: after }: BirthArgs): { cloned: Cloned; channel: Channel; streams: Streams | undefined } {
   let stdio: Stdio | undefined;
   let ends: { parent: Channel; child: ChildEnd } | undefined;
   let folder: Fd | undefined;
@@ -33,7 +38,17 @@ export function birth({ place, cgroup, pipes, child, cloned: after }: BirthArgs)
     if (pipes !== undefined) stdio = io().makeStdio({ pipeSize: pipes });
     const made = (ends = pair());
     folder = cgroup.dirFd();
-    cloned = spawn({ ...place, cgroup: folder }, () => child(made.child, stdio));
+    const into = (): Cloned => spawn({ ...place, cgroup: folder }, () => child(made.child, stdio));
+    try {
+      cloned = into();
+    } catch (error) {
+      // groups of its own below it that have controllers, or threads (cgroup-v2.rst), or it is gone
+      if (like === undefined || !isErrno(error, E.EBUSY, E.ENODEV, E.EOPNOTSUPP)) throw error;
+      folder?.close();
+      folder = cgroup.dirFd(like);
+      if (folder === undefined) throw because(`adding pid of the process to cgroups: ${cgroup.path}/cgroup.procs`, error);
+      cloned = into();
+    }
     after?.(cloned, made.parent);
     return { cloned, channel: made.parent, streams: stdio?.streams };
   } catch (error) {

@@ -6,9 +6,10 @@ import type { Fd } from "../sys/fd.js";
 import { O, open, readRaw } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { EPOLL, eventfd, IN, inotifyAddWatch, inotifyInit } from "../sys/poll.js";
-import { readTextIf, writeText } from "../lib/fs.js";
+import { readTextIf } from "../lib/fs.js";
 import { after, watch, type Timer } from "../lib/loop.js";
 import { lines } from "../lib/text.js";
+import { put } from "./cgroup-tree.js";
 
 /** The value after "oom_kill " in memory.events or memory.oom_control; undefined when the file or the line is missing. */
 export function oomKills(content: string | undefined): number | undefined {
@@ -75,7 +76,7 @@ export function watchV1(dir: string, onOom: () => void): () => void {
   const event = eventfd();
   try {
     using control = open(counter.file, O.RDONLY);
-    writeText(`${dir}/cgroup.event_control`, `${event.n} ${control.n}`);
+    put(dir, "cgroup.event_control", `${event.n} ${control.n}`);
   } catch (error) {
     event.close();
     throw error;

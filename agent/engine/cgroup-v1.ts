@@ -7,13 +7,14 @@ import { exists, O, open } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { pause } from "../lib/async.js";
 import { AppError, attempt } from "../lib/errors.js";
-import { readText, writeText } from "../lib/fs.js";
+import { readText, readTextIf } from "../lib/fs.js";
 import { lazy } from "../lib/lazy.js";
-import { limitsV1 } from "../oci/cgroup-limits.js";
+import { cleanGroup, fieldOf, type Limit, limitsV1 } from "../oci/cgroup-limits.js";
 import { deviceLines } from "../oci/device-lines.js";
 import type { DeviceRule, Resources } from "../oci/spec.js";
-import { allMade, type Cgroup, hierarchy, killPids, makeGroup, readPids, removeGroup, removeGroupNow, writeLimits } from "./cgroup.js";
+import { type Cgroup, hierarchy } from "./cgroup.js";
 import type { Stats } from "./cgroup-stats.js";
+import { killPids, makeGroup, parentsMade, put, readPids, removeGroup, removeGroupNow, writeLimits } from "./cgroup-tree.js";
 
 const stats = lazy<typeof import("./cgroup-stats.js")>("engine/cgroup-stats.js");
 const oom = lazy<typeof import("./cgroup-oom.js")>("engine/cgroup-oom.js");
@@ -27,7 +28,7 @@ function fillCpuset(root: string, path: string): void {
   for (let cut = path.indexOf("/", 1); ; cut = path.indexOf("/", cut + 1)) {
     const dir = root + (cut < 0 ? path : path.slice(0, cut));
     for (const file of ["cpuset.cpus", "cpuset.mems"]) {
-      if (readText(`${dir}/${file}`).trim() === "") writeText(`${dir}/${file}`, readText(`${dir}/../${file}`));
+      if (readText(`${dir}/${file}`).trim() === "") put(dir, file, readText(`${dir}/../${file}`));
     }
     if (cut < 0) return;
   }
@@ -37,25 +38,55 @@ class Groups implements Cgroup {
   readonly version = 1;
   /** Where the hierarchies are mounted that the container is in. */
   #roots: string[] = [];
-  constructor(readonly path: string) {}
-  madeParents(): readonly string[] { return allMade(); }
-  frozen(): boolean { return readText(`${this.#dir("freezer")}/freezer.state`).trim() === "FROZEN"; }
-  reopen(): Cgroup { this.#roots = [...new Set(hierarchy().mounts.values())].filter((r) => exists(r + this.path)); return this; }
+  readonly #path: string;
+  readonly #below: ReadonlyMap<string, string>;
+  /** `below`: the group that the path begins at in a hierarchy, when that is not its root. */
+  constructor(path: string, below: ReadonlyMap<string, string>) {
+    this.#path = path;
+    this.#below = below;
+  }
+  get path(): string {
+    return this.#below.size === 0 ? this.#path : JSON.stringify([this.#path, ...this.#below]);
+  }
+  /** Its path in the hierarchy that is mounted there. */
+  #in(root: string): string {
+    return (this.#below.get(root) ?? "") + this.#path;
+  }
+  #full(root: string): string {
+    return root + this.#in(root);
+  }
+  #folders(): string[] {
+    return this.#roots.map((root) => this.#full(root));
+  }
+  madeParents(): readonly string[] {
+    return parentsMade(this.#folders());
+  }
+  frozen(): boolean {
+    const root = hierarchy().mounts.get("freezer");
+    return root !== undefined && readTextIf(`${this.#full(root)}/freezer.state`)?.startsWith("FR") === true; // also FREEZING
+  }
+  /** Takes up what another process made. */
+  reopen(): this {
+    this.#roots = [...new Set(hierarchy().mounts.values())].filter((root) => exists(this.#full(root)));
+    return this;
+  }
 
-  #dir(controller: string): string {
+  #root(controller: string, field = controller): string {
     const root = hierarchy().mounts.get(controller);
-    if (root === undefined) throw new AppError("precondition", `the ${controller} controller is not mounted for cgroup ${this.path}`);
-    return root + this.path;
+    if (root === undefined) throw new AppError("precondition", `${field}: the ${controller} controller is not mounted for cgroup ${this.path}`);
+    return root;
+  }
+  #dir(controller: string): string {
+    return this.#full(this.#root(controller));
   }
 
   /** Makes the folder of a controller; true when the container was not in that hierarchy yet. */
-  #join(controller: string): boolean {
-    const root = hierarchy().mounts.get(controller);
-    if (root === undefined) throw new AppError("precondition", `the ${controller} controller is not mounted for cgroup ${this.path}`);
+  #join(controller: string, limit?: Limit): boolean {
+    const root = this.#root(controller, limit && fieldOf(limit));
     if (this.#roots.includes(root)) return false;
-    makeGroup(root, this.path);
+    makeGroup(root, this.#in(root));
     this.#roots.push(root);
-    if (controller === "cpuset") attempt("fill the cpuset", () => fillCpuset(root, this.path));
+    if (controller === "cpuset") attempt("fill the cpuset", () => fillCpuset(root, this.#in(root)));
     return true;
   }
 
@@ -63,11 +94,11 @@ class Groups implements Cgroup {
     const limits = limitsV1(resources ?? {});
     try {
       for (const name of USUAL) if (hierarchy().mounts.has(name)) this.#join(name);
-      for (const { controller } of limits) this.#join(controller);
-      writeLimits(limits, ({ controller }) => this.#dir(controller));
+      for (const limit of limits) this.#join(limit.controller, limit);
+      writeLimits(limits, (controller) => this.#dir(controller));
       if (hierarchy().mounts.has("devices")) this.#devices(resources?.devices ?? []);
     } catch (error) {
-      for (const root of this.#roots) removeGroupNow(root, this.path);
+      for (const root of this.#roots) removeGroupNow(root, this.#in(root));
       this.#roots = [];
       throw error;
     }
@@ -75,50 +106,67 @@ class Groups implements Cgroup {
 
   #devices(rules: readonly DeviceRule[]): void {
     const dir = this.#dir("devices");
-    for (const [file, line] of deviceLines(rules, readText(`${dir}/devices.list`))) attempt(`write "${line}" to ${file}`, () => writeText(`${dir}/${file}`, line));
+    for (const [file, line] of deviceLines(rules, readText(`${dir}/devices.list`))) attempt(`write "${line}" to ${file}`, () => put(dir, file, line));
   }
 
   dirFd(): undefined {
     return undefined;
   }
   procsFiles(): readonly string[] {
-    return this.#roots.map((root) => `${root}${this.path}/tasks`);
+    return this.#folders().map((dir) => `${dir}/tasks`);
   }
   v1Mounts(): readonly string[] {
-    return this.#roots.map((root) => `${root.slice(root.lastIndexOf("/") + 1)}:${root}${this.path}`);
+    return this.#roots.map((root) => `${root.slice(root.lastIndexOf("/") + 1)}:${this.#full(root)}`);
+  }
+
+  sub(path: string): Cgroup {
+    const cut = path.indexOf(":");
+    const controllers = cut < 0 ? [...hierarchy().mounts.keys()] : path.slice(0, cut).split(",");
+    const clean = cleanGroup(path.slice(cut + 1), "--cgroup");
+    const at = new Map(this.#roots.map((root) => [root, this.#in(root)]));
+    for (const controller of controllers) {
+      const root = hierarchy().mounts.get(controller);
+      if (root === undefined) throw new AppError("invalid", `--cgroup: unknown controller ${controller}`);
+      if (!this.#roots.includes(root)) continue;
+      const dir = this.#full(root) + clean;
+      if (!exists(dir)) throw new AppError("not-found", `adding pid of the process to cgroups: ${dir}/cgroup.procs: no such file or directory`);
+      at.set(root, this.#in(root) + clean);
+    }
+    return new Groups("", at).reopen();
   }
 
   update(resources: Resources): void {
     const limits = limitsV1(resources);
-    for (const { controller } of limits) {
-      if (!this.#join(controller)) continue;
+    for (const limit of limits) {
+      const { controller } = limit;
+      if (!this.#join(controller, limit)) continue;
       for (const pid of this.pids()) {
         const bytes = native.utf8Encode(String(pid));
         attempt(`move process ${pid} to the ${controller} cgroup`, () => writePid(`${this.#dir(controller)}/cgroup.procs`, bytes));
       }
     }
-    writeLimits(limits, ({ controller }) => this.#dir(controller));
+    writeLimits(limits, (controller) => this.#dir(controller));
     if (resources.devices !== undefined && resources.devices.length > 0) this.#devices(resources.devices);
   }
 
   async freeze(): Promise<void> {
-    const file = `${this.#dir("freezer")}/freezer.state`;
+    const dir = this.#dir("freezer");
     for (let tries = 0; tries < FREEZE_TRIES; tries++) {
-      writeText(file, "FROZEN"); // a process forked meanwhile leaves it at FREEZING until it is asked again
-      if (readText(file).trim() === "FROZEN") return;
+      put(dir, "freezer.state", "FROZEN"); // a process forked meanwhile leaves it at FREEZING until it is asked again
+      if (readText(`${dir}/freezer.state`).trim() === "FROZEN") return;
       await pause(tries < 10 ? 1 : 50);
     }
-    writeText(file, "THAWED");
+    put(dir, "freezer.state", "THAWED");
     throw new AppError("deadline", `freeze the cgroup ${this.path}: it does not come to rest`);
   }
   thaw(): Promise<void> {
-    writeText(`${this.#dir("freezer")}/freezer.state`, "THAWED");
+    put(this.#dir("freezer"), "freezer.state", "THAWED");
     return Promise.resolve();
   }
 
   pids(): number[] {
     const root = this.#roots[0];
-    return root === undefined ? [] : readPids(root + this.path);
+    return root === undefined ? [] : readPids(this.#full(root));
   }
 
   /** Freezing first, so that nobody forks while the list is worked through. */
@@ -138,7 +186,7 @@ class Groups implements Cgroup {
   stats(): Stats {
     return stats().statsV1((controller) => {
       const root = hierarchy().mounts.get(controller);
-      return root !== undefined && this.#roots.includes(root) ? root + this.path : undefined;
+      return root !== undefined && this.#roots.includes(root) ? this.#full(root) : undefined;
     });
   }
   watchOom(onOom: () => void): () => void {
@@ -148,7 +196,7 @@ class Groups implements Cgroup {
   async remove(): Promise<void> {
     const roots = this.#roots;
     this.#roots = [];
-    for (const root of roots) await removeGroup(root, this.path);
+    for (const root of roots) await removeGroup(root, this.#in(root));
   }
 }
 
@@ -159,7 +207,13 @@ function writePid(file: string, bytes: Uint8Array): void {
   if (r < 0 && r !== -E.ESRCH) throw new SysError("write", -r);
 }
 
-/** The groups at `path` in the hierarchies of version 1. */
-export function group(path: string): Cgroup {
-  return new Groups(path);
+/** The groups at `path`, below these groups of the hierarchies (by where they are mounted); nothing is made yet. */
+export function group(path: string, below: ReadonlyMap<string, string> = new Map()): Cgroup {
+  return new Groups(path, below);
+}
+
+/** The groups that another process made, by what their `path` was. */
+export function reopen(path: string): Cgroup {
+  const [own, ...below] = path.startsWith("[") ? (JSON.parse(path) as [string, ...[string, string][]]) : [path];
+  return new Groups(own, new Map(below)).reopen();
 }

@@ -1,21 +1,22 @@
 // A control group of version 2. Controllers are enabled in the parents only when a container needs them.
 // Source: Documentation/admin-guide/cgroup-v2.rst.
-import { SysError } from "../sys/call.js";
+import { isErrno, SysError } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import { type Fd } from "../sys/fd.js";
-import { O, open, exists } from "../sys/file.js";
+import { AT, exists, fchownat } from "../sys/file.js";
 import { attachDeviceProgram, attachedDevicePrograms, detachDeviceProgram, loadDeviceProgram } from "../sys/bpf.js";
 import { now } from "../lib/loop.js";
 import { pause } from "../lib/async.js";
 import { AppError, attempt, because } from "../lib/errors.js";
-import { readText, writeText } from "../lib/fs.js";
+import { readText, readTextIf } from "../lib/fs.js";
 import { lazy } from "../lib/lazy.js";
-import { words } from "../lib/text.js";
-import { limitsV2 } from "../oci/cgroup-limits.js";
+import { lines, words } from "../lib/text.js";
+import { cleanGroup, fieldOf, type Limit, limitsV2 } from "../oci/cgroup-limits.js";
 import { deviceProgram } from "../oci/device-rules.js";
 import type { DeviceRule, Memory, Resources } from "../oci/spec.js";
-import { allMade, type Cgroup, hierarchy, killPids, makeGroup, makeParent, onParentGone, readPids, removeGroup, removeGroupNow, writeLimits } from "./cgroup.js";
+import { type Cgroup, hierarchy } from "./cgroup.js";
 import type { Stats } from "./cgroup-stats.js";
+import { killPids, makeGroup, makeParent, onParentGone, openDir, parentsMade, put, readPids, removeGroup, removeGroupNow, writeLimits } from "./cgroup-tree.js";
 
 const stats = lazy<typeof import("./cgroup-stats.js")>("engine/cgroup-stats.js");
 const oom = lazy<typeof import("./cgroup-oom.js")>("engine/cgroup-oom.js");
@@ -27,12 +28,21 @@ const USUAL = ["cpu", "memory", "pids"];
 const enabled = new Map<string, Set<string>>(); // controllers that a parent passes on to its children
 let available: Set<string> | undefined;
 
-/** Lets every group above `path` pass these controllers on. Throws "precondition" for one that the kernel has not. */
-function enable(path: string, wanted: readonly string[], must: ReadonlySet<string>): void {
+/** What limits need, with the field that needs it. */
+type Needed = ReadonlyMap<string, string>;
+
+function neededBy(limits: readonly Limit[]): Needed {
+  const needed = new Map<string, string>();
+  for (const limit of limits) if (limit.controller !== "cgroup" && !needed.has(limit.controller)) needed.set(limit.controller, fieldOf(limit));
+  return needed;
+}
+
+/** Lets every group above `path` pass these controllers on. Throws for a needed one that cannot be had, naming the field. */
+function enable(path: string, wanted: readonly string[], needed: Needed): void {
   const { root } = hierarchy();
   available ??= new Set(words(readText(`${root}/cgroup.controllers`)));
-  for (const name of must) if (!available.has(name)) throw new AppError("precondition", `the kernel offers no ${name} controller for cgroup ${path}`);
-  const names = wanted.filter((name) => available?.has(name));
+  for (const [name, field] of needed) if (!available.has(name)) throw new AppError("precondition", `${field}: the kernel offers no ${name} controller for cgroup ${path}`);
+  let names = wanted.filter((name) => available?.has(name));
   for (let cut = 0; cut >= 0; cut = path.indexOf("/", cut + 1)) {
     const parent = root + path.slice(0, cut);
     let has = enabled.get(parent);
@@ -40,9 +50,31 @@ function enable(path: string, wanted: readonly string[], must: ReadonlySet<strin
     const missing = names.filter((name) => !has.has(name));
     if (missing.length === 0) continue;
     if (cut > 0) makeParent(root, path.slice(0, cut));
-    attempt(`enable ${missing.join(" ")} in ${parent}`, () => writeText(`${parent}/cgroup.subtree_control`, missing.map((name) => `+${name}`).join(" ")));
-    for (const name of missing) has.add(name);
+    for (const name of passOn(parent, missing, needed)) has.add(name);
+    names = names.filter((name) => has.has(name)); // what one group does not pass on those below it cannot
   }
+}
+
+/** All in one write; when that fails one by one, since only the needed ones have to be there. Returns what the group passes on. */
+function passOn(parent: string, names: readonly string[], needed: Needed): string[] {
+  const write = (list: readonly string[]): void => put(parent, "cgroup.subtree_control", list.map((name) => `+${name}`).join(" "));
+  try {
+    write(names);
+    return [...names];
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+  }
+  return names.filter((name) => {
+    try {
+      write([name]);
+      return true;
+    } catch (error) {
+      const field = needed.get(name);
+      if (field === undefined) return false;
+      if (isErrno(error, E.EBUSY)) throw new AppError("precondition", `${field}: cgroup ${parent} has processes of its own, so that it cannot give the ${name} controller to groups below it: choose another linux.cgroupsPath`, error);
+      throw because(`${field}: enable ${name} in ${parent}`, error);
+    }
+  });
 }
 
 /** The last device program, kept loaded: most containers have the same rules. */
@@ -61,23 +93,27 @@ function programFor(rules: readonly DeviceRule[]): Fd | undefined {
 
 class Group implements Cgroup {
   readonly version = 2;
-  constructor(readonly path: string) {}
-  madeParents(): readonly string[] { return allMade(); }
-  frozen(): boolean { return readText(`${this.dir}/cgroup.freeze`).trim() === "1"; }
-  reopen(): Cgroup { return this; }
+  constructor(readonly path: string, readonly exact = false) {}
 
   get dir(): string {
     return hierarchy().root + this.path;
   }
+  madeParents(): readonly string[] {
+    return parentsMade([this.dir]);
+  }
+  frozen(): boolean {
+    return readTextIf(`${this.dir}/cgroup.freeze`)?.startsWith("1") === true;
+  }
 
-  create(resources: Resources | undefined): void {
+  create(resources: Resources | undefined, owner = 0): void {
     const limits = limitsV2(resources ?? {});
-    const needed = new Set(limits.map((l) => l.controller).filter((c) => c !== "cgroup"));
-    enable(this.path, [...new Set([...USUAL, ...needed])], needed);
+    const needed = neededBy(limits);
+    enable(this.path, [...new Set([...USUAL, ...needed.keys()])], needed);
     attempt("make the container's cgroup", () => this.#make(needed));
     try {
       if (limits.length > 0) writeLimits(limits, () => this.dir);
       this.#devices(resources?.devices ?? []);
+      if (owner > 0) attempt("hand over the container's cgroup", () => this.#handOver(owner));
     } catch (error) {
       removeGroupNow(hierarchy().root, this.path);
       throw error;
@@ -85,28 +121,53 @@ class Group implements Cgroup {
   }
 
   /** A parent may have been removed by others since it was noted: then everything is looked at again. */
-  #make(needed: ReadonlySet<string>): void {
+  #make(needed: Needed): void {
     const { root } = hierarchy();
     try {
       makeGroup(root, this.path);
-      if (needed.size === 0 || words(readText(`${this.dir}/cgroup.controllers`)).length > 0) return;
+      if (this.#controllers().length > 0) return;
+      this.#beThreaded();
+      if (needed.size === 0) return;
     } catch (error) {
-      if (!(error instanceof AppError) || !(error.why instanceof SysError) || error.why.errno !== E.ENOENT) throw error;
+      if (!(error instanceof AppError) || !isErrno(error.why, E.ENOENT)) throw error;
     }
     enabled.clear();
-    enable(this.path, [...new Set([...USUAL, ...needed])], needed);
+    enable(this.path, [...new Set([...USUAL, ...needed.keys()])], needed);
     makeGroup(root, this.path);
+  }
+  #controllers(): string[] {
+    return words(readText(`${this.dir}/cgroup.controllers`));
+  }
+  /** Below a threaded group nobody can be in one that is not threaded itself. See cgroup-v2.rst, Threads. */
+  #beThreaded(): void {
+    if (readTextIf(`${this.dir}/cgroup.type`)?.startsWith("domain invalid") === true) put(this.dir, "cgroup.type", "threaded");
+  }
+
+  /** The folder and the files with which groups below it are made and filled; the limits stay the machine's. See cgroup-v2.rst, Delegation. */
+  #handOver(owner: number): void {
+    using dir = openDir(this.dir);
+    fchownat(dir, "", owner, -1, AT.EMPTY_PATH);
+    for (const file of lines(readTextIf("/sys/kernel/cgroup/delegate") ?? "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n")) {
+      try {
+        fchownat(dir, file, owner, -1, AT.SYMLINK_NOFOLLOW);
+      } catch (error) {
+        if (!isErrno(error, E.ENOENT)) throw error;
+      }
+    }
   }
 
   #devices(rules: readonly DeviceRule[]): void {
     const program = programFor(rules);
     if (program === undefined) return;
-    using dir = open(this.dir, O.RDONLY | O.DIRECTORY);
+    using dir = openDir(this.dir);
     attempt("attach the device rules", () => attachDeviceProgram(dir, program));
   }
 
-  dirFd(): Fd {
-    return open(this.dir, O.PATH | O.DIRECTORY);
+  dirFd(like?: number): Fd | undefined {
+    if (like === undefined) return openDir(this.dir);
+    if (this.exact) return undefined;
+    const line = lines(readText(`/proc/${like}/cgroup`)).find((l) => l.startsWith("0::"));
+    return line === undefined ? undefined : openDir(hierarchy().root + line.slice(3));
   }
   procsFiles(): readonly string[] {
     return [];
@@ -114,24 +175,35 @@ class Group implements Cgroup {
   v1Mounts(): undefined {
     return undefined;
   }
+  sub(path: string): Cgroup {
+    const below = new Group(this.path + cleanGroup(path, "--cgroup"), true);
+    if (!exists(below.dir)) throw new AppError("not-found", `adding pid of the process to cgroups: ${below.dir}/cgroup.procs: no such file or directory`);
+    return below;
+  }
 
   update(resources: Resources): void {
     const limits = limitsV2(resources);
-    const needed = new Set(limits.map((l) => l.controller).filter((c) => c !== "cgroup"));
-    enable(this.path, [...needed], needed);
+    const needed = neededBy(limits);
+    enable(this.path, [...needed.keys()], needed);
     if (resources.memory !== undefined) this.#checkMemory(resources.memory);
     writeLimits(limits, () => this.dir);
     if (resources.devices !== undefined && resources.devices.length > 0) this.#replaceDevices(resources.devices);
   }
 
-  #checkMemory(memory: Memory): void {
-    if (memory.checkBeforeUpdate !== true || memory.limit === undefined || memory.limit <= 0) return;
-    const current = Number(readText(`${this.dir}/memory.current`));
-    if (current > memory.limit) throw new AppError("precondition", `memory.limit ${memory.limit} is below what the container uses (${current} bytes)`);
+  /** The kernel would end processes rather than refuse a limit below what is in use. */
+  #checkMemory({ checkBeforeUpdate, limit, swap }: Memory): void {
+    if (checkBeforeUpdate !== true) return;
+    const used = (file: string): number => Number(readTextIf(`${this.dir}/${file}`) ?? 0);
+    const current = used("memory.current");
+    const check = (field: string, value: number | undefined, use: number): void => {
+      if (value !== undefined && value > 0 && use > value) throw new AppError("precondition", `linux.resources.memory.${field}: ${value} is below what the container uses (${use} bytes)`);
+    };
+    check("limit", limit, current);
+    check("swap", swap, current + used("memory.swap.current"));
   }
 
   #replaceDevices(rules: readonly DeviceRule[]): void {
-    using dir = open(this.dir, O.RDONLY | O.DIRECTORY);
+    using dir = openDir(this.dir);
     const old = attachedDevicePrograms(dir);
     const program = programFor(rules);
     try {
@@ -149,11 +221,11 @@ class Group implements Cgroup {
     return this.#setFrozen(0);
   }
   async #setFrozen(state: 0 | 1): Promise<void> {
-    writeText(`${this.dir}/cgroup.freeze`, String(state));
+    put(this.dir, "cgroup.freeze", String(state));
     const until = now() + FREEZE_MS;
     for (let ms = 1; !readText(`${this.dir}/cgroup.events`).includes(`frozen ${state}`); ms = Math.min(ms * 2, 50)) {
       if (now() > until) {
-        writeText(`${this.dir}/cgroup.freeze`, "0");
+        put(this.dir, "cgroup.freeze", "0");
         throw new AppError("deadline", `${state === 1 ? "freeze" : "thaw"} the cgroup ${this.path}: not done after ${FREEZE_MS} ms`);
       }
       await pause(ms);
@@ -166,7 +238,7 @@ class Group implements Cgroup {
 
   async killAll(): Promise<void> {
     try {
-      writeText(`${this.dir}/cgroup.kill`, "1");
+      put(this.dir, "cgroup.kill", "1");
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
       if (error.errno !== E.ENOENT) throw because("kill the container's processes", error);

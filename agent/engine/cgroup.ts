@@ -1,37 +1,41 @@
 // One control group for one container, on version 2 or version 1: this file says what can be asked of it, finds out which of
 // the two the machine has, and holds what both share. Only what is in use is loaded. Sources: cgroups(7), the kernel's
 // Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/.
-import { must, sys, SysError } from "../sys/call.js";
-import { E } from "../sys/errno.js";
 import type { Fd } from "../sys/fd.js";
-import { AT, AT_FDCWD, DT, exists, getdents, O, open, statfs } from "../sys/file.js";
-import { NR } from "../sys/nr.js";
-import { pause } from "../lib/async.js";
-import { AppError, because } from "../lib/errors.js";
-import { readText, writeText } from "../lib/fs.js";
+import { statfs } from "../sys/file.js";
+import { AppError } from "../lib/errors.js";
+import { readText } from "../lib/fs.js";
 import { lazy } from "../lib/lazy.js";
-import { decimal, lines, words } from "../lib/text.js";
-import { cgroupPath, type Limit } from "../oci/cgroup-limits.js";
-import type { Resources } from "../oci/spec.js";
+import { lines, words } from "../lib/text.js";
+import { cgroupPath } from "../oci/cgroup-limits.js";
+import type { Linux, Resources, Spec } from "../oci/spec.js";
 import type { Stats } from "./cgroup-stats.js";
+import { adoptParents, CGROUP2_MAGIC } from "./cgroup-tree.js";
 
 export interface Cgroup {
   readonly version: 1 | 2;
-  /** As in the configuration, from the root of the hierarchy. */
+  /** What `reopenCgroup` finds it by: its path from the root of the hierarchy, or a list of them where they differ. */
   readonly path: string;
   /** Folders above it that `create` made, in full. */
   madeParents(): readonly string[];
+  /** Is it paused, by whomever? */
   frozen(): boolean;
-  /** Takes up what another process made; returns itself. */
-  reopen(): Cgroup;
-  /** Makes the group and sets its limits and devices; undoes itself on failure. Throws AppError naming field or file; "exists" when processes are in it. */
-  create(resources: Resources | undefined): void;
-  /** Version 2: the group's folder, to be born in (clone3's CLONE_INTO_CGROUP); the caller closes it. */
-  dirFd(): Fd | undefined;
+  /**
+   * Makes the group and sets its limits and devices; undoes itself on failure. Version 2: gives it to a user of the machine,
+   * who may then make groups below it. Throws AppError naming field or file; "exists" when processes are in it.
+   */
+  create(resources: Resources | undefined, owner?: number): void;
+  /**
+   * Version 2: the group's folder, to be born in (clone3's CLONE_INTO_CGROUP); the caller closes it. With `like` the group that
+   * this process is in now: the container may have moved it further down, after which nobody can enter the group itself.
+   */
+  dirFd(like?: number): Fd | undefined;
   /** Version 1: the files that a child writes "0" to in order to join; it must have one thread only. */
   procsFiles(): readonly string[];
   /** Version 1: "name:folder" of each hierarchy that the container is in, as a cgroup mount shows them. */
   v1Mounts(): readonly string[] | undefined;
+  /** A group that the container has made below its own ("path"; version 1 also "controller,controller:path"), for a further process to join. Throws "not-found". */
+  sub(path: string): Cgroup;
   update(resources: Resources): void;
   freeze(): Promise<void>;
   thaw(): Promise<void>;
@@ -46,11 +50,12 @@ export interface Cgroup {
   remove(): Promise<void>;
 }
 
-
 const v1 = lazy<typeof import("./cgroup-v1.js")>("engine/cgroup-v1.js");
 const v2 = lazy<typeof import("./cgroup-v2.js")>("engine/cgroup-v2.js");
 
-const CGROUP2_MAGIC = 0x63677270;
+const place = lazy<typeof import("./cgroup-place.js")>("engine/cgroup-place.js");
+const none = lazy<typeof import("./cgroup-none.js")>("engine/cgroup-none.js");
+
 const USUAL = "/sys/fs/cgroup";
 
 export interface Hierarchy {
@@ -93,136 +98,30 @@ export function openCgroup(cgroupsPath: string | undefined, id: string): Cgroup 
   return hierarchy().version === 2 ? v2().group(path) : v1().group(path);
 }
 
-const made = new Set<string>(); // parents that did not exist before: removed again with their last group
-
-/** Makes the folder of a group and its parents. Throws "exists" when somebody is in it. */
-export function makeGroup(root: string, path: string): void {
-  const full = root + path;
-  const r = sys(NR.mkdirat, AT_FDCWD, full, 0o755);
-  if (r === 0) return;
-  if (r === -E.EEXIST) {
-    if (readText(`${full}/cgroup.procs`) !== "") throw new AppError("exists", `cgroup ${path} exists and has processes in it`);
-    return;
-  }
-  const cut = path.lastIndexOf("/");
-  if (r !== -E.ENOENT || cut <= 0) throw because(`make the cgroup ${full}`, new SysError("mkdir", -r));
-  makeParent(root, path.slice(0, cut));
-  const again = sys(NR.mkdirat, AT_FDCWD, full, 0o755);
-  if (again < 0 && again !== -E.EEXIST) throw because(`make the cgroup ${full}`, new SysError("mkdir", -again));
-}
-
-/** Makes a parent group, marked as ours when it was not there. */
-export function makeParent(root: string, path: string): void {
-  if (exists(root + path)) return;
-  const cut = path.lastIndexOf("/");
-  if (cut > 0) makeParent(root, path.slice(0, cut));
-  const r = sys(NR.mkdirat, AT_FDCWD, root + path, 0o755);
-  if (r === 0) made.add(root + path);
-  else if (r !== -E.EEXIST) throw because(`make the cgroup ${root}${path}`, new SysError("mkdir", -r));
-}
-
-/** rmdir of a group and those below it; 0 or the negative errno of the first that stays. */
-function removeNow(dir: string): number {
-  const r = sys(NR.unlinkat, AT_FDCWD, dir, AT.REMOVEDIR);
-  if (r !== -E.EBUSY) return r === -E.ENOENT ? 0 : r;
-  for (const below of subgroups(dir)) removeNow(below);
-  const again = sys(NR.unlinkat, AT_FDCWD, dir, AT.REMOVEDIR);
-  return again === -E.ENOENT ? 0 : again;
-}
-
-function subgroups(dir: string): string[] {
-  try {
-    using fd = open(dir, O.RDONLY | O.DIRECTORY);
-    return getdents(fd).filter((e) => e.type === DT.DIR).map((e) => `${dir}/${e.name}`);
-  } catch {
-    return [];
-  }
-}
-
-/** Removes a group at once if nobody is in it (or dying in it). */
-export function removeGroupNow(root: string, path: string): boolean {
-  if (removeNow(root + path) !== 0) return false;
-  removeParents(root, path);
-  return true;
-}
-
-function removeParents(root: string, path: string): void {
-  for (let cut = path.lastIndexOf("/"); cut > 0; cut = path.lastIndexOf("/", cut - 1)) {
-    const parent = root + path.slice(0, cut);
-    if (!made.has(parent) || sys(NR.unlinkat, AT_FDCWD, parent, AT.REMOVEDIR) !== 0) return;
-    made.delete(parent);
-    parentGone?.(parent);
-  }
-}
-
-let parentGone: ((parent: string) => void) | undefined;
-/** Who keeps notes about parents is told when one has been removed. */
-export function onParentGone(tell: (parent: string) => void): void {
-  parentGone = tell;
-}
-
-const REMOVE_TRIES = 13; // 1 ms, doubling: about 8 seconds in all
-
-/** Removes a group, waiting with growing pauses for those who are dying in it. Rejects with what stays. */
-export async function removeGroup(root: string, path: string): Promise<void> {
-  for (let tries = 0, ms = 1; ; tries++, ms *= 2) {
-    if (removeGroupNow(root, path)) return;
-    if (tries === REMOVE_TRIES) throw new AppError("unavailable", `remove the cgroup ${root}${path}: processes are still in it (${readPids(root + path).slice(0, 8).join(" ")})`);
-    await pause(ms);
-  }
-}
-
-/** The processes in a group and those below it. */
-export function readPids(dir: string, into: number[] = []): number[] {
-  let text: string;
-  try {
-    text = readText(`${dir}/cgroup.procs`, 64 << 20);
-  } catch (error) {
-    if (error instanceof SysError && (error.errno === E.ENOENT || error.errno === E.ENODEV)) return into;
-    throw error;
-  }
-  for (const line of lines(text)) {
-    const pid = decimal(line);
-    if (pid !== undefined && pid > 0) into.push(pid);
-  }
-  for (const below of subgroups(dir)) readPids(below, into);
-  return into;
+/** Who the container's own group is handed to: with a cgroup namespace of its own and a writable cgroup mount, its user. */
+function ownerOf({ process, mounts, linux }: Spec): number | undefined {
+  if (!mounts?.some((m) => m.type === "cgroup" && !m.options?.includes("ro")) || !linux?.namespaces?.some((n) => n.type === "cgroup" && !n.path)) return undefined;
+  const uid = process?.user.uid ?? 0;
+  const { uidMappings: maps = [] } = linux;
+  const map = maps.find((m) => uid >= m.containerID && uid - m.containerID < m.size);
+  return map === undefined ? (maps.length > 0 ? undefined : uid) : map.hostID + uid - map.containerID;
 }
 
 /**
- * Writes limits in order. A value that depends on a later one (EINVAL) is tried again after the others; `dirOf` gives the
- * folder for a controller. Throws AppError naming the file.
+ * Makes the group of a new container. `strict`, as on a command line: wishes that cannot be honoured are refused, a relative
+ * path begins at the caller's group, and who may make no groups goes without one if the configuration asks for no limits.
  */
-export function writeLimits(list: readonly Limit[], dirOf: (limit: Limit) => string): void {
-  const later: Limit[] = [];
-  const put = (limit: Limit, last: boolean): void => {
-    const file = `${dirOf(limit)}/${limit.file}`;
-    try {
-      writeText(file, limit.value);
-    } catch (error) {
-      if (!(error instanceof SysError)) throw error;
-      if (!last && (error.errno === E.EINVAL || error.errno === E.EBUSY)) later.push(limit);
-      else if (error.errno === E.ENOENT && limit.otherwise !== undefined) put(limit.otherwise, last);
-      else if (limit.optional !== true) throw because(`set ${limit.file} to ${limit.value}`, error);
-    }
-  };
-  for (const limit of list) put(limit, false);
-  for (const limit of later) put(limit, true);
-}
-
-/** SIGKILL to a list of processes; those that are gone are no error. */
-export function killPids(pids: readonly number[]): void {
-  for (const pid of pids) {
-    const r = sys(NR.kill, pid, 9);
-    if (r < 0 && r !== -E.ESRCH) must("kill", NR.kill, pid, 9);
-  }
+export function makeCgroup(spec: Spec & { readonly linux: Linux }, id: string, strict: boolean): Cgroup {
+  const owner = ownerOf(spec);
+  if (strict) return place().makeStrictly(spec.linux, id, owner);
+  const cgroup = openCgroup(spec.linux.cgroupsPath, id);
+  cgroup.create(spec.linux.resources, owner);
+  return cgroup;
 }
 
 /** The group of a container that another process has made, with the folders that were made above it. */
 export function reopenCgroup(path: string, madeParents: readonly string[]): Cgroup {
-  for (const parent of madeParents) made.add(parent);
-  return (hierarchy().version === 2 ? v2().group(path) : v1().group(path)).reopen();
+  if (path === "") return none().NONE;
+  adoptParents(madeParents);
+  return hierarchy().version === 2 ? v2().group(path) : v1().reopen(path);
 }
-
-/** Every parent that was made by this process or taken over by it. */
-export const allMade = (): string[] => [...made];

@@ -16,8 +16,8 @@ import { makePlan, type ProcessPlan } from "../oci/plan.js";
 import type { Step } from "../oci/steps.js";
 import type { IdMapping, Linux, Process as ProcessSpec, Seccomp, Spec } from "../oci/spec.js";
 import { birth } from "./birth.js";
-import { openCgroup, type Cgroup } from "./cgroup.js";
-import { type Container, type ExecTemplate, type Filter, TERMINATION_PATH } from "./container.js";
+import { type Cgroup, makeCgroup } from "./cgroup.js";
+import { type Container, type ExecTemplate, type Filter, type ResctrlGroup, TERMINATION_PATH } from "./container.js";
 import type { Channel } from "./handshake.js";
 import type { Streams } from "./io.js";
 import { ended, type Process } from "./process.js";
@@ -32,6 +32,7 @@ const io = lazy<typeof import("./io.js")>("engine/io.js");
 const seccomp = lazy<typeof import("./seccomp.js")>("engine/seccomp.js");
 const hooks = lazy<typeof import("./hooks.js")>("engine/hooks.js");
 const machine = lazy<typeof import("./machine.js")>("engine/machine.js");
+const resctrl = lazy<typeof import("./resctrl.js")>("engine/resctrl.js");
 const grant = lazy<typeof import("./grant.js")>("engine/grant.js");
 const limits = lazy<typeof import("./limits.js")>("engine/limits.js");
 const net = lazy<typeof import("./net-devices.js")>("engine/net-devices.js");
@@ -113,7 +114,7 @@ export function granted(plan: ProcessPlan, command: boolean, userNamespace: bool
 
 type Started = ReturnType<typeof birth> & { /** What is left for the parent to do when the child is ready. */ readonly late: readonly Step[] };
 
-function startChild(args: CreateArgs, spec: Parameters<typeof makePlan>[0], cgroup: Cgroup, filter: Filter | undefined): Started {
+function startChild(args: CreateArgs, spec: Parameters<typeof makePlan>[0], cgroup: Cgroup, group: ResctrlGroup | undefined, filter: Filter | undefined): Started {
   const { process: asked, cloneFlags, pidNamespace: shared, ...plan } = makePlan(spec, { command: args.own !== undefined, cgroupProcs: cgroup.procsFiles(), cgroupFolders: cgroup.v1Mounts() });
   const install = installer(filter);
   if (args.own === undefined) child();
@@ -125,13 +126,15 @@ function startChild(args: CreateArgs, spec: Parameters<typeof makePlan>[0], cgro
   const late = newUser ? limits().fromOutside(plan.steps) : [];
   const steps = joined.length + late.length === 0 ? plan.steps : plan.steps.filter((s) => !joined.includes(s) && !late.includes(s));
   const { netDevices } = spec.linux;
+  const held = newUser || netDevices !== undefined || group !== undefined;
   const pidNamespace = shared === undefined ? undefined : openNamespace(shared);
   try {
     const born = birth({
       place: { flags: cloneFlags, pidNamespace, joined: joined as Extract<Step, { do: "join" }>[] }, cgroup, pipes: process.terminal || args.own !== undefined ? undefined : args.pipeSize,
-      child: (channel, ends) => child().runInit({ steps, process, channel, ends, install, hooks: inside, held: newUser || netDevices !== undefined, newUser, keep: args.own?.keep ?? 0, stub: args.own !== undefined, door: args.door }),
+      child: (channel, ends) => child().runInit({ steps, process, channel, ends, install, hooks: inside, held, newUser, keep: args.own?.keep ?? 0, stub: args.own !== undefined, door: args.door }),
       cloned: ({ pid }, channel) => {
-        if (!newUser && netDevices === undefined) return;
+        if (!held) return;
+        if (group !== undefined) resctrl().addToGroup(group, pid);
         if (newUser) writeMaps(pid, spec.linux.uidMappings, spec.linux.gidMappings);
         if (netDevices !== undefined) net().moveDevices(netDevices, spec.linux.namespaces?.find((n) => n.type === "network")?.path || `/proc/${pid}/ns/net`);
         channel.tell("go");
@@ -165,12 +168,13 @@ export async function createContainer(args: CreateArgs): Promise<Container> {
   try {
     checkSpec(spec, args.own === undefined ? undefined : MACHINE);
     const filter = filterOf(spec.linux.seccomp);
-    const cgroup = openCgroup(spec.linux.cgroupsPath, id);
-    cgroup.create(spec.linux.resources);
+    const cgroup = makeCgroup(spec, id, args.own !== undefined);
+    let group: ResctrlGroup | undefined;
     let process: Process | undefined;
     let gate: Channel | undefined;
     try {
-      const started = startChild(args, spec, cgroup, filter);
+      if (spec.linux.intelRdt !== undefined) group = resctrl().openGroup(id, spec.linux.intelRdt);
+      const started = startChild(args, spec, cgroup, group, filter);
       gate = started.channel;
       process = processOf(id, started.cloned, started.streams);
       await untilReady(args, gate, process, started.late);
@@ -179,9 +183,10 @@ export async function createContainer(args: CreateArgs): Promise<Container> {
       if (process !== undefined) await abandon(process);
       process?.streams?.close();
       await cgroup.remove();
+      if (group !== undefined) resctrl().removeGroups(group.made);
       throw error;
     }
-    return record(args, cgroup, process, gate, filter);
+    return record(args, cgroup, group, process, gate, filter);
   } catch (error) {
     throw because(`create container ${id}`, error);
   }
@@ -213,10 +218,10 @@ export function templateOf(spec: Spec, seccompFilter: Filter | undefined): ExecT
   };
 }
 
-function record(args: CreateArgs, cgroup: Cgroup, init: Process, gate: Channel, seccompFilter: Filter | undefined): Container {
+function record(args: CreateArgs, cgroup: Cgroup, group: ResctrlGroup | undefined, init: Process, gate: Channel, seccompFilter: Filter | undefined): Container {
   const { spec, id } = args;
   return {
-    id, bundleDir: args.bundleDir, cgroup, hooks: spec.hooks, initPid: init.pid, init, processes: new Map([[id, init]]), pipeSize: args.pipeSize, annotations: spec.annotations ?? {},
+    id, bundleDir: args.bundleDir, cgroup, resctrl: group, hooks: spec.hooks, initPid: init.pid, init, processes: new Map([[id, init]]), pipeSize: args.pipeSize, annotations: spec.annotations ?? {},
     terminationLog: terminationLog(spec),
     template: templateOf(spec, seccompFilter),
     status: "created", pausedFrom: undefined, gate, stopOomWatch: undefined,

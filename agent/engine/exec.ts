@@ -41,7 +41,7 @@ function start(container: Container, execId: string, spec: ProcessSpec, own: Own
   const install = installer(template.seccomp);
   if (own === undefined) child();
   const born = (): ReturnType<typeof birth> => birth({
-    place: { flags: 0, pidNamespace: init.pidfd }, cgroup, pipes: plan.terminal || own !== undefined ? undefined : container.pipeSize,
+    place: { flags: 0, pidNamespace: init.pidfd }, cgroup, like: init.pid, pipes: plan.terminal || own !== undefined ? undefined : container.pipeSize,
     child: (end, ends) =>
       child().runExec({ steps, process: withCaps, channel: end, ends, install, hooks: undefined, held: false, newUser: false, keep: own?.keep ?? 0, stub: own !== undefined }, init.pidfd, template.userNamespace ? JOINED + CLONE.NEWUSER : JOINED),
   });
