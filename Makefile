@@ -43,6 +43,9 @@ unit host vm fuzz rules: ## one kind of test alone (make vm T=name runs those wh
 bench: deps-test agent kernel initrd ## measures, writes dist/bench.json, holds it against bench/budgets.json
 	@$(TSX) bench/main.ts
 
+soak: deps-test agent ## 10,000 containers one after the other by the agent, 300 by the command line; nothing may be left
+	@$(TSX) test/soak/main.ts
+
 gen: ## regenerates agent/rpc/gen from protos/
 	@$(TSX) protos/gen.ts
 
@@ -56,5 +59,5 @@ deps-run:
 deps-test:
 	@tools/deps.sh test
 
-.PHONY: help run test agent debug kernel initrd image sample check unit host vm fuzz rules bench gen clean deps-build deps-run deps-test
+.PHONY: help run test agent debug kernel initrd image sample check unit host vm fuzz rules bench soak gen clean deps-build deps-run deps-test
 .DEFAULT_GOAL := help
