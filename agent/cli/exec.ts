@@ -70,7 +70,8 @@ export async function exec(context: Context, options: Options, rest: readonly st
   const socket = options.get("console-socket");
   if (socket !== undefined && !(spec.terminal === true && detached)) invalid("--console-socket: only with a terminal and --detach");
   if (socket === undefined && spec.terminal === true && detached) invalid("a terminal with --detach needs --console-socket");
-  const container = revive(it.status === "paused" ? { ...it, status: "running" } : it, { whole: true });
+  const revived = revive(it.status === "paused" ? { ...it, status: "running" } : it, { whole: true });
+  const container = { ...revived, cgroup: options.all("cgroup").reduce((group, path) => group.sub(path), revived.cgroup) };
   let master: Fd | undefined;
   const process = await execProcess(container, "exec", spec, {
     keep: descriptorsToKeep(options),
