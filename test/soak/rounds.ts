@@ -47,13 +47,15 @@ export const soakAgent = async ({ rounds, progress, stop, binary }: Soak): Promi
   });
   try {
     const before = state();
-    for (; done < rounds && stop?.aborted !== true; progress?.(++done)) {
+    while (done < rounds && stop?.aborted !== true) {
       if (done === EARLY) early = lab.anon();
       const id = await lab.create(args);
       await lab.client.startContainer({ container_id: id });
       await lab.client.signalProcess({ container_id: id, exec_id: "", signal: KILL });
       if ((await lab.wait(named(id))) !== 128 + KILL) throw new Error(`round ${done}: not ended by the signal`);
       await lab.remove(id);
+      done++;
+      progress?.(done);
     }
     const late = lab.anon();
     await until("the state is as before", () => differences(before, state()).length === 0, 3000).catch(() => undefined);
@@ -91,7 +93,7 @@ export const soakCommandLine = async ({ rounds, progress, stop, binary }: Soak):
       ...differences({ folders: before }, { folders: folders() }), ...readdirSync(join(bundles.folder, "state")).map((id) => `state of ${id}`),
       ...cgroups(prefix).map((c) => `cgroup ${c}`), ...mounts(bundles.folder).map((m) => `mount ${m}`), ...processes(mark(), bundles.folder, pids).map((p) => `process ${p}`),
     ];
-    for (; done < rounds && stop?.aborted !== true; progress?.(++done)) {
+    while (done < rounds && stop?.aborted !== true) {
       const id = bundles.id();
       must("create", "--bundle", sleeping, id);
       must("start", id);
@@ -100,6 +102,8 @@ export const soakCommandLine = async ({ rounds, progress, stop, binary }: Soak):
       await until("it has ended", () => stateOf(id).status === "stopped");
       must("delete", id);
       must("run", "--bundle", short, bundles.id());
+      done++;
+      progress?.(done);
     }
     await until("nothing is left", () => left().length === 0, 3000).catch(() => undefined);
     return { rounds: done, left: left() };
