@@ -100,7 +100,7 @@ async function make(context: Context, options: Options, waiting: boolean): Promi
     whileItBuilds(entry, bundle, waiting);
     container = await born;
     door?.close();
-    entry.write({ ...saved, pid: container.initPid, startTime: startTimeOf(container.initPid) ?? 0, cgroup: container.cgroup.path, madeParents: container.cgroup.madeParents() });
+    entry.write({ ...saved, pid: container.initPid, startTime: startTimeOf(container.initPid) ?? 0, cgroup: container.cgroup.path, madeParents: container.cgroup.madeParents(), ...(container.resctrl === undefined ? {} : { resctrl: container.resctrl }) });
     announce(options, container, master);
     if (waiting && container.gate?.tell("go") !== true) throw new AppError("internal", "its process is gone");
     return { entry, container, master };

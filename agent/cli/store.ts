@@ -9,6 +9,7 @@ import { NR } from "../sys/nr.js";
 import { AF, bind, connect, listen, SOCK, socket, unixAddress } from "../sys/socket.js";
 import { AppError, attempt } from "../lib/errors.js";
 import { mkdirs, readText } from "../lib/fs.js";
+import type { ResctrlGroup } from "../engine/container.js";
 import { lives, type Identity } from "../engine/revive.js";
 import type { Hooks } from "../oci/spec.js";
 
@@ -24,6 +25,7 @@ export interface Saved extends Identity {
   readonly annotations?: { readonly [key: string]: string };
   readonly cgroup: string;
   readonly madeParents: readonly string[];
+  readonly resctrl?: ResctrlGroup;
   /** It has no pid namespace of its own: its processes outlive the first. */
   readonly sharedPid: boolean;
   /** Those that run after create: poststart and poststop. */

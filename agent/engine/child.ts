@@ -79,6 +79,7 @@ export function runExec(args: ChildArgs, pidfd: Fd, namespaces: number): never {
   leave(args.channel, () => {
     setsid();
     prepare(args.steps, args, pidfd);
+    if (args.held && !args.channel.wait("go")) exitGroup(1);
     setns(pidfd, namespaces);
     if ((namespaces & CLONE.NEWUSER) !== 0) {
       setresgid(0);

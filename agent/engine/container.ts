@@ -24,10 +24,19 @@ export interface Filter { readonly program: Uint8Array; readonly flags: number }
 /** The annotation that says where a container finds its termination log. */
 export const TERMINATION_PATH = "io.kubernetes.container.terminationMessagePath";
 
+/** A group of the resource control file system. */
+export interface ResctrlGroup {
+  /** Folders that were made for the container, in that order. */
+  readonly made: readonly string[];
+  /** Those whose `tasks` its processes go into. */
+  readonly folders: readonly string[];
+}
+
 export interface Container {
   readonly id: string;
   readonly bundleDir: string;
   readonly cgroup: Cgroup;
+  readonly resctrl: ResctrlGroup | undefined;
   /** Those that are still to be run: poststart and poststop. */
   readonly hooks: Hooks | undefined;
   readonly initPid: number;

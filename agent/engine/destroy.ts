@@ -7,6 +7,7 @@ import { Level, log } from "../lib/log.js";
 import type { Container } from "./container.js";
 import { signal, whenEnded, type Process } from "./process.js";
 
+const resctrl = lazy<typeof import("./resctrl.js")>("engine/resctrl.js");
 const hooks = lazy<typeof import("./hooks.js")>("engine/hooks.js");
 const KILL_MS = 10_000;
 
@@ -32,6 +33,7 @@ export async function destroyContainer(container: Container): Promise<void> {
   container.processes.clear();
   container.status = "stopped";
   await container.cgroup.remove();
+  if (container.resctrl !== undefined) resctrl().removeGroups(container.resctrl.made);
   if (container.hooks?.poststop?.length) await afterStop(container);
 }
 

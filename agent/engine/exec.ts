@@ -15,6 +15,7 @@ import type { Process } from "./process.js";
 
 const child = lazy<typeof import("./child.js")>("engine/child.js");
 
+const resctrl = lazy<typeof import("./resctrl.js")>("engine/resctrl.js");
 const rare = lazy<typeof import("../oci/schedule.js")>("oci/schedule.js");
 const schedule = lazy<typeof import("./apply-schedule.js")>("engine/apply-schedule.js");
 
@@ -30,7 +31,7 @@ function claim(container: Container, execId: string): void {
 }
 
 function start(container: Container, execId: string, spec: ProcessSpec, own: OwnStreams | undefined): { process: Process; channel: Channel; done: Promise<void> } {
-  const { template, cgroup, init } = container;
+  const { template, cgroup, init, resctrl: group } = container;
   const plan = processPlan({ ...template.process, ...spec }, template.linux);
   const withCaps = granted(spec.capabilities === undefined ? { ...plan, caps: { ...template.caps, unknown: [] } } : plan, own !== undefined, template.userNamespace);
   const procs = cgroup.procsFiles();
@@ -43,7 +44,12 @@ function start(container: Container, execId: string, spec: ProcessSpec, own: Own
   const born = (): ReturnType<typeof birth> => birth({
     place: { flags: 0, pidNamespace: init.pidfd }, cgroup, like: init.pid, pipes: plan.terminal || own !== undefined ? undefined : container.pipeSize,
     child: (end, ends) =>
-      child().runExec({ steps, process: withCaps, channel: end, ends, install, hooks: undefined, held: false, newUser: false, keep: own?.keep ?? 0, stub: own !== undefined }, init.pidfd, template.userNamespace ? JOINED + CLONE.NEWUSER : JOINED),
+      child().runExec({ steps, process: withCaps, channel: end, ends, install, hooks: undefined, held: group !== undefined, newUser: false, keep: own?.keep ?? 0, stub: own !== undefined }, init.pidfd, template.userNamespace ? JOINED + CLONE.NEWUSER : JOINED),
+    cloned: ({ pid }, to) => {
+      if (group === undefined) return;
+      resctrl().addToGroup(group, pid);
+      to.tell("go");
+    },
   });
   const { cloned, channel, streams } = initial === undefined ? born() : schedule().onCpus(initial, born);
   const process = processOf(execId, cloned, streams);

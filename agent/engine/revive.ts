@@ -10,7 +10,7 @@ import { watch } from "../lib/loop.js";
 import { decimal, words } from "../lib/text.js";
 import type { Spec } from "../oci/spec.js";
 import { reopenCgroup } from "./cgroup.js";
-import type { Container, Status } from "./container.js";
+import type { Container, ResctrlGroup, Status } from "./container.js";
 import { filterOf, templateOf } from "./create.js";
 import { knock } from "./handshake.js";
 import { ended, type Process } from "./process.js";
@@ -28,6 +28,7 @@ export interface Remembered extends Identity {
   readonly cgroup: string;
   /** Folders that were made for it above its cgroup. */
   readonly madeParents: readonly string[];
+  readonly resctrl?: ResctrlGroup | undefined;
   readonly spec: Spec;
   /** A connection to the door of a container that has not been started. */
   readonly door?: Fd | undefined;
@@ -83,7 +84,7 @@ export function reviveContainer(from: Remembered, withFilter = false): Container
   const { id, spec } = from;
   const init = stranger(from, id);
   return {
-    id, bundleDir: from.bundle, cgroup: reopenCgroup(from.cgroup, from.madeParents), hooks: spec.hooks, initPid: from.pid, init, processes: new Map([[id, init]]), pipeSize: 0,
+    id, bundleDir: from.bundle, cgroup: reopenCgroup(from.cgroup, from.madeParents), resctrl: from.resctrl, hooks: spec.hooks, initPid: from.pid, init, processes: new Map([[id, init]]), pipeSize: 0,
     annotations: spec.annotations ?? {}, terminationLog: undefined, template: templateOf(spec, withFilter ? filterOf(spec.linux?.seccomp) : undefined),
     status: from.status, pausedFrom: from.status === "paused" ? "running" : undefined, gate: from.door === undefined ? undefined : knock(from.door), stopOomWatch: undefined,
   };

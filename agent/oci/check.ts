@@ -6,6 +6,7 @@ import { PROPAGATION } from "./mounts.js";
 import type { Linux, Mount, Process, Spec } from "./spec.js";
 
 const sysctl = lazy<typeof import("./sysctl.js")>("oci/sysctl.js");
+const intelRdt = lazy<typeof import("./intel-rdt.js")>("oci/intel-rdt.js");
 const netDevices = lazy<typeof import("./net-devices.js")>("oci/net-devices.js");
 const schedule = lazy<typeof import("./schedule.js")>("oci/schedule.js");
 
@@ -64,6 +65,7 @@ function checkLinux(linux: Linux, spec: Spec, machine: Machine | undefined): voi
   if (linux.mountLabel) refuse("linux.mountLabel", "SELinux is not enabled here");
   // without a machine the network is the sandbox's: its parameters are the container's to set
   if (Object.keys(linux.sysctl ?? {}).length > 0) sysctl().checkSysctls(spec, (type) => (type === "network" && machine === undefined) || apart(linux, type, machine));
+  if (linux.intelRdt !== undefined) intelRdt().checkIntelRdt(linux.intelRdt);
   if (linux.netDevices !== undefined) netDevices().checkNetDevices(linux.netDevices, apart(linux, "network", machine));
   if (linux.personality !== undefined || linux.memoryPolicy !== undefined) schedule().traitsOf({}, linux);
   linux.devices?.forEach((d, i) => {
