@@ -3,7 +3,7 @@
 import { isErrno, sys } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import { type Fd, fdPath } from "../sys/fd.js";
-import { AT_FDCWD, modeOf, O, open, readlinkat, renameat, S, writeAll } from "../sys/file.js";
+import { AT_FDCWD, F, modeOf, O, open, readlinkat, renameat, S, writeAll } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { pidfdSendSignal, setChildSubreaper } from "../sys/process.js";
 import { CLOCK, clockMs } from "../sys/system.js";
@@ -145,11 +145,12 @@ export function writePidFile(options: Options, pid: number): void {
 }
 
 /** --preserve-fds and what a service manager has passed (sd_listen_fds(3)). */
-export function descriptorsToKeep(options: Options): number {
+export function descriptorsToKeep(options: Options): number[] {
   const n = options.number("preserve-fds") ?? 0;
-  if (n > 4096) invalid(`--preserve-fds: ${n} is too many`);
-  for (let fd = 3; fd < 3 + n; fd++) if (sys(NR.fcntl, fd, 1) < 0) invalid(`--preserve-fds: descriptor ${fd} is not open`);
-  return n;
+  if (n > 65536) invalid(`--preserve-fds: ${n} is too many`);
+  const kept: number[] = [];
+  for (let fd = 3; fd < 3 + n; fd++) if (sys(NR.fcntl, fd, F.GETFD) === 0) kept.push(fd); // this command's own are close-on-exec
+  return kept;
 }
 
 export async function create(context: Context, options: Options): Promise<number> {

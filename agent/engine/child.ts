@@ -31,8 +31,8 @@ export interface ChildArgs {
   readonly install: (() => void) | undefined;
   /** What hooks that run in here are told, and those that run right before the program. */
   readonly hooks: { readonly id: string; readonly bundle: string; readonly annotations: { readonly [key: string]: string }; readonly start: readonly Hook[] } | undefined;
-  /** The caller's own streams and the first `keep` descriptors above them are the process's. */
-  readonly keep: number;
+  /** Descriptors of the caller that the process is to have. */
+  readonly keep: readonly number[];
   /** A listening socket: whoever connects to it says `start`, when the parent has left. */
   readonly door?: Fd | undefined;
   /** The engine's own file must not be within the program's reach: see stub.ts. */
@@ -111,21 +111,18 @@ function prepare(steps: readonly Step[], args: ChildArgs, keep?: Fd): void {
   const { ends } = args;
   const namespaces = openNamespaces(steps);
   const kept = [args.channel.fd, ...(args.door === undefined ? [] : [args.door]), ...(ends === undefined ? [] : [ends.stdin, ends.stdout, ends.stderr]), ...(keep === undefined ? [] : [keep]), ...namespaces.map(({ fd }) => fd)];
-  closeOthers([...kept.map((fd) => fd.n), ...theirs(args)]);
+  closeOthers([...kept.map((fd) => fd.n), ...args.keep]);
   if (steps.some((s) => s.do === "rlimit" && s.resource === RLIMIT_FSIZE)) readyStub(args);
   for (const step of steps) if (step.do !== "join" && EARLY.includes(step.do)) attemptStep(step, () => applyToProcess(step));
   joinNamespaces(namespaces);
 }
-
-/** Descriptors of the caller that the process is to have. */
-const theirs = ({ keep }: ChildArgs): number[] => Array.from({ length: keep }, (_, i) => 3 + i);
 
 function finish(args: ChildArgs, terminal: { master: Fd; slave: Fd } | undefined, gated: boolean): void {
   const { process, channel, ends, install } = args;
   if (terminal !== undefined) takeStdio(terminal.slave, terminal.slave, terminal.slave, true);
   else if (ends !== undefined) takeStdio(ends.stdin, ends.stdout, ends.stderr, false);
   // a working directory of /proc/self/fd/N must find nothing (CVE-2024-21626)
-  closeOthers([channel.fd.n, ...theirs(args), ...(args.door === undefined ? [] : [args.door.n]), ...(stubFile === undefined ? [] : [stubFile.n]), ...(terminal === undefined ? [] : [terminal.master.n])]);
+  closeOthers([channel.fd.n, ...args.keep, ...(args.door === undefined ? [] : [args.door.n]), ...(stubFile === undefined ? [] : [stubFile.n]), ...(terminal === undefined ? [] : [terminal.master.n])]);
   const env = withHome(process);
   if (install !== undefined && !process.noNewPrivileges) readyStub(args); // before the filter: it need not know these calls
   let found: string | undefined;

@@ -57,8 +57,8 @@ export interface CreateArgs {
 
 /** A process with the streams of whoever runs the engine, as a command line has it. */
 export interface OwnStreams {
-  /** So many of the caller's descriptors from 3 up go along. */
-  readonly keep: number;
+  /** Descriptors of the caller that go along under their numbers. */
+  readonly keep: readonly number[];
   /** Gets the terminal's master, when the process has one. */
   readonly terminal: ((master: Fd) => void) | undefined;
 }
@@ -131,7 +131,7 @@ function startChild(args: CreateArgs, spec: Parameters<typeof makePlan>[0], cgro
   try {
     const born = birth({
       place: { flags: cloneFlags, pidNamespace, joined: joined as Extract<Step, { do: "join" }>[] }, cgroup, pipes: process.terminal || args.own !== undefined ? undefined : args.pipeSize,
-      child: (channel, ends) => child().runInit({ steps, process, channel, ends, install, hooks: inside, held, newUser, keep: args.own?.keep ?? 0, stub: args.own !== undefined, door: args.door }),
+      child: (channel, ends) => child().runInit({ steps, process, channel, ends, install, hooks: inside, held, newUser, keep: args.own?.keep ?? [], stub: args.own !== undefined, door: args.door }),
       cloned: ({ pid }, channel) => {
         if (!held) return;
         if (group !== undefined) resctrl().addToGroup(group, pid);

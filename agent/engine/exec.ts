@@ -44,7 +44,7 @@ function start(container: Container, execId: string, spec: ProcessSpec, own: Own
   const born = (): ReturnType<typeof birth> => birth({
     place: { flags: 0, pidNamespace: init.pidfd }, cgroup, like: init.pid, pipes: plan.terminal || own !== undefined ? undefined : container.pipeSize,
     child: (end, ends) =>
-      child().runExec({ steps, process: withCaps, channel: end, ends, install, hooks: undefined, held: group !== undefined, newUser: false, keep: own?.keep ?? 0, stub: own !== undefined }, init.pidfd, template.userNamespace ? JOINED + CLONE.NEWUSER : JOINED),
+      child().runExec({ steps, process: withCaps, channel: end, ends, install, hooks: undefined, held: group !== undefined, newUser: false, keep: own?.keep ?? [], stub: own !== undefined }, init.pidfd, template.userNamespace ? JOINED + CLONE.NEWUSER : JOINED),
     cloned: ({ pid }, to) => {
       if (group === undefined) return;
       resctrl().addToGroup(group, pid);

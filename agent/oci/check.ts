@@ -94,6 +94,8 @@ const ID_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234
 
 /** A container's id as command lines take it; returns it. Throws AppError "invalid". */
 export function checkId(id: string): string {
-  if (id === "" || id.length > 1024 || id.startsWith(".") || [...id].some((c) => !ID_CHARACTERS.includes(c))) refuse("container id", `"${id.slice(0, 80)}" is not made of letters, digits and _+-. only, or begins with a dot`);
+  const bad = [...id].find((c) => !ID_CHARACTERS.includes(c));
+  if (bad !== undefined) refuse("container id", `invalid character \`${bad}\` in the ID "${id.slice(0, 80)}": letters, digits and _+-. are allowed`);
+  if (id === "" || id.length > 1024 || id.startsWith(".")) refuse("container id", `"${id.slice(0, 80)}" is empty, too long or begins with a dot`);
   return id;
 }
