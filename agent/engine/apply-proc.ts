@@ -4,7 +4,7 @@ import { isErrno, sys } from "../sys/call.js";
 import { clearAmbient, capset, dropBounding, raiseAmbient, setgroups, setKeepCaps, setresgid, setresuid } from "../sys/cred.js";
 import { E } from "../sys/errno.js";
 import type { Fd } from "../sys/fd.js";
-import { AT_FDCWD, chdir, dup2, exists, getcwd, S, stat, umask } from "../sys/file.js";
+import { AT_FDCWD, chdir, dup2, exists, fstat, getcwd, S, stat, umask } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { CLONE, prlimit, resetAffinity, setdomainname, setNoNewPrivs, setns, unshare } from "../sys/process.js";
 import { sethostname } from "../sys/system.js";
@@ -69,10 +69,17 @@ export function takeStdio(stdin: Fd, stdout: Fd, stderr: Fd, terminal: boolean):
   if (terminal) setControllingTerminal(0);
 }
 
-/** Gives the streams to the user, so that it may open /proc/self/fd/1 again. */
+const PTS = 136; // major number of the first 256 pseudo-terminals; there are eight such
+
+/** Gives the streams to the user, so that it may open /proc/self/fd/1 again; a device such as /dev/null is everybody's. */
 function chownStdio(uid: number): void {
   if (uid === 0) return;
-  for (const n of [0, 1, 2]) sys(NR.fchown, n, uid, -1); // EPERM, EROFS: the stream is not ours to give
+  for (const n of [0, 1, 2]) {
+    const { mode, rdevMajor } = fstat(n);
+    const type = mode & S.IFMT;
+    if (type === S.IFBLK || (type === S.IFCHR && (rdevMajor < PTS || rdevMajor >= PTS + 8))) continue;
+    sys(NR.fchown, n, uid, -1); // EPERM, EROFS: the stream is not ours to give
+  }
 }
 
 /** The working directory must lie inside the root: a leaked descriptor of a host folder would not (CVE-2024-21626). */

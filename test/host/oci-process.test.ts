@@ -3,7 +3,9 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { createServer } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { until } from "../helpers/lab.js";
 import { Bundles, type Config } from "../helpers/oci-bundle.js";
 import { whyNot } from "../helpers/private-agent.js";
 
@@ -118,6 +120,53 @@ describe.skipIf(why !== undefined)("the process of a bundle", () => {
     expect(box.command(["run", "--bundle", bundle, box.id()])).toEqual(ok("/new/deep\n0:755\n"));
     expect(statSync(join(bundle, "rootfs/new")).mode & 0o777).toBe(0o755);
     expect(box.run("pwd", (c) => (change(c), (c.root["readonly"] = true)))).toEqual(ok("/new/deep\n"));
+  });
+
+  it("does not get the machine's devices for its own, though they are its streams", () => {
+    const owner = (): string => JSON.stringify([statSync("/dev/null").uid, statSync("/dev/zero").uid]);
+    const before = owner();
+    const { status } = box.run("true", (c) => (c.process["user"] = { uid: 1234, gid: 0 }), ["sh", "-c", 'exec "$0" "$@" < /dev/zero > /dev/null']);
+    expect([status, owner()]).toEqual([0, before]);
+  });
+
+  it("may open its own streams again though it is not root", () => {
+    const { stdout, stderr } = box.run("echo out > /dev/stdout; id -u; id -g; id -G", (c) => (c.process["user"] = { uid: 1000, gid: 7, additionalGids: [8, 9] }), ["sh", "-c", '"$0" "$@" | cat']);
+    expect([stdout, stderr]).toEqual(["out\n1000\n7\n7 8 9\n", ""]);
+  });
+
+  it("sets the name of a shared uts namespace, as its own", () => {
+    const first = box.sleeper((c) => (c["hostname"] = "one"));
+    const { pid } = JSON.parse(box.command(["state", first]).stdout) as { pid: number };
+    const joined = (c: Config): void => {
+      c.linux.namespaces = [...c.linux.namespaces.filter((n) => n["type"] !== "uts"), { type: "uts", path: `/proc/${pid}/ns/uts` }];
+      c["hostname"] = "two";
+      c["domainname"] = "inside";
+    };
+    expect(box.run("hostname; cat /proc/sys/kernel/domainname", joined)).toEqual(ok("two\ninside\n"));
+    expect(box.command(["exec", first, "/bin/hostname"])).toEqual(ok("two\n"));
+  });
+
+  it.each([["create", false], ["exec", true]])("has a terminal of the size that consoleSize says (%s)", async (_what, further) => {
+    const path = join(box.folder, `console${Number(further)}.sock`);
+    const server = createServer({ pauseOnConnect: true }); // what is sent stays in the socket: the terminal lives
+    await new Promise<void>((done) => server.listen(path, done));
+    try {
+      const process = { terminal: true, consoleSize: { height: 33, width: 77 }, args: ["/bin/sh", "-c", "stty size > /size; sleep 1000"], cwd: "/", user: { uid: 0, gid: 0 }, env: ["PATH=/bin"] };
+      const bundle = box.make("sleep 1000", (c) => !further && Object.assign(c.process, process));
+      const id = box.id();
+      const made = box.quiet(["create", ...(further ? [] : ["--console-socket", path]), "--bundle", bundle, id]);
+      expect(made).toMatchObject({ status: 0, stderr: "" });
+      expect(box.quiet(["start", id])).toMatchObject({ status: 0, stderr: "" });
+      if (further) {
+        writeFileSync(join(box.folder, "further.json"), JSON.stringify(process));
+        expect(box.quiet(["exec", "--detach", "--console-socket", path, "--process", join(box.folder, "further.json"), id])).toMatchObject({ status: 0, stderr: "" });
+      }
+      const size = join(bundle, "rootfs/size");
+      await until("the program has written", () => existsSync(size) && readFileSync(size, "utf8") !== "");
+      expect(readFileSync(size, "utf8")).toBe("33 77\n");
+    } finally {
+      server.close();
+    }
   });
 
   it("has HOME of its user, where none or an empty one is given", () => {
