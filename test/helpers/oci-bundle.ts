@@ -1,7 +1,7 @@
 // Bundles for the command line, spelled as changes to a small configuration; each command is a process of its own, as callers
 // have it. What it made is removed by `stop`.
 import { spawnSync } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fillRootfs } from "./guest.js";
@@ -39,8 +39,13 @@ export class Bundles {
   readonly folder = mkdtempSync(join(tmpdir(), "kata-oci-"));
   readonly #state = join(this.folder, "state");
 
-  constructor(readonly binary = BINARY) {
+  readonly #words: readonly string[];
+
+  /** `link`: it is called through a link, as by tools that only take a path; so it may be another runtime too. */
+  constructor(readonly binary = BINARY, link = false) {
     fillRootfs(join(this.folder, "plain"));
+    this.#words = link ? [join(this.folder, "kata-oci")] : [binary, "oci"];
+    if (link) symlinkSync(binary, join(this.folder, "kata-oci"));
   }
 
   /** A bundle with a root of its own; its folder. */
@@ -62,7 +67,7 @@ export class Bundles {
 
   /** One command, to its end; `through` are words before it ("taskset", "-c", "0"). */
   command(args: readonly string[], through: readonly string[] = []): Outcome {
-    const [program = this.binary, ...rest] = [...through, this.binary, "oci", "--root", this.#state, ...args];
+    const [program = this.binary, ...rest] = [...through, ...this.#words, "--root", this.#state, ...args];
     const { status, stdout, stderr } = spawnSync(program, rest, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"], timeout: 30_000 });
     return { status, stdout, stderr };
   }
@@ -87,7 +92,7 @@ export class Bundles {
   quiet(args: readonly string[], through: readonly string[] = []): Outcome {
     const log = join(this.folder, "log");
     rmSync(log, { force: true });
-    const [program = this.binary, ...rest] = [...through, this.binary, "oci", "--root", this.#state, "--log", log, ...args];
+    const [program = this.binary, ...rest] = [...through, ...this.#words, "--root", this.#state, "--log", log, ...args];
     const { status } = spawnSync(program, rest, { stdio: "ignore", timeout: 30_000 });
     return { status, stdout: "", stderr: spawnSync("cat", [log], { encoding: "utf8" }).stdout };
   }

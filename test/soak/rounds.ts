@@ -4,7 +4,7 @@ import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { Bundles } from "../helpers/oci-bundle.js";
 import { Lab, named, until } from "../helpers/lab.js";
-import { cgroups, mounts, processes, sweep } from "./traces.js";
+import { beginOf, cgroups, mounts, processes, sweep } from "./traces.js";
 
 export interface Soak {
   readonly rounds: number;
@@ -75,7 +75,7 @@ export interface CommandSoak {
 export const soakCommandLine = async ({ rounds, progress, stop, binary }: Soak): Promise<CommandSoak> => {
   const bundles = new Bundles(binary);
   const prefix = `oci${process.pid}n`;
-  const pids = new Set<number>();
+  const pids = new Map<number, string>();
   let done = 0;
   const folders = (): string[] => readdirSync(bundles.folder).filter((name) => name !== "log").sort();
   const must = (...args: string[]): void => {
@@ -97,7 +97,8 @@ export const soakCommandLine = async ({ rounds, progress, stop, binary }: Soak):
       const id = bundles.id();
       must("create", "--bundle", sleeping, id);
       must("start", id);
-      pids.add(stateOf(id).pid);
+      const { pid } = stateOf(id);
+      pids.set(pid, beginOf(pid));
       must("kill", id, "KILL");
       await until("it has ended", () => stateOf(id).status === "stopped");
       must("delete", id);

@@ -19,11 +19,15 @@ const linkOf = (path: string): string => {
   }
 };
 
-/** Processes with `mark` in their command line or with a root or a directory below `folder`, and zombies among `pids`. */
-export const processes = (mark: string, folder: string, pids: ReadonlySet<number> = new Set()): string[] =>
+/** When a process began, in ticks since the boot: with its number it is one process for all time. See proc_pid_stat(5), field 22. */
+export const beginOf = (pid: number): string => text(`/proc/${pid}/stat`).split(") ")[1]?.split(" ")[19] ?? "";
+
+/** Processes with `mark` in their command line or with a root or a directory below `folder`, and those of `known` (number to begin). */
+export const processes = (mark: string, folder: string, known: ReadonlyMap<number, string> = new Map()): string[] =>
   numbers().filter((pid) => {
     if (Number(pid) === process.pid) return false;
-    if (pids.has(Number(pid)) && /^State:\s*Z/m.test(text(`/proc/${pid}/status`))) return true;
+    const begin = known.get(Number(pid));
+    if (begin !== undefined && begin === beginOf(Number(pid))) return true;
     const places = [linkOf(`/proc/${pid}/root`), linkOf(`/proc/${pid}/cwd`)];
     return text(`/proc/${pid}/cmdline`).split("\0").includes(mark) || places.some((place) => place.startsWith(`${folder}/`));
   });
