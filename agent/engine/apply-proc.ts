@@ -4,13 +4,13 @@ import { isErrno, sys } from "../sys/call.js";
 import { clearAmbient, capset, dropBounding, raiseAmbient, setgroups, setKeepCaps, setresgid, setresuid } from "../sys/cred.js";
 import { E } from "../sys/errno.js";
 import type { Fd } from "../sys/fd.js";
-import { AT_FDCWD, chdir, dup2, exists, fstat, getcwd, S, stat, umask } from "../sys/file.js";
+import { AT_FDCWD, chdir, dup2, exists, fstat, getcwd, modeOf, O, open, S, stat, umask } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { CLONE, prlimit, resetAffinity, setdomainname, setNoNewPrivs, setns, unshare } from "../sys/process.js";
 import { sethostname } from "../sys/system.js";
 import { setControllingTerminal } from "../sys/tty.js";
-import { AppError, attempt } from "../lib/errors.js";
-import { mkdirs, readTextIf, writeText } from "../lib/fs.js";
+import { AppError, attempt, because } from "../lib/errors.js";
+import { mkdirs, readFd, writeText } from "../lib/fs.js";
 import { loopbackUp } from "../lib/loopback.js";
 import { lines } from "../lib/text.js";
 import { hasCap, LAST_CAP } from "../oci/caps.js";
@@ -99,10 +99,14 @@ function enterCwd(cwd: string): void {
   }
 }
 
-/** The home directory of a uid in the container's /etc/passwd; "/" when it has none. */
+const PASSWD_MAX = 1 << 20;
+
+/** The home directory of a uid in the container's /etc/passwd, which may be anything: "/" when it has none. */
 function homeOf(uid: number): string {
   try {
-    for (const line of lines(readTextIf("/etc/passwd") ?? "")) {
+    using file = open("/etc/passwd", O.RDONLY | O.NONBLOCK);
+    if ((modeOf(file) & S.IFMT) !== S.IFREG) return "/";
+    for (const line of lines(native.utf8Decode(readFd(file, "passwd", PASSWD_MAX)) ?? "")) {
       const fields = line.split(":");
       if (fields[2] === String(uid) && fields[5]) return fields[5];
     }
@@ -145,9 +149,9 @@ function dropIdentity(plan: ProcessPlan): void {
     if (!hasCap(bounding, cap) && dropBounding(cap) === -E.EPERM) throw new AppError("internal", "may not drop capabilities from the bounding set");
   }
   setKeepCaps(true);
-  setgroups(plan.gids);
-  setresgid(plan.gid);
-  setresuid(plan.uid);
+  attempt("process.user.additionalGids", () => setgroups(plan.gids));
+  attempt(`process.user.gid ${plan.gid}`, () => setresgid(plan.gid));
+  attempt(`process.user.uid ${plan.uid}`, () => setresuid(plan.uid));
   setKeepCaps(false);
   capset(effective, permitted, inheritable);
   clearAmbient();
@@ -165,7 +169,7 @@ export function becomeUser(plan: ProcessPlan, loadFilter: (() => void) | undefin
   try {
     enterCwd(plan.cwd);
   } catch (error) {
-    if (!isErrno(error, E.EACCES, E.EPERM)) throw error;
+    if (!isErrno(error, E.EACCES, E.EPERM)) throw because(`process.cwd: chdir to "${plan.cwd}"`, error);
     entered = false; // the user may be allowed where root is not (a network file system)
   }
   umask(plan.umask);
@@ -173,7 +177,7 @@ export function becomeUser(plan: ProcessPlan, loadFilter: (() => void) | undefin
   if (!plan.noNewPrivileges) loadFilter?.();
   dropIdentity(plan);
   if (!entered) {
-    chdir(plan.cwd);
+    attempt(`process.cwd: chdir to "${plan.cwd}"`, () => chdir(plan.cwd));
     checkCwd();
   }
   if (plan.noNewPrivileges) setNoNewPrivs();

@@ -179,6 +179,9 @@ describe.skipIf(why !== undefined)("the process of a bundle", () => {
       return dir;
     };
     const home = (env: string[], uid: number): string => box.command(["run", "--bundle", bundle(env, uid), box.id()]).stdout.trim();
+    const odd = box.make("echo $HOME", (c) => (c.process["env"] = []));
+    spawnSync("mkfifo", [join(odd, "rootfs/etc/passwd")]);
+    expect(box.command(["run", "--bundle", odd, box.id()])).toEqual(ok("/\n"));
     expect([home([], 0), home(["HOME="], 5), home(["HOME=/x"], 5), home(["HOME=/x", "HOME="], 5), home([], 99)]).toEqual(["/root", "/home/bob", "/x", "/home/bob", "/"]);
   });
 
@@ -199,6 +202,16 @@ describe.skipIf(why !== undefined)("the process of a bundle", () => {
   });
 
   it.each<[string, (c: Config) => void, string]>([
+    ["a user that the user namespace has not", (c) => {
+      userNamespace(c);
+      c.process["user"] = { uid: 2000, gid: 0 };
+    }, "process.user.uid 2000: setresuid: EINVAL"],
+    ["a group that the user namespace has not", (c) => {
+      userNamespace(c);
+      c.process["user"] = { uid: 0, gid: 0, additionalGids: [1, 2000] };
+    }, "process.user.additionalGids: setgroups: EINVAL"],
+    ["a working directory that is a file", (c) => (c.process["cwd"] = "/bin/busybox"), 'process.cwd: chdir to "/bin/busybox": chdir: ENOTDIR'],
+    ["a working directory by a descriptor", (c) => (c.process["cwd"] = "/proc/self/fd/9"), 'process.cwd: chdir to "/proc/self/fd/9"'],
     ["an entry of env without =", (c) => (c.process["env"] = ["A"]), 'process.env[0]: "A" has no ='],
     ["an entry of env without a name", (c) => (c.process["env"] = ["A=", "=b"]), "process.env[1]"],
     ["a net sysctl in the machine's network", (c) => {
