@@ -12,11 +12,12 @@ const texts = lazy<typeof import("./help.js")>("cli/help.js");
 const create = lazy<typeof import("./create.js")>("cli/create.js");
 const control = lazy<typeof import("./control.js")>("cli/control.js");
 const exec = lazy<typeof import("./exec.js")>("cli/exec.js");
+const spec = lazy<typeof import("./spec.js")>("cli/spec.js");
 const report = lazy<typeof import("./report.js")>("cli/report.js");
 
 const RUN: { readonly [command: string]: () => Run } = {
   create: () => create().create, run: () => create().run, start: () => control().start, kill: () => control().kill, delete: () => control().remove, pause: () => control().pause,
-  resume: () => control().resume, exec: () => exec().exec, state: () => report().state, list: () => report().list,
+  resume: () => control().resume, exec: () => exec().exec, state: () => report().state, list: () => report().list, spec: () => spec().spec,
 };
 
 const DEFAULT_ROOT = "/run/kata-oci";
@@ -69,7 +70,8 @@ export function commandLine(args: readonly string[], self: string, uid: number):
     const given = command.stopAt === undefined ? new Options(options.given, [...options.words, ...further]) : options;
     if (words < least || words > most) throw new AppError("invalid", `${name}: ${words < least ? "too few" : "too many"} arguments: usage: ${self} ${name} [OPTION...] ${command.usage}`);
     if (context.debug) say(context, "debug", `${name} ${words === 0 ? "" : given.words.join(" ")}`);
-    return (RUN[name] as () => Run)()(context, given, further);
+    const found = RUN[name] ?? (() => { throw new AppError("unimplemented", `${name} is not there yet`); });
+    return found()(context, given, further);
   };
   go().then((code) => exitGroup(code), fail);
 }
