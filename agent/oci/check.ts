@@ -8,6 +8,7 @@ import type { Linux, Mount, Process, Spec } from "./spec.js";
 const sysctl = lazy<typeof import("./sysctl.js")>("oci/sysctl.js");
 const intelRdt = lazy<typeof import("./intel-rdt.js")>("oci/intel-rdt.js");
 const netDevices = lazy<typeof import("./net-devices.js")>("oci/net-devices.js");
+const hooks = lazy<typeof import("./check-hooks.js")>("oci/check-hooks.js");
 const schedule = lazy<typeof import("./schedule.js")>("oci/schedule.js");
 
 const NAMESPACES = ["pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"];
@@ -41,12 +42,14 @@ function apart(linux: Linux, type: string, machine: Machine | undefined): boolea
   return of !== undefined && !(of.path && machine?.isOwn(type, of.path));
 }
 
-function checkLinux(linux: Linux, spec: Spec, machine: Machine | undefined): void {
+/** The kinds of namespaces; each once, and what needs one of them. */
+function checkNamespaces(linux: Linux, machine: Machine | undefined): void {
   const types: string[] = [];
   linux.namespaces?.forEach(({ type, path }, i) => {
     if (!NAMESPACES.includes(type)) refuse(`linux.namespaces[${i}].type`, `unknown namespace "${type}"`);
     if (types.includes(type)) refuse(`linux.namespaces[${i}].type`, `${type} is given twice`);
     if (path && !path.startsWith("/")) refuse(`linux.namespaces[${i}].path`, `"${path}" is not an absolute path`);
+    noNul(`linux.namespaces[${i}].path`, path);
     if (YOUNG.includes(type) && machine?.has(type) === false) refuse(`linux.namespaces[${i}].type`, `this kernel has no ${type} namespaces`);
     types.push(type);
   });
@@ -58,11 +61,20 @@ function checkLinux(linux: Linux, spec: Spec, machine: Machine | undefined): voi
     if (linux.maskedPaths?.length) refuse("linux.maskedPaths", "needs a mount namespace");
     if (linux.readonlyPaths?.length) refuse("linux.readonlyPaths", "needs a mount namespace");
   }
-  for (const name of ["hostname", "domainname"] as const) if (spec[name] && !apart(linux, "uts", machine)) refuse(name, "needs a uts namespace");
+}
+
+function checkLinux(linux: Linux, spec: Spec, machine: Machine | undefined): void {
+  checkNamespaces(linux, machine);
+  for (const name of ["hostname", "domainname"] as const) {
+    noNul(name, spec[name]);
+    if (spec[name] && !apart(linux, "uts", machine)) refuse(name, "needs a uts namespace");
+  }
+  noNuls("linux.maskedPaths", linux.maskedPaths);
+  noNuls("linux.readonlyPaths", linux.readonlyPaths);
+  noNul("linux.cgroupsPath", linux.cgroupsPath);
   if (linux.cgroupsPath && cleanPath(linux.cgroupsPath.split(":").join("/")) === "/") refuse("linux.cgroupsPath", `"${linux.cgroupsPath}" names the root of all groups`);
   if (linux.cgroupsPath?.split("/").includes("..")) refuse("linux.cgroupsPath", "must not contain ..");
   if (linux.rootfsPropagation && PROPAGATION[linux.rootfsPropagation] == null) refuse("linux.rootfsPropagation", `unknown propagation "${linux.rootfsPropagation}"`);
-  if (linux.mountLabel) refuse("linux.mountLabel", "SELinux is not enabled here");
   // without a machine the network is the sandbox's: its parameters are the container's to set
   if (Object.keys(linux.sysctl ?? {}).length > 0) sysctl().checkSysctls(spec, (type) => (type === "network" && machine === undefined) || apart(linux, type, machine));
   if (linux.intelRdt !== undefined) intelRdt().checkIntelRdt(linux.intelRdt);
@@ -85,8 +97,10 @@ export function checkSpec(spec: Spec, machine?: Machine): asserts spec is Spec &
   if (spec.linux === undefined) refuse("linux", "is missing");
   if (!spec.root.path.startsWith("/")) refuse("root.path", `"${spec.root.path}" is not an absolute path`);
   noNul("root.path", spec.root.path);
+  if (machine !== undefined && spec.annotations !== undefined && Object.hasOwn(spec.annotations, "")) refuse('annotations[""]', "has no name");
   checkProcess(spec.process, "process", machine !== undefined);
   spec.mounts?.forEach(checkMount);
+  if (spec.hooks !== undefined) hooks().checkHooks(spec.hooks);
   checkLinux(spec.linux, spec, machine);
 }
 

@@ -1,6 +1,6 @@
 // Kernel parameters of a container: which may be set, and where they lie below /proc/sys. Only what a namespace has for itself
 // is let through: everything else is the machine's. Pure. (facts 1.11; namespaces(7), sysctl.d(5))
-import { refuse } from "./field.js";
+import { noNul, refuse } from "./field.js";
 import type { Spec } from "./spec.js";
 
 const IPC = ["msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced"];
@@ -33,6 +33,7 @@ export function checkSysctls(spec: Spec, own: (type: string) => boolean): void {
     const field = `linux.sysctl["${key}"]`;
     const path = sysctlPath(key);
     if (path.split("/").some((part) => part === "" || part === "." || part === "..") || path.includes("\0")) refuse(field, "is not a name");
+    noNul(field, spec.linux?.sysctl?.[key]);
     const type = namespaceOf(path) ?? refuse(field, path === "kernel/hostname" ? "the hostname field sets it" : "is not namespaced");
     if (path === "kernel/domainname" && spec.domainname) refuse(field, "conflicts with domainname");
     if (!own(type)) refuse(field, `needs ${type === "ipc" ? "an" : "a"} ${type} namespace of the container's own`);

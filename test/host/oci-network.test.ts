@@ -70,6 +70,18 @@ describe.skipIf(why !== undefined)("the network of a bundle", () => {
     expect(stderr.endsWith("1\n")).toBe(true);
   });
 
+  it("sets what its other namespaces have for themselves", () => {
+    const change = (c: Config): void => {
+      c.linux.namespaces.push({ type: "user" });
+      c.linux["uidMappings"] = c.linux["gidMappings"] = [{ containerID: 0, hostID: 0, size: 1000 }];
+      c.linux["sysctl"] = { "user.max_net_namespaces": "5", "kernel.shmmni": "17", "kernel.domainname": "inside", "net.ipv4.ip_default_ttl": "33" };
+    };
+    const here = (): string => spawnSync("cat", ["/proc/sys/user/max_net_namespaces", "/proc/sys/kernel/shmmni", "/proc/sys/kernel/domainname"], { encoding: "utf8" }).stdout;
+    const before = here();
+    expect(box.run("cat /proc/sys/user/max_net_namespaces /proc/sys/kernel/shmmni /proc/sys/kernel/domainname /proc/sys/net/ipv4/ip_default_ttl", change)).toEqual({ status: 0, stdout: "5\n17\ninside\n33\n", stderr: "" });
+    expect(here()).toBe(before);
+  });
+
   it("does not let a sysctl reach what is not the network's", () => {
     for (const key of ["net.//.kernel.core_pattern", "net/../kernel/core_pattern", "kernel.core_pattern", "kernel/core_pattern"]) {
       const { status, stderr } = box.run("true", (c) => (c.linux["sysctl"] = { [key]: "|/x" }));

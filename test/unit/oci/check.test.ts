@@ -39,6 +39,12 @@ describe("what cannot be honoured is refused with its place", () => {
     ["an oom score out of range", withProcess({ oomScoreAdj: 1001 }), "process.oomScoreAdj"],
     ["AppArmor", withProcess({ apparmorProfile: "x" }), "process.apparmorProfile"],
     ["SELinux", withProcess({ selinuxLabel: "a:b:c" }), "process.selinuxLabel"],
+    ["NUL in the path of a namespace", withLinux({ namespaces: [{ type: "uts", path: "/a\0b" }] }), "linux.namespaces[0].path: has a NUL"],
+    ["NUL in a name", { ...spec(), hostname: "a\0" }, "hostname: has a NUL"],
+    ["NUL in a masked path", withLinux({ maskedPaths: ["/a", "/b\0"] }), "linux.maskedPaths[1]: has a NUL"],
+    ["NUL in a read-only path", withLinux({ readonlyPaths: ["\0"] }), "linux.readonlyPaths[0]"],
+    ["NUL in the value of a sysctl", withLinux({ sysctl: { "kernel.sem": "1\0" } }), 'linux.sysctl["kernel.sem"]: has a NUL'],
+    ["NUL in the cgroup's path", withLinux({ cgroupsPath: "/a\0" }), "linux.cgroupsPath: has a NUL"],
     ["an unknown namespace", withLinux({ namespaces: [{ type: "pid" }, { type: "soul" }] }), 'linux.namespaces[1].type: unknown namespace "soul"'],
     ["a namespace given twice", withLinux({ namespaces: [{ type: "pid" }, { type: "pid" }] }), "linux.namespaces[1].type: pid is given twice"],
     ["a relative namespace path", withLinux({ namespaces: [{ type: "ipc", path: "proc/1/ns/ipc" }] }), "linux.namespaces[0].path"],
@@ -92,6 +98,10 @@ describe("on a machine that is not the container's alone", () => {
   it("the machine's own name is not changed through a path", () => {
     expect(() => checkSpec({ ...spec({ linux: { namespaces: [{ type: "uts", path: "/proc/self/ns/uts" }] } }), hostname: "x" }, machine)).toThrow("hostname: needs a uts namespace");
     expect(() => checkSpec({ ...spec({ linux: { namespaces: [{ type: "uts", path: "/run/uts" }] } }), hostname: "x" }, machine)).not.toThrow();
+  });
+  it("an annotation without a name is refused", () => {
+    expect(() => checkSpec(spec({ annotations: { a: "", "": "x" } }), machine)).toThrow('annotations[""]: has no name');
+    expect(() => checkSpec(spec({ annotations: { a: "" } }), machine)).not.toThrow();
   });
   it("user parameters need a user namespace", () => {
     const maps = { uidMappings: [{ containerID: 0, hostID: 0, size: 1 }], gidMappings: [{ containerID: 0, hostID: 0, size: 1 }] };
