@@ -59,11 +59,14 @@ export async function kill(context: Context, options: Options): Promise<number> 
     else for (const pid of container.cgroup.pids()) sendTo(pid, number); // gone meanwhile: no error
     return 0;
   }
+  if (it.saved.sharedPid && number === SIG.KILL && container.cgroup.pids().length > 0) { // the kernel ends only those of a pid namespace of its own
+    await container.cgroup.killAll();
+    return 0;
+  }
   if (it.status === "stopped" || it.status === "creating") refuse(`container not running: ${it.saved.id}`);
   const r = signal(container.init, number);
   if (r === -E.ESRCH) refuse(`container not running: ${it.saved.id}`);
   if (r < 0) throw because(`kill container ${it.saved.id}`, new SysError("pidfd_send_signal", -r));
-  if (number === SIG.KILL && it.saved.sharedPid) await container.cgroup.killAll(); // the kernel ends only those of a pid namespace of its own
   return 0;
 }
 

@@ -46,6 +46,15 @@ function raw(): () => void {
   return () => void sys(NR.ioctl, 0, TCSETS, old);
 }
 
+/** Lines of the container's terminal end in LF alone, as callers of such commands expect: the caller's own terminal adds what it needs. */
+function bareLines(master: Fd): void {
+  const termios = new Uint8Array(64);
+  if (sys(NR.ioctl, master.n, TCGETS, termios) < 0) return;
+  const flags = new Uint32Array(termios.buffer, 0, 4);
+  flags[1] = (flags[1] as number) & ~4; // ONLCR
+  sys(NR.ioctl, master.n, TCSETS, termios);
+}
+
 /** Copies from one descriptor to another until the end; writes wait, as the caller's own reader decides. */
 function copy(from: number, to: number): void {
   const buffer = new Uint8Array(16384);
@@ -83,6 +92,7 @@ export function attach(master: Fd | undefined, send: (signal: number) => void): 
   forward(send, resize);
   if (master === undefined) return { drain: () => undefined, restore: () => undefined };
   resize();
+  bareLines(master);
   setNonblock(master);
   const restore = raw();
   copy(master.n, 1);
