@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include "native.h"
 
-#define LOADED_MAX 128
+#define LOADED_MAX 256
 static JSModuleDef *loaded[LOADED_MAX];
 
 static void complain(JSContext *ctx)
