@@ -1,7 +1,7 @@
 // Steps on the process itself, in the child: limits, names, namespaces, and last its identity and rights, given up in the one
 // order that works (facts 1.9, 2.2 steps 21 to 26). Synchronous; throws what failed.
 import { isErrno, sys } from "../sys/call.js";
-import { clearAmbient, capset, dropBounding, raiseAmbient, setgroups, setKeepCaps, setresgid, setresuid } from "../sys/cred.js";
+import { capget, clearAmbient, capset, dropBounding, raiseAmbient, setgroups, setKeepCaps, setresgid, setresuid } from "../sys/cred.js";
 import { E } from "../sys/errno.js";
 import type { Fd } from "../sys/fd.js";
 import { AT_FDCWD, chdir, dup2, exists, fstat, getcwd, modeOf, O, open, S, stat, umask } from "../sys/file.js";
@@ -124,17 +124,13 @@ export function withHome(plan: ProcessPlan): readonly string[] {
 const X_OK = 1;
 const AT_EACCESS = 0x200;
 
-/**
- * The program's path: args[0] if it has a slash, else the first match in the environment's PATH. `found` is what a search
- * before the seccomp filter found: only whether the user may run it is asked then. Throws a text hosts know.
- */
-export function findProgram(plan: ProcessPlan, env: readonly string[], found?: string): string {
+/** The program's path: args[0] if it has a slash, else the first match in the environment's PATH. Throws a text hosts know. */
+export function findProgram(plan: ProcessPlan, env: readonly string[]): string {
   const name = plan.args[0] as string;
   const path = env.find((e) => e.startsWith("PATH="))?.slice(5) ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
   const candidates = name.includes("/") ? [name] : path.split(":").map((dir) => `${dir || "."}/${name}`);
-  let denied = found !== undefined && sys(NR.faccessat2, AT_FDCWD, found, X_OK, AT_EACCESS) === -E.EACCES;
-  if (found !== undefined && !denied) return found; // else allowed, or the filter keeps us from asking
-  for (const candidate of found !== undefined ? [] : candidates) {
+  let denied = false;
+  for (const candidate of candidates) {
     if (!exists(candidate) || (stat(candidate).mode & S.IFMT) === S.IFDIR) continue;
     if (sys(NR.faccessat2, AT_FDCWD, candidate, X_OK, AT_EACCESS) === 0) return candidate;
     denied = true;
@@ -143,8 +139,9 @@ export function findProgram(plan: ProcessPlan, env: readonly string[], found?: s
   throw new AppError("internal", `the file ${name} was not found: ${name.includes("/") ? "no such file or directory" : "executable file not found in $PATH"}`);
 }
 
+/** What needs rights: the bounding set, and the ids; the capabilities that are permitted stay. */
 function dropIdentity(plan: ProcessPlan): void {
-  const { bounding, permitted, effective, inheritable, ambient } = plan.caps;
+  const { bounding } = plan.caps;
   for (let cap = 0; cap <= LAST_CAP; cap++) {
     if (!hasCap(bounding, cap) && dropBounding(cap) === -E.EPERM) throw new AppError("internal", "may not drop capabilities from the bounding set");
   }
@@ -153,16 +150,21 @@ function dropIdentity(plan: ProcessPlan): void {
   attempt(`process.user.gid ${plan.gid}`, () => setresgid(plan.gid));
   attempt(`process.user.uid ${plan.uid}`, () => setresuid(plan.uid));
   setKeepCaps(false);
+}
+
+function takeCaps({ caps: { permitted, effective, inheritable, ambient } }: ProcessPlan): void {
   capset(effective, permitted, inheritable);
   clearAmbient();
   for (let cap = 0; cap <= LAST_CAP; cap++) if (hasCap(ambient, cap)) raiseAmbient(cap); // needs permitted and inheritable; refused is no error
 }
 
+const SYS_ADMIN = 1 << 21; // CAP_SYS_ADMIN
+
 /**
- * Becomes what the plan says. `loadFilter` installs the seccomp program: before the rights go when no_new_privs is not asked
- * for (it needs CAP_SYS_ADMIN then), else by the caller at the very end.
+ * Becomes what the plan says. `last` is for who needs CAP_SYS_ADMIN once more, to load a filter without no_new_privs: it runs as
+ * the user, with this one right besides the process's own. After it there are only capset and prctl.
  */
-export function becomeUser(plan: ProcessPlan, loadFilter: (() => void) | undefined): void {
+export function becomeUser(plan: ProcessPlan, last: (() => void) | undefined): void {
   if (plan.traits !== undefined) schedule().applyTraits(plan.traits);
   chownStdio(plan.uid);
   let entered = true;
@@ -173,12 +175,18 @@ export function becomeUser(plan: ProcessPlan, loadFilter: (() => void) | undefin
     entered = false; // the user may be allowed where root is not (a network file system)
   }
   umask(plan.umask);
-  if (entered) checkCwd(); // before the filter, which may forbid getcwd
-  if (!plan.noNewPrivileges) loadFilter?.();
   dropIdentity(plan);
+  const { permitted, inheritable } = capget();
+  const { low, high } = plan.caps.effective;
+  if (last !== undefined) capset({ low: low | (permitted.low & SYS_ADMIN), high }, permitted, inheritable);
+  else takeCaps(plan);
   if (!entered) {
     attempt(`process.cwd: chdir to "${plan.cwd}"`, () => chdir(plan.cwd));
-    checkCwd();
+  }
+  checkCwd();
+  if (last !== undefined) {
+    last();
+    takeCaps(plan);
   }
   if (plan.noNewPrivileges) setNoNewPrivs();
 }

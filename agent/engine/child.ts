@@ -2,10 +2,11 @@
 // waits for start, and leaves by execve or exit_group. It must never return to the event loop. Synchronous throughout.
 import { SysError } from "../sys/call.js";
 import { Fd } from "../sys/fd.js";
-import { open, O, umask } from "../sys/file.js";
+import { F, fcntl, open, O, umask } from "../sys/file.js";
 import { unblockSignals } from "../sys/poll.js";
 import { CLONE, execve, exitGroup, restoreDescriptorLimit, setns, setsid } from "../sys/process.js";
 import { setresgid, setresuid } from "../sys/cred.js";
+import { getpid } from "../sys/system.js";
 import { openPtyAt, setWindowSize } from "../sys/tty.js";
 import { closeOthers } from "../lib/child-task.js";
 import { because } from "../lib/errors.js";
@@ -15,10 +16,16 @@ import { describe, type Step } from "../oci/steps.js";
 import type { ProcessPlan } from "../oci/plan.js";
 import { applyToTree, Tree } from "./apply-fs.js";
 import { applyToProcess, becomeUser, findProgram, joinNamespaces, openNamespaces, takeStdio, withHome } from "./apply-proc.js";
+import type { Filter } from "./container.js";
 import type { ChildEnd } from "./handshake.js";
+import type { Subject } from "./hooks.js";
+import { joinKeyring } from "./keyring.js";
+import type { Label, OpenLabel } from "./labels.js";
 
 const stub = lazy<typeof import("./stub.js")>("engine/stub.js");
 const hooks = lazy<typeof import("./hooks.js")>("engine/hooks.js");
+const bpf = lazy<typeof import("../sys/bpf.js")>("sys/bpf.js");
+const labels = lazy<typeof import("./labels.js")>("engine/labels.js");
 
 /** The child's ends of the pipes; absent when it gets a terminal. */
 export interface Ends { readonly stdin: Fd; readonly stdout: Fd; readonly stderr: Fd }
@@ -28,9 +35,12 @@ export interface ChildArgs {
   readonly process: ProcessPlan;
   readonly channel: ChildEnd;
   readonly ends: Ends | undefined;
-  readonly install: (() => void) | undefined;
+  readonly filter: Filter | undefined;
+  /** The container whose session keyring the process is to have; undefined: the caller's. */
+  readonly keyring: string | undefined;
+  readonly labels: readonly Label[];
   /** What hooks that run in here are told, and those that run right before the program. */
-  readonly hooks: { readonly id: string; readonly bundle: string; readonly annotations: { readonly [key: string]: string }; readonly start: readonly Hook[] } | undefined;
+  readonly hooks: (Subject & { readonly start: readonly Hook[]; readonly command: boolean }) | undefined;
   /** Descriptors of the caller that the process is to have. */
   readonly keep: readonly number[];
   /** A listening socket: whoever connects to it says `start`, when the parent has left. */
@@ -54,6 +64,7 @@ export function runInit(args: ChildArgs): never {
       setresgid(0);
       setresuid(0);
     }
+    if (args.keyring !== undefined) joinKeyring(args.keyring, args.newUser);
     const tree = new Tree();
     for (const step of args.steps) {
       if (EARLY.includes(step.do)) continue;
@@ -69,8 +80,7 @@ function hookStep(args: ChildArgs, step: Step): void {
     args.channel.hooks();
     if (!args.channel.wait("go")) exitGroup(1);
   } else if (step.do === "hooks-inside" && args.hooks !== undefined) {
-    const { id, bundle, annotations } = args.hooks;
-    hooks().runHooksHere("createContainer", step.hooks, { id, status: "creating", pid: hooks().pidOutside(), bundle, annotations }, []);
+    hooks().runHooksHere("createContainer", step.hooks, hooks().stateOf(args.hooks, "creating", hooks().pidOutside()), [], args.hooks.command);
   }
 }
 
@@ -86,6 +96,7 @@ export function runExec(args: ChildArgs, pidfd: Fd, namespaces: number): never {
       setresuid(0);
     }
     pidfd.close();
+    if (args.keyring !== undefined) joinKeyring(args.keyring, (namespaces & CLONE.NEWUSER) !== 0);
     let terminal: { master: Fd; slave: Fd } | undefined;
     if (args.process.terminal) {
       using pts = open("/dev/pts", O.PATH | O.DIRECTORY);
@@ -110,7 +121,8 @@ function prepare(steps: readonly Step[], args: ChildArgs, keep?: Fd): void {
   restoreDescriptorLimit();
   const { ends } = args;
   const namespaces = openNamespaces(steps);
-  const kept = [args.channel.fd, ...(args.door === undefined ? [] : [args.door]), ...(ends === undefined ? [] : [ends.stdin, ends.stdout, ends.stderr]), ...(keep === undefined ? [] : [keep]), ...namespaces.map(({ fd }) => fd)];
+  if (args.labels.length > 0) opened = labels().openLabels(args.labels);
+  const kept = [args.channel.fd, ...opened.map(({ dir }) => dir), ...(args.door === undefined ? [] : [args.door]), ...(ends === undefined ? [] : [ends.stdin, ends.stdout, ends.stderr]), ...(keep === undefined ? [] : [keep]), ...namespaces.map(({ fd }) => fd)];
   closeOthers([...kept.map((fd) => fd.n), ...args.keep]);
   if (steps.some((s) => s.do === "rlimit" && s.resource === RLIMIT_FSIZE)) readyStub(args);
   for (const step of steps) if (step.do !== "join" && EARLY.includes(step.do)) attemptStep(step, () => applyToProcess(step));
@@ -118,20 +130,29 @@ function prepare(steps: readonly Step[], args: ChildArgs, keep?: Fd): void {
 }
 
 function finish(args: ChildArgs, terminal: { master: Fd; slave: Fd } | undefined, gated: boolean): void {
-  const { process, channel, ends, install } = args;
+  const { process, channel, ends, filter } = args;
   if (terminal !== undefined) takeStdio(terminal.slave, terminal.slave, terminal.slave, true);
   else if (ends !== undefined) takeStdio(ends.stdin, ends.stdout, ends.stderr, false);
   // a working directory of /proc/self/fd/N must find nothing (CVE-2024-21626)
-  closeOthers([channel.fd.n, ...args.keep, ...(args.door === undefined ? [] : [args.door.n]), ...(stubFile === undefined ? [] : [stubFile.n]), ...(terminal === undefined ? [] : [terminal.master.n])]);
+  closeOthers([channel.fd.n, ...args.keep, ...opened.map(({ dir }) => dir.n), ...(args.door === undefined ? [] : [args.door.n]), ...(stubFile === undefined ? [] : [stubFile.n]), ...(terminal === undefined ? [] : [terminal.master.n])]);
   const env = withHome(process);
-  if (install !== undefined && !process.noNewPrivileges) readyStub(args); // before the filter: it need not know these calls
-  let found: string | undefined;
-  becomeUser(process, install === undefined ? undefined : () => {
-    found = searched(process, env);
-    install();
-  });
-  const program = findProgram(process, env, found);
+  if (opened.length > 0) labels().writeLabels(opened);
   unblockSignals();
+  // the filter may forbid whatever is not the program's: as little as possible comes after it
+  let loaded = false;
+  const load = (): void => {
+    if (filter !== undefined && !loaded) loadFilter(channel, filter);
+    loaded = true;
+  };
+  let program = "";
+  const early = filter !== undefined && !process.noNewPrivileges;
+  if (early) readyStub(args);
+  becomeUser(process, early ? () => {
+    program = findProgram(process, env);
+    load();
+  } : undefined);
+  if (!early) program = findProgram(process, env);
+  if (filter?.listener !== undefined) load(); // while the parent is there that knows who listens
   if (gated) {
     channel.ready(terminal?.master.n ?? -1);
     readyStub(args); // while the parent writes down that it is ready
@@ -139,29 +160,40 @@ function finish(args: ChildArgs, terminal: { master: Fd; slave: Fd } | undefined
     if (!channel.wait("start")) exitGroup(1);
   }
   if (args.hooks !== undefined && args.hooks.start.length > 0) {
-    const { id, bundle, annotations, start } = args.hooks;
-    hooks().runHooksHere("startContainer", start, { id, status: "created", pid: 1, bundle, annotations }, env);
+    load(); // these hooks are the container's, and held like its program
+    hooks().runHooksHere("startContainer", args.hooks.start, hooks().stateOf(args.hooks, "created", getpid()), env, args.hooks.command);
   }
-  if (process.noNewPrivileges) install?.();
   readyStub(args);
-  const errno = -(stubFile === undefined ? execve(program, process.args, env) : stub().becomeByStub(stubFile, channel.fd, program, process.args, env));
+  if (!stubLoads(args)) load();
+  const errno = -(stubFile === undefined ? execve(program, process.args, env) : stub().becomeByStub(stubFile, channel.fd, program, process.args, env, load));
   throw because(`exec "${process.args[0]}"`, new SysError("execve", errno));
 }
 
 let stubFile: Fd | undefined;
 
-/** Makes the stub when there is to be one, and there is none yet. */
-function readyStub({ stub: wanted, channel }: ChildArgs): void {
-  if (wanted && stubFile === undefined) stubFile = stub().makeStub(channel.fd.n, undefined);
+/** Labels that are to be written, with their folders. */
+let opened: OpenLabel[] = [];
+
+/** Makes the stub when there is to be one, and there is none yet. Labels would be the stub's, and its program's be left to the policy. */
+function readyStub(args: ChildArgs): void {
+  if (args.stub && stubFile === undefined && args.labels.length === 0) stubFile = stub().makeStub(args.channel.fd.n, stubLoads(args) ? args.filter : undefined);
 }
 
-/** The program as root finds it, while no filter forbids to look; undefined: the user may still see it. */
-function searched(process: ProcessPlan, env: readonly string[]): string | undefined {
-  try {
-    return findProgram(process, env);
-  } catch {
-    return undefined;
-  }
+/** Is the filter loaded by the stub, so that it need allow nothing but execve? */
+function stubLoads({ stub: wanted, process, filter, hooks: own, labels: some }: ChildArgs): boolean {
+  return wanted && some.length === 0 && process.noNewPrivileges && filter !== undefined && filter.listener === undefined && !own?.start.length;
+}
+
+/** Loads the filter. One that asks somebody goes on when its listener has got there: until then no call would be answered. */
+function loadFilter(channel: ChildEnd, { program, flags, listener }: Filter): void {
+  if (listener === undefined) return void bpf().installSeccomp(program, flags);
+  const next = fcntl(channel.fd, F.DUPFD_CLOEXEC, 0); // the number that the listener will have
+  new Fd(next).close();
+  const tell = channel.notifier(next);
+  const fd = bpf().installSeccomp(program, flags);
+  tell();
+  if (!channel.wait("go")) exitGroup(1);
+  new Fd(fd).close();
 }
 
 function attemptStep(step: Step, go: () => unknown): void {

@@ -19,7 +19,13 @@ export interface ExecTemplate {
   readonly limits: Pick<ProcessSpec, "rlimits" | "oomScoreAdj">;
   readonly seccomp: Filter | undefined;
 }
-export interface Filter { readonly program: Uint8Array; readonly flags: number }
+export interface Filter {
+  readonly program: Uint8Array;
+  readonly flags: number;
+  /** Who gets the filter's listener; absent when it has none. */
+  readonly listener: Listener | undefined;
+}
+export interface Listener { readonly path: string; readonly metadata: string }
 
 /** The annotation that says where a container finds its termination log. */
 export const TERMINATION_PATH = "io.kubernetes.container.terminationMessagePath";
@@ -34,6 +40,11 @@ export interface ResctrlGroup {
 
 export interface Container {
   readonly id: string;
+  readonly ociVersion: string;
+  /** Made by a command line: its hooks see the caller's environment, and the container ends with a poststart hook that fails. */
+  readonly command: boolean;
+  /** Its processes have a session keyring of their own. */
+  readonly newKeyring: boolean;
   readonly bundleDir: string;
   readonly cgroup: Cgroup;
   readonly resctrl: ResctrlGroup | undefined;

@@ -10,7 +10,7 @@ import { writeText } from "../lib/fs.js";
 import { lazy } from "../lib/lazy.js";
 import { Level, log } from "../lib/log.js";
 import { onExit } from "../lib/reaper.js";
-import { capabilitySets } from "../oci/caps.js";
+import { agree, capabilitySets } from "../oci/caps.js";
 import { checkSpec, type Machine } from "../oci/check.js";
 import { makePlan, type ProcessPlan } from "../oci/plan.js";
 import type { Step } from "../oci/steps.js";
@@ -19,6 +19,8 @@ import { birth } from "./birth.js";
 import { type Cgroup, makeCgroup } from "./cgroup.js";
 import { type Container, type ExecTemplate, type Filter, type ResctrlGroup, TERMINATION_PATH } from "./container.js";
 import type { Channel } from "./handshake.js";
+import type { Subject } from "./hooks.js";
+import type { Label } from "./labels.js";
 import type { Streams } from "./io.js";
 import { ended, type Process } from "./process.js";
 import { openNamespace } from "./spawn.js";
@@ -31,6 +33,8 @@ const child = lazy<typeof import("./child.js")>("engine/child.js");
 const io = lazy<typeof import("./io.js")>("engine/io.js");
 const seccomp = lazy<typeof import("./seccomp.js")>("engine/seccomp.js");
 const hooks = lazy<typeof import("./hooks.js")>("engine/hooks.js");
+const labels = lazy<typeof import("./labels.js")>("engine/labels.js");
+const notify = lazy<typeof import("./seccomp-notify.js")>("engine/seccomp-notify.js");
 const machine = lazy<typeof import("./machine.js")>("engine/machine.js");
 const resctrl = lazy<typeof import("./resctrl.js")>("engine/resctrl.js");
 const grant = lazy<typeof import("./grant.js")>("engine/grant.js");
@@ -53,6 +57,8 @@ export interface CreateArgs {
   readonly own?: OwnStreams | undefined;
   /** A listening socket (SOCK_SEQPACKET) where another process will start the container: see `Channel`; the caller says "go" at the gate. */
   readonly door?: Fd | undefined;
+  /** False: its processes keep the caller's session keyring. */
+  readonly newKeyring?: boolean | undefined;
 }
 
 /** A process with the streams of whoever runs the engine, as a command line has it. */
@@ -65,14 +71,18 @@ export interface OwnStreams {
 
 /** The compiled filter of a spec. */
 export function filterOf(rules: Seccomp | undefined): Filter | undefined {
-  return rules === undefined ? undefined : { program: seccomp().compileSeccomp(rules), flags: seccomp().seccompFlags(rules) };
+  return rules === undefined ? undefined : { program: seccomp().compileSeccomp(rules), flags: seccomp().seccompFlags(rules), listener: seccomp().listenerOf(rules) };
 }
 
-/** What installs a filter in the child. */
-export function installer(filter: Filter | undefined): (() => void) | undefined {
-  if (filter === undefined) return undefined;
-  const { installSeccomp } = bpf(); // loaded here, so that every child has it
-  return () => installSeccomp(filter.program, filter.flags);
+/** The labels of a process; throws AppError when they cannot be had. */
+export function labelsOf(process: ProcessSpec, command: boolean): readonly Label[] {
+  return process.apparmorProfile || process.selinuxLabel ? labels().labelsOf(process, command) : [];
+}
+
+/** Loads what every child needs, when there will be more than one. */
+export function readyForChildren(filter: Filter | undefined): void {
+  child();
+  if (filter !== undefined) bpf();
 }
 
 /** Takes the terminal's master from a child that has said `ready`: for the caller, or as the process's streams. See pidfd_getfd(2). */
@@ -105,21 +115,22 @@ function writeMaps(pid: number, uids: readonly IdMapping[] | undefined, gids: re
   writeText(`/proc/${pid}/gid_map`, text(gids));
 }
 
-/** Warns of capabilities that nobody knows; leaves out those that a command has not itself, outside a user namespace. */
+/** Warns of capabilities that nobody knows; leaves out those that cannot be given. */
 export function granted(plan: ProcessPlan, command: boolean, userNamespace: boolean): ProcessPlan {
   const { unknown } = plan.caps;
   if (unknown.length > 0) log(Level.WARN, `process.capabilities: unknown names are left out: ${unknown.join(" ")}`);
-  return command && !userNamespace ? { ...plan, caps: grant().grantable(plan.caps) } : plan;
+  const own = command && !userNamespace; // in a user namespace of its own a process may have what the engine has not
+  return own || !agree(plan.caps) ? { ...plan, caps: grant().settle(plan.caps, own) } : plan;
 }
 
 type Started = ReturnType<typeof birth> & { /** What is left for the parent to do when the child is ready. */ readonly late: readonly Step[] };
 
 function startChild(args: CreateArgs, spec: Parameters<typeof makePlan>[0], cgroup: Cgroup, group: ResctrlGroup | undefined, filter: Filter | undefined): Started {
   const { process: asked, cloneFlags, pidNamespace: shared, ...plan } = makePlan(spec, { command: args.own !== undefined, cgroupProcs: cgroup.procsFiles(), cgroupFolders: cgroup.v1Mounts() });
-  const install = installer(filter);
-  if (args.own === undefined) child();
+  const own = labelsOf(spec.process, args.own !== undefined);
+  if (args.own === undefined) readyForChildren(filter);
   const { hooks } = spec;
-  const inside = hooks?.createContainer?.length || hooks?.startContainer?.length ? { id: args.id, bundle: args.bundleDir, annotations: spec.annotations ?? {}, start: hooks.startContainer ?? [] } : undefined;
+  const inside = hooks?.createContainer?.length || hooks?.startContainer?.length ? { ...subject(args), start: hooks.startContainer ?? [], command: args.own !== undefined } : undefined;
   const newUser = (cloneFlags & CLONE.NEWUSER) !== 0;
   const process = granted(asked, args.own !== undefined, spec.linux.namespaces?.some((n) => n.type === "user") ?? false);
   const joined = newUser ? plan.steps.filter((s) => s.do === "join" && s.type !== "mount") : [];
@@ -131,7 +142,7 @@ function startChild(args: CreateArgs, spec: Parameters<typeof makePlan>[0], cgro
   try {
     const born = birth({
       place: { flags: cloneFlags, pidNamespace, joined: joined as Extract<Step, { do: "join" }>[] }, cgroup, pipes: process.terminal || args.own !== undefined ? undefined : args.pipeSize,
-      child: (channel, ends) => child().runInit({ steps, process, channel, ends, install, hooks: inside, held, newUser, keep: args.own?.keep ?? [], stub: args.own !== undefined, door: args.door }),
+      child: (channel, ends) => child().runInit({ steps, process, channel, ends, filter, keyring: args.newKeyring === false ? undefined : args.id, labels: own, hooks: inside, held, newUser, keep: args.own?.keep ?? [], stub: args.own !== undefined, door: args.door }),
       cloned: ({ pid }, channel) => {
         if (!held) return;
         if (group !== undefined) resctrl().addToGroup(group, pid);
@@ -146,13 +157,20 @@ function startChild(args: CreateArgs, spec: Parameters<typeof makePlan>[0], cgro
   }
 }
 
-async function untilReady(args: CreateArgs, gate: Channel, process: Process, late: readonly Step[]): Promise<void> {
-  let said = await gate.next(`container ${args.id}`, READY_MS);
-  if (said.say === "hooks") {
-    const state = { id: args.id, status: "creating", pid: process.pid, bundle: args.bundleDir, annotations: args.spec.annotations ?? {} } as const;
-    for (const kind of ["prestart", "createRuntime"] as const) await hooks().runHooks(kind, args.spec.hooks?.[kind] ?? [], state);
+/** What hooks and seccomp agents are told of a container in the making. */
+function subject({ id, bundleDir, spec }: CreateArgs): Subject {
+  return { id, bundleDir, ociVersion: spec.ociVersion, annotations: spec.annotations ?? {} };
+}
+
+async function untilReady(args: CreateArgs, gate: Channel, process: Process, late: readonly Step[], filter: Filter | undefined): Promise<void> {
+  const command = args.own !== undefined;
+  const next = (): ReturnType<Channel["next"]> => gate.next(`container ${args.id}`, command ? Infinity : READY_MS); // a command's hooks have all the time they want
+  let said = await next();
+  for (; said.say === "hooks" || said.say === "notify"; said = await next()) {
+    const state = hooks().stateOf(subject(args), "creating", process.pid);
+    if (said.say === "notify") notify().handOver(process, said.fd, filter?.listener, state);
+    else for (const kind of ["prestart", "createRuntime"] as const) await hooks().runHooks(kind, args.spec.hooks?.[kind] ?? [], state, command);
     gate.tell("go");
-    said = await gate.next(`container ${args.id}`, READY_MS);
   }
   if (said.say !== "ready") throw new AppError("internal", "the child died before it was ready");
   if (said.ptmx >= 0) takeMaster(process, said.ptmx, args.own);
@@ -167,6 +185,7 @@ export async function createContainer(args: CreateArgs): Promise<Container> {
   const { spec, id } = args;
   try {
     checkSpec(spec, args.own === undefined ? undefined : MACHINE);
+    if (spec.linux.mountLabel) labels().checkMountLabel(spec, args.own !== undefined);
     const filter = filterOf(spec.linux.seccomp);
     const cgroup = makeCgroup(spec, id, args.own !== undefined);
     let group: ResctrlGroup | undefined;
@@ -177,13 +196,14 @@ export async function createContainer(args: CreateArgs): Promise<Container> {
       const started = startChild(args, spec, cgroup, group, filter);
       gate = started.channel;
       process = processOf(id, started.cloned, started.streams);
-      await untilReady(args, gate, process, started.late);
+      await untilReady(args, gate, process, started.late, filter);
     } catch (error) {
       gate?.close();
       if (process !== undefined) await abandon(process);
       process?.streams?.close();
       await cgroup.remove();
       if (group !== undefined) resctrl().removeGroups(group.made);
+      if (process !== undefined && spec.hooks?.poststop?.length) await hooks().runHooks("poststop", spec.hooks.poststop, hooks().stateOf(subject(args), "stopped", 0), args.own !== undefined, true);
       throw error;
     }
     return record(args, cgroup, group, process, gate, filter);
@@ -221,7 +241,7 @@ export function templateOf(spec: Spec, seccompFilter: Filter | undefined): ExecT
 function record(args: CreateArgs, cgroup: Cgroup, group: ResctrlGroup | undefined, init: Process, gate: Channel, seccompFilter: Filter | undefined): Container {
   const { spec, id } = args;
   return {
-    id, bundleDir: args.bundleDir, cgroup, resctrl: group, hooks: spec.hooks, initPid: init.pid, init, processes: new Map([[id, init]]), pipeSize: args.pipeSize, annotations: spec.annotations ?? {},
+    id, ociVersion: spec.ociVersion, command: args.own !== undefined, newKeyring: args.newKeyring !== false, bundleDir: args.bundleDir, cgroup, resctrl: group, hooks: spec.hooks, initPid: init.pid, init, processes: new Map([[id, init]]), pipeSize: args.pipeSize, annotations: spec.annotations ?? {},
     terminationLog: terminationLog(spec),
     template: templateOf(spec, seccompFilter),
     status: "created", pausedFrom: undefined, gate, stopOomWatch: undefined,

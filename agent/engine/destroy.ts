@@ -34,14 +34,5 @@ export async function destroyContainer(container: Container): Promise<void> {
   container.status = "stopped";
   await container.cgroup.remove();
   if (container.resctrl !== undefined) resctrl().removeGroups(container.resctrl.made);
-  if (container.hooks?.poststop?.length) await afterStop(container);
-}
-
-async function afterStop(container: Container): Promise<void> {
-  try {
-    const { id, bundleDir, annotations } = container;
-    await hooks().runHooks("poststop", container.hooks?.poststop ?? [], { id, status: "stopped", pid: 0, bundle: bundleDir, annotations });
-  } catch (error) {
-    log(Level.WARN, messageOf(error), { cid: container.id });
-  }
+  if (container.hooks?.poststop?.length) await hooks().runHooks("poststop", container.hooks.poststop, hooks().stateOf(container, "stopped", 0), container.command, true);
 }

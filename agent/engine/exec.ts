@@ -9,13 +9,15 @@ import type { Process as ProcessSpec } from "../oci/spec.js";
 import type { Step } from "../oci/steps.js";
 import { birth } from "./birth.js";
 import { mustBe, type Container } from "./container.js";
-import { abandon, granted, installer, limitsOf, type OwnStreams, processOf, READY_MS, takeMaster } from "./create.js";
+import { abandon, granted, labelsOf, limitsOf, type OwnStreams, processOf, READY_MS, readyForChildren, takeMaster } from "./create.js";
 import type { Channel } from "./handshake.js";
 import type { Process } from "./process.js";
 
 const child = lazy<typeof import("./child.js")>("engine/child.js");
 
 const resctrl = lazy<typeof import("./resctrl.js")>("engine/resctrl.js");
+const hooks = lazy<typeof import("./hooks.js")>("engine/hooks.js");
+const notify = lazy<typeof import("./seccomp-notify.js")>("engine/seccomp-notify.js");
 const rare = lazy<typeof import("../oci/schedule.js")>("oci/schedule.js");
 const schedule = lazy<typeof import("./apply-schedule.js")>("engine/apply-schedule.js");
 
@@ -39,12 +41,12 @@ function start(container: Container, execId: string, spec: ProcessSpec, own: Own
   const { initial, final } = affinity === undefined ? { initial: undefined, final: undefined } : rare().affinityOf(affinity);
   const steps: Step[] = [...(own !== undefined && initial === undefined ? [{ do: "affinity", cpus: undefined } as const] : []), ...(procs.length > 0 ? [{ do: "join-cgroups", paths: procs } as const] : []),
     ...(final === undefined ? [] : [{ do: "affinity", cpus: final } as const]), ...limitSteps(own === undefined ? template.limits : { ...template.limits, ...limitsOf(spec) })];
-  const install = installer(template.seccomp);
-  if (own === undefined) child();
+  const labels = labelsOf(spec, own !== undefined);
+  if (own === undefined) readyForChildren(template.seccomp);
   const born = (): ReturnType<typeof birth> => birth({
     place: { flags: 0, pidNamespace: init.pidfd }, cgroup, like: init.pid, pipes: plan.terminal || own !== undefined ? undefined : container.pipeSize,
     child: (end, ends) =>
-      child().runExec({ steps, process: withCaps, channel: end, ends, install, hooks: undefined, held: group !== undefined, newUser: false, keep: own?.keep ?? [], stub: own !== undefined }, init.pidfd, template.userNamespace ? JOINED + CLONE.NEWUSER : JOINED),
+      child().runExec({ steps, process: withCaps, channel: end, ends, filter: template.seccomp, keyring: container.newKeyring ? container.id : undefined, labels, hooks: undefined, held: group !== undefined, newUser: false, keep: own?.keep ?? [], stub: own !== undefined }, init.pidfd, template.userNamespace ? JOINED + CLONE.NEWUSER : JOINED),
     cloned: ({ pid }, to) => {
       if (group === undefined) return;
       resctrl().addToGroup(group, pid);
@@ -53,17 +55,16 @@ function start(container: Container, execId: string, spec: ProcessSpec, own: Own
   });
   const { cloned, channel, streams } = initial === undefined ? born() : schedule().onCpus(initial, born);
   const process = processOf(execId, cloned, streams);
-  return { process, channel, done: untilRunning(channel, plan.terminal, (n) => takeMaster(process, n, own)) };
+  return { process, channel, done: untilRunning(container, process, channel, own) };
 }
 
-async function untilRunning(channel: Channel, terminal: boolean, take: (master: number) => void): Promise<void> {
-  if (terminal) {
-    const said = await channel.next("exec", READY_MS);
-    if (said.say !== "ready") throw new AppError("internal", "the child died before it was ready");
-    take(said.ptmx);
-    channel.tell("start");
+async function untilRunning(container: Container, process: Process, channel: Channel, own: OwnStreams | undefined): Promise<void> {
+  let said = await channel.next("exec", READY_MS);
+  for (; said.say === "ready" || said.say === "notify"; said = await channel.next("exec", READY_MS)) {
+    if (said.say === "ready") takeMaster(process, said.ptmx, own);
+    else notify().handOver(process, said.fd, container.template.seccomp?.listener, hooks().stateOf(container, "running", container.initPid));
+    channel.tell(said.say === "ready" ? "start" : "go");
   }
-  const said = await channel.next("exec", READY_MS);
   if (said.say !== "end") throw new AppError("internal", `the child said ${said.say} out of turn`);
 }
 

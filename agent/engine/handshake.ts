@@ -5,6 +5,8 @@
 //       │─── go ──────────────────────▶│  only with a user namespace: its id maps are written
 //       │◀────────── hooks ────────────│  only with prestart or createRuntime hooks: the mount tree stands, the root is the old
 //       │─── go ──────────────────────▶│  they have been run
+//       │◀────────── notify {fd} ──────│  only with a seccomp filter that asks somebody: fd is its listener, which the parent takes
+//       │─── go ──────────────────────▶│  who asked for it has it
 //       │◀────────── ready {ptmx} ─────│  everything is prepared; ptmx: number of the terminal's master, or -1
 //       │                              │  waits (the first process of a container; a further process goes on)
 //       │─── go ──────────────────────▶│  only with a door: the child goes on with whoever knocks there, and the parent may leave
@@ -18,12 +20,13 @@ import type { Fd } from "../sys/fd.js";
 import { dup3, readRaw, setNonblock } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { EPOLL } from "../sys/poll.js";
+import { exitGroup } from "../sys/process.js";
 import { acceptNext, SOCK, socketpair } from "../sys/socket.js";
 import { AppError, messageOf, type ErrorKind } from "../lib/errors.js";
 import { after, watch } from "../lib/loop.js";
 import { deferred } from "../lib/async.js";
 
-export type Said = { readonly say: "ready"; readonly ptmx: number } | { readonly say: "hooks" } | { readonly say: "end" };
+export type Said = { readonly say: "ready"; readonly ptmx: number } | { readonly say: "hooks" } | { readonly say: "notify"; readonly fd: number } | { readonly say: "end" };
 interface Failure { readonly say: "failed"; readonly kind: ErrorKind; readonly what: string }
 
 const MESSAGE_MAX = 4096;
@@ -113,6 +116,12 @@ export class ChildEnd {
     this.#send({ say: "hooks" });
   }
 
+  /** What sends `notify` with one write(2): the filter that is loaded before it may forbid or trap every other call. */
+  notifier(fd: number): () => void {
+    const bytes = native.utf8Encode(JSON.stringify({ say: "notify", fd }));
+    return () => this.#write(bytes);
+  }
+
   failed(error: unknown): void {
     const kind = error instanceof AppError ? error.kind : "internal";
     this.#send({ say: "failed", kind, what: messageOf(error).slice(0, 1000) });
@@ -127,6 +136,11 @@ export class ChildEnd {
 
   #send(message: Said | Failure): void {
     const bytes = native.utf8Encode(JSON.stringify(message));
-    sys(NR.sendto, this.fd.n, bytes, bytes.length, 0x4000, null, 0);
+    this.#write(bytes);
+  }
+
+  /** By write(2), which every filter has to allow; where it does not, or nobody reads, the child ends here. */
+  #write(bytes: Uint8Array): void {
+    if (sys(NR.write, this.fd.n, bytes, bytes.length) < 0) exitGroup(1);
   }
 }

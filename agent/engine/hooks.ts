@@ -1,85 +1,168 @@
 // OCI hooks: programs of the machine (or, for startContainer, of the container) that run at fixed moments of a container's
-// life, with its state as JSON on stdin. Source: runtime-spec config.md "POSIX-platform Hooks", runtime.md "Lifecycle".
+// life, with its state as JSON on stdin. Stdin and output are memory files: neither a hook that reads nothing, nor one that
+// leaves a daemon behind, keeps anybody waiting. Source: runtime-spec config.md "POSIX-platform Hooks", runtime.md "Lifecycle".
 import { SysError, sys } from "../sys/call.js";
 import { Fd } from "../sys/fd.js";
-import { dup2, memfdCreate, O, open, readRaw, writeAll } from "../sys/file.js";
+import { chdir, dup2, memfdCreate, O, open, readRaw, umask, writeAll } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { SIG, unblockSignals } from "../sys/poll.js";
-import { execve, exitGroup, kill } from "../sys/process.js";
+import { execve, exitGroup, kill, restoreDescriptorLimit } from "../sys/process.js";
+import { withDeadline } from "../lib/async.js";
 import { closeOthers, fork } from "../lib/child-task.js";
-import { command } from "../lib/command.js";
-import { AppError } from "../lib/errors.js";
+import { AppError, attempt, because, messageOf } from "../lib/errors.js";
+import { Level, log } from "../lib/log.js";
+import { exitOf } from "../lib/reaper.js";
 import type { Hook, HookKind } from "../oci/spec.js";
 
 const DEFAULT_SECONDS = 10;
-const SHOWN = 400;
+const SHOWN = 1000;
+const SIGSYS = 31;
 
-/** What a hook reads. */
-export interface HookState { readonly id: string; readonly status: "creating" | "created" | "running" | "stopped"; readonly pid: number; readonly bundle: string; readonly annotations: { readonly [key: string]: string } }
-
-const toJson = (state: HookState): string => JSON.stringify({ ociVersion: "1.1.0", ...state });
-const failed = (kind: HookKind, hook: Hook, status: number, output: string): AppError =>
-  new AppError("internal", `${kind} hook ${hook.path}: exit status ${status}${output === "" ? "" : `: ${output.trim().slice(0, SHOWN)}`}`);
-const milliseconds = (hook: Hook): number => (hook.timeout ?? DEFAULT_SECONDS) * 1000;
-
-/** Runs hooks in the agent's own namespaces, one after the other. Rejects with the first that fails or takes too long. */
-export async function runHooks(kind: HookKind, hooks: readonly Hook[], state: HookState): Promise<void> {
-  for (const hook of hooks) {
-    const argv = [hook.path, ...(hook.args ?? []).slice(1)];
-    const { status, stderr } = await command(argv, { input: toJson(state), env: hook.env ?? [], timeoutMs: milliseconds(hook) });
-    if (status !== 0) throw failed(kind, hook, status, stderr);
-  }
+/** What a hook, or a seccomp agent, is told of a container (runtime-spec runtime.md "State"). */
+export interface HookState {
+  readonly ociVersion: string;
+  readonly id: string;
+  readonly status: "creating" | "created" | "running" | "stopped";
+  readonly pid: number;
+  readonly bundle: string;
+  readonly annotations: { readonly [key: string]: string };
 }
 
-/** The same in a container's child, synchronously; `env` is what a hook without a list of its own gets. */
-export function runHooksHere(kind: HookKind, hooks: readonly Hook[], state: HookState, env: readonly string[]): void {
-  for (const hook of hooks) {
-    const input = memfdCreate("state");
-    writeAll(input, toJson(state));
-    const output = memfdCreate("output");
+/** What of a container a state is made of. */
+export interface Subject { readonly id: string; readonly ociVersion: string; readonly bundleDir: string; readonly annotations: { readonly [key: string]: string } }
+
+/** The state as hooks read it; `pid` as whoever reads it sees it. */
+export function stateOf({ id, ociVersion, bundleDir, annotations }: Subject, status: HookState["status"], pid: number): HookState {
+  return { ociVersion, id, status, pid, bundle: bundleDir, annotations };
+}
+
+interface Setting {
+  readonly env: readonly string[];
+  /** Of hooks that do not say how long they may take. */
+  readonly seconds: number | undefined;
+  /** Where it begins; "/" when that is gone. */
+  readonly cwd: string | undefined;
+  readonly setUp: () => void;
+}
+
+interface Running { readonly pid: number; readonly output: Fd }
+
+function begin(hook: Hook, state: HookState, setting: Setting): Running {
+  const output = memfdCreate("output");
+  try {
+    using input = memfdCreate("state");
+    writeAll(input, JSON.stringify(state));
     const pid = fork();
-    if (pid === 0) inHook(hook, input, output, hook.env ?? env);
-    const status = waitFor(pid, milliseconds(hook));
-    const text = new Uint8Array(SHOWN);
-    sys(NR.lseek, output.n, 0, 0);
-    const n = readRaw(output.n, text, 0, SHOWN);
-    input.close();
+    if (pid === 0) inHook(hook, input, output, setting);
+    return { pid, output };
+  } catch (error) {
     output.close();
-    if (status !== 0) throw failed(kind, hook, status, status < 0 ? `killed after ${milliseconds(hook)} ms` : (native.utf8Decode(text, 0, Math.max(0, n)) ?? ""));
+    throw error;
   }
 }
 
-function inHook(hook: Hook, input: Fd, output: Fd, env: readonly string[]): never {
+function inHook(hook: Hook, input: Fd, output: Fd, { env, cwd, setUp }: Setting): never {
   try {
     sys(NR.lseek, input.n, 0, 0);
     dup2(input, 0);
     dup2(output, 1);
     dup2(output, 2);
     closeOthers([]);
+    setUp();
+    if (cwd !== undefined) enter(cwd);
     unblockSignals();
-    const r = execve(hook.path, hook.args?.length ? hook.args : [hook.path], env);
-    writeAll(new Fd(2), new SysError("execve", -r).message);
+    const r = execve(hook.path, hook.args?.length ? hook.args : [hook.path], hook.env ?? env);
+    writeAll(new Fd(2), `cannot be executed: ${new SysError("execve", -r).message}`);
+  } catch (error) {
+    writeAll(new Fd(2), messageOf(error));
   } finally {
     exitGroup(127);
   }
 }
 
-/** Waits for a child of this process: its exit code, 128 + signal, or -1 when it had to be killed. */
-function waitFor(pid: number, ms: number): number {
-  const pidfd = sys(NR.pidfd_open, pid, 0);
-  const poll = new Int32Array([pidfd, 1]); // struct pollfd: fd, then events POLLIN
-  const patience = new Float64Array(2);
-  const words = new Int32Array(patience.buffer); // struct timespec
-  words[0] = Math.floor(ms / 1000);
-  words[2] = (ms % 1000) * 1000000;
-  const late = sys(NR.ppoll, poll.buffer as ArrayBuffer, 1, patience.buffer as ArrayBuffer, null, 0) === 0;
-  if (late) kill(pid, SIG.KILL);
+function enter(dir: string): void {
+  try {
+    chdir(dir);
+  } catch {
+    chdir("/");
+  }
+}
+
+/** Throws unless the status is 0: how it ended, and the beginning of what it said. */
+function judge(status: number, output: Fd): void {
+  if (status === 0) return;
+  const text = new Uint8Array(SHOWN);
+  sys(NR.lseek, output.n, 0, 0);
+  const n = readRaw(output.n, text, 0, SHOWN);
+  const said = (native.utf8Decode(text, 0, Math.max(0, n)) ?? "(output is not text)").trim();
+  const how = status === 128 + SIGSYS ? "bad system call" : status > 128 ? `signal ${status - 128}` : `exit status ${status}`;
+  throw new AppError("internal", said === "" ? how : `${how}: ${said}`);
+}
+
+const title = (kind: HookKind, i: number, hook: Hook): string => `error running ${kind} hook #${i}: ${hook.path}`;
+const late = (seconds: number): AppError => new AppError("deadline", `killed, not finished after ${seconds} s`);
+
+async function runOne(hook: Hook, state: HookState, setting: Setting): Promise<void> {
+  const { pid, output } = begin(hook, state, setting);
+  try {
+    const exit = exitOf(pid);
+    const seconds = hook.timeout ?? setting.seconds;
+    judge(seconds === undefined ? await exit : await withDeadline(hook.path, seconds * 1000, exit, () => kill(pid, SIG.KILL)), output);
+  } catch (error) {
+    throw error instanceof AppError && error.kind === "deadline" ? late(hook.timeout ?? DEFAULT_SECONDS) : error;
+  } finally {
+    output.close();
+  }
+}
+
+/**
+ * Runs hooks in the engine's own namespaces, one after the other, beginning in the bundle. A `command` lends them its own
+ * environment and all the time they want; the agent gives them none and 10 s. Rejects with the first that fails; `anyway`:
+ * whose failure changes nothing any more is logged, and the next one runs.
+ */
+export async function runHooks(kind: HookKind, hooks: readonly Hook[], state: HookState, command: boolean, anyway = false): Promise<void> {
+  const setting = { env: command ? native.env : [], seconds: command ? undefined : DEFAULT_SECONDS, cwd: state.bundle, setUp: restoreDescriptorLimit };
+  for (let i = 0; i < hooks.length; i++) {
+    const hook = hooks[i] as Hook;
+    try {
+      await runOne(hook, state, setting);
+    } catch (error) {
+      const failure = because(title(kind, i, hook), error);
+      if (!anyway) throw failure;
+      log(Level.WARN, failure.message, { cid: state.id });
+    }
+  }
+}
+
+/** In a container's child, synchronously; `env` is what a hook without a list of its own gets. */
+export function runHooksHere(kind: "createContainer" | "startContainer", hooks: readonly Hook[], state: HookState, env: readonly string[], command: boolean): void {
+  const outside = kind === "createContainer";
+  const setting = { env, seconds: command ? undefined : DEFAULT_SECONDS, cwd: outside ? state.bundle : undefined, setUp: () => outside && umask(0o022) };
+  hooks.forEach((hook, i) =>
+    attempt(title(kind, i, hook), () => {
+      const { pid, output } = begin(hook, state, setting);
+      judge(waitFor(pid, hook.timeout ?? setting.seconds), output);
+    }),
+  );
+}
+
+/** Waits for a child of this process: its exit code, or 128 + signal. Throws AppError "deadline" when it had to be killed. */
+function waitFor(pid: number, seconds: number | undefined): number {
+  let killed = false;
+  if (seconds !== undefined) {
+    const pidfd = sys(NR.pidfd_open, pid, 0);
+    const poll = new Int32Array([pidfd, 1]); // struct pollfd: fd, then events POLLIN
+    const patience = new Int32Array([Math.min(seconds, 0x7fffffff), 0, 0, 0]); // struct timespec
+    killed = sys(NR.ppoll, poll.buffer as ArrayBuffer, 1, patience.buffer as ArrayBuffer, null, 0) === 0;
+    if (killed) kill(pid, SIG.KILL);
+    sys(NR.close, pidfd);
+  }
   const status = new Int32Array(1);
   sys(NR.wait4, pid, status.buffer as ArrayBuffer, 0, null);
-  sys(NR.close, pidfd);
+  if (killed) throw late(seconds ?? 0);
   const word = status[0] as number;
   const signal = word & 0x7f;
-  return late ? -1 : signal === 0 ? (word >> 8) & 0xff : 128 + signal;
+  return signal === 0 ? (word >> 8) & 0xff : 128 + signal;
 }
 
 /** The child's pid as the agent sees it, by the agent's own /proc (before the root changes). */

@@ -29,6 +29,7 @@ export interface Remembered extends Identity {
   /** Folders that were made for it above its cgroup. */
   readonly madeParents: readonly string[];
   readonly resctrl?: ResctrlGroup | undefined;
+  readonly newKeyring?: boolean | undefined;
   readonly spec: Spec;
   /** A connection to the door of a container that has not been started. */
   readonly door?: Fd | undefined;
@@ -84,7 +85,7 @@ export function reviveContainer(from: Remembered, withFilter = false): Container
   const { id, spec } = from;
   const init = stranger(from, id);
   return {
-    id, bundleDir: from.bundle, cgroup: reopenCgroup(from.cgroup, from.madeParents), resctrl: from.resctrl, hooks: spec.hooks, initPid: from.pid, init, processes: new Map([[id, init]]), pipeSize: 0,
+    id, ociVersion: spec.ociVersion, command: true, newKeyring: from.newKeyring !== false, bundleDir: from.bundle, cgroup: reopenCgroup(from.cgroup, from.madeParents), resctrl: from.resctrl, hooks: spec.hooks, initPid: from.pid, init, processes: new Map([[id, init]]), pipeSize: 0,
     annotations: spec.annotations ?? {}, terminationLog: undefined, template: templateOf(spec, withFilter ? filterOf(spec.linux?.seccomp) : undefined),
     status: from.status, pausedFrom: from.status === "paused" ? "running" : undefined, gate: from.door === undefined ? undefined : knock(from.door), stopOomWatch: undefined,
   };

@@ -4,10 +4,16 @@ import { SysError } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import { addArchitecture, addRule, ATTRIBUTE, exportFilter, newFilter, releaseFilter, resolveSyscall, setAttribute } from "../sys/seccomp.js";
 import { because } from "../lib/errors.js";
-import { filterPlan, type FilterRule } from "../oci/seccomp.js";
+import { filterPlan, type FilterRule, notifies } from "../oci/seccomp.js";
 import type { Seccomp } from "../oci/spec.js";
+import type { Listener } from "./container.js";
 
 export { seccompFlags } from "../oci/seccomp.js";
+
+/** Who is to be asked about calls, when the profile asks anybody. */
+export function listenerOf(s: Seccomp): Listener | undefined {
+  return notifies(s) && s.listenerPath !== undefined ? { path: s.listenerPath, metadata: s.listenerMetadata ?? "" } : undefined;
+}
 
 const KEPT = 2;
 const MANY_RULES = 32;
@@ -28,16 +34,23 @@ function addRules(rules: readonly FilterRule[]): void {
   }
 }
 
-/** Calls newer than the profile knows answer ENOSYS, so that a libc falls back, instead of the default's errno. Goes before the program. */
-function newerCalls(largest: number): Uint8Array {
-  const NATIVE = __ARCH__ === "x86_64" ? 0xc000003e : 0xc00000b7;
-  const X32_BIT = 0x40000000;
-  const bytes = new Uint8Array(6 * 8);
-  const view = new DataView(bytes.buffer);
+const NATIVE = __ARCH__ === "x86_64" ? 0xc000003e : 0xc00000b7;
+/** Of the same machine, with numbers of their own: i386, 32-bit ARM. */
+const SIBLING = __ARCH__ === "x86_64" ? 0x40000003 : 0x40000028;
+const X32_BIT = 0x40000000;
+
+/**
+ * Calls newer than the profile knows answer ENOSYS, so that a libc falls back, instead of the default's errno. Goes before the
+ * program. `largest`: for each architecture (audit token) the largest number that the profile names.
+ */
+export function newerCalls(largest: readonly (readonly [number, number])[]): Uint8Array {
   // struct sock_filter: u16 code, u8 jump if true, u8 jump if false, u32 value; 4 and 0 are struct seccomp_data's arch and nr
-  const code: readonly (readonly [number, number, number, number])[] = [
-    [0x20, 0, 0, 4], [0x15, 0, 4, NATIVE], [0x20, 0, 0, 0], [0x35, 2, 0, X32_BIT], [0x25, 0, 1, largest], [0x06, 0, 0, 0x50000 + E.ENOSYS],
-  ];
+  const code: (readonly [number, number, number, number])[] = [];
+  for (const [token, number] of largest) {
+    code.push([0x20, 0, 0, 4], [0x15, 0, 4, token], [0x20, 0, 0, 0], [0x35, 2, 0, X32_BIT], [0x25, 0, 1, number], [0x06, 0, 0, 0x50000 + E.ENOSYS]);
+  }
+  const bytes = new Uint8Array(code.length * 8);
+  const view = new DataView(bytes.buffer);
   code.forEach(([op, yes, no, value], i) => {
     view.setUint16(i * 8, op, true);
     bytes[i * 8 + 2] = yes;
@@ -45,6 +58,16 @@ function newerCalls(largest: number): Uint8Array {
     view.setUint32(i * 8 + 4, value, true);
   });
   return bytes;
+}
+
+/** The largest number among the calls that a profile names, for those architectures whose numbers the agent can ask for. */
+function largestNumbers(s: Seccomp, architectures: readonly number[]): [number, number][] {
+  const tokens = [NATIVE, ...architectures.filter((t) => t === SIBLING).slice(0, 1)];
+  return tokens.map((token): [number, number] => {
+    let largest = -1;
+    for (const { names } of s.syscalls ?? []) for (const name of names) largest = Math.max(largest, resolveSyscall(name, token === NATIVE ? 0 : token) ?? -1);
+    return [token, largest];
+  }).filter(([, largest]) => largest >= 0);
 }
 
 function build(s: Seccomp): Uint8Array {
@@ -57,10 +80,7 @@ function build(s: Seccomp): Uint8Array {
     addRules(plan.rules);
     const program = exportFilter();
     if (ALLOWING.includes(plan.defaultAction)) return program;
-    let largest = -1;
-    for (const { names } of s.syscalls ?? []) for (const name of names) largest = Math.max(largest, resolveSyscall(name) ?? -1);
-    if (largest < 0) return program;
-    const first = newerCalls(largest);
+    const first = newerCalls(largestNumbers(s, plan.architectures));
     const whole = new Uint8Array(first.length + program.length);
     whole.set(first);
     whole.set(program, first.length);

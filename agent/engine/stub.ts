@@ -75,10 +75,15 @@ export function makeStub(channel: number, filter: LastFilter | undefined): Fd {
   return file;
 }
 
-/** Becomes the program by way of the stub. Returns only the negative errno of what failed before. */
-export function becomeByStub(file: Fd, channel: Fd, program: string, argv: readonly string[], env: readonly string[]): number {
+/**
+ * Becomes the program by way of the stub, or without it after `alone`, where the system has no execveat. Returns only the
+ * negative errno of what failed before.
+ */
+export function becomeByStub(file: Fd, channel: Fd, program: string, argv: readonly string[], env: readonly string[], alone: () => void): number {
   fcntl(channel, F.SETFD, 0);
   const r = execveat(file, ["stub", program, ...argv], env);
   fcntl(channel, F.SETFD, 1);
-  return r === -E.EPERM || r === -E.ENOSYS ? execve(program, argv, env) : r; // a filter that knows execve only
+  if (r !== -E.EPERM && r !== -E.ENOSYS) return r;
+  alone(); // the call is forbidden
+  return execve(program, argv, env);
 }

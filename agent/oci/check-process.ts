@@ -56,8 +56,8 @@ export function checkProcess(process: Process, field = "process", strict = false
     seen.push(type);
   });
   inRange(`${field}.oomScoreAdj`, process.oomScoreAdj, -1000, 1000);
-  if (process.apparmorProfile) refuse(`${field}.apparmorProfile`, "AppArmor is not enabled here");
-  if (process.selinuxLabel) refuse(`${field}.selinuxLabel`, "SELinux is not enabled here");
+  noNul(`${field}.apparmorProfile`, process.apparmorProfile);
+  noNul(`${field}.selinuxLabel`, process.selinuxLabel);
   if (process.scheduler !== undefined || process.ioPriority !== undefined) schedule().traitsOf(process, {}, field);
   if (process.execCPUAffinity !== undefined) schedule().affinityOf(process.execCPUAffinity, field);
 }

@@ -3,12 +3,13 @@
 import { AppError } from "../lib/errors.js";
 import type { Seccomp, SeccompArg, SeccompRule } from "./spec.js";
 
-const KILL_PROCESS = 0x80000000, KILL_THREAD = 0, TRAP = 0x30000, ERRNO = 0x50000, TRACE = 0x7ff00000, LOG = 0x7ffc0000, ALLOW = 0x7fff0000;
+const KILL_PROCESS = 0x80000000, KILL_THREAD = 0, TRAP = 0x30000, ERRNO = 0x50000, TRACE = 0x7ff00000, LOG = 0x7ffc0000, ALLOW = 0x7fff0000, NOTIFY = 0x7fc00000;
 const EPERM = 1;
+const NOTIFIES = "SCMP_ACT_NOTIFY";
 
 const ACTIONS: { readonly [name: string]: number } = {
   SCMP_ACT_KILL: KILL_THREAD, SCMP_ACT_KILL_THREAD: KILL_THREAD, SCMP_ACT_KILL_PROCESS: KILL_PROCESS, SCMP_ACT_TRAP: TRAP, SCMP_ACT_ERRNO: ERRNO,
-  SCMP_ACT_TRACE: TRACE, SCMP_ACT_LOG: LOG, SCMP_ACT_ALLOW: ALLOW,
+  SCMP_ACT_TRACE: TRACE, SCMP_ACT_LOG: LOG, SCMP_ACT_ALLOW: ALLOW, SCMP_ACT_NOTIFY: NOTIFY,
 };
 const OPERATORS: { readonly [name: string]: number } = {
   SCMP_CMP_NE: 1, SCMP_CMP_LT: 2, SCMP_CMP_LE: 3, SCMP_CMP_EQ: 4, SCMP_CMP_GE: 5, SCMP_CMP_GT: 6, SCMP_CMP_MASKED_EQ: 7,
@@ -23,7 +24,7 @@ const ARCHITECTURES: { readonly [name: string]: number } = {
 const FLAGS: { readonly [name: string]: number } = {
   SECCOMP_FILTER_FLAG_TSYNC: 1, SECCOMP_FILTER_FLAG_LOG: 2, SECCOMP_FILTER_FLAG_SPEC_ALLOW: 4, SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: 0x20,
 };
-const SPEC_ALLOW = 4;
+const TSYNC = 1, SPEC_ALLOW = 4, NEW_LISTENER = 8, WAIT_KILLABLE_RECV = 0x20;
 
 export interface FilterRule {
   readonly names: readonly string[];
@@ -47,13 +48,13 @@ function lookUp(table: { readonly [name: string]: number }, field: string, what:
 }
 
 /** An action with its number: errno for ERRNO (default EPERM), the tracer's message for TRACE. */
-function action(field: string, name: string, value: number | undefined): number {
-  if (name === "SCMP_ACT_NOTIFY") refuse(field, "SCMP_ACT_NOTIFY is not supported");
+function action(field: string, name: string, errnoField: string, value: number | undefined): number {
   const base = lookUp(ACTIONS, field, "action", name);
   const takesValue = base === ERRNO || base === TRACE;
+  if (!takesValue && value) refuse(errnoField, `has no meaning with ${name}`);
   if (!takesValue) return base;
   const code = value ?? EPERM;
-  if (code < 0 || code > (base === ERRNO ? 4095 : 0xffff)) refuse(field, `errno ${code} is out of range`);
+  if (code < 0 || code > (base === ERRNO ? 4095 : 0xffff)) refuse(errnoField, `errno ${code} is out of range`);
   return base + code;
 }
 
@@ -89,15 +90,16 @@ function comparisons(field: string, args: readonly SeccompArg[] | undefined): re
 function rule(entry: SeccompRule, i: number): FilterRule {
   const field = `syscalls[${i}]`;
   if (entry.names.length === 0) refuse(`${field}.names`, "is empty");
-  return { names: entry.names, action: action(`${field}.action`, entry.action, entry.errnoRet), comparisons: comparisons(field, entry.args) };
+  if (entry.action === NOTIFIES && entry.names.includes("write")) refuse(`${field}.action`, "SCMP_ACT_NOTIFY cannot be used for the write syscall: the engine writes while nobody answers yet");
+  return { names: entry.names, action: action(`${field}.action`, entry.action, `${field}.errnoRet`, entry.errnoRet), comparisons: comparisons(field, entry.args) };
 }
 
 /** Checks a seccomp section and puts it into numbers. Throws AppError "invalid" naming the field. */
 export function filterPlan(s: Seccomp): FilterPlan {
-  const defaultAction = action("defaultAction", s.defaultAction, s.defaultErrnoRet);
-  if (s.defaultErrnoRet !== undefined && s.defaultErrnoRet !== 0 && ![ERRNO, TRACE].includes(ACTIONS[s.defaultAction] as number)) {
-    refuse("defaultErrnoRet", `has no meaning with ${s.defaultAction}`);
-  }
+  const defaultAction = action("defaultAction", s.defaultAction, "defaultErrnoRet", s.defaultErrnoRet);
+  if (s.defaultAction === NOTIFIES) refuse("defaultAction", "SCMP_ACT_NOTIFY cannot be used as default action");
+  if (s.listenerMetadata && !s.listenerPath) refuse("listenerMetadata", "needs a listenerPath");
+  if (notifies(s) && !s.listenerPath) refuse("listenerPath", "is needed for SCMP_ACT_NOTIFY");
   seccompFlags(s);
   return {
     defaultAction,
@@ -107,10 +109,15 @@ export function filterPlan(s: Seccomp): FilterPlan {
   };
 }
 
+/** Does the filter ask somebody about calls? */
+export function notifies(s: Seccomp): boolean {
+  return s.syscalls?.some((r) => r.action === NOTIFIES) ?? false;
+}
+
 /** Flags for seccomp(2). Without a list it is [SPEC_ALLOW], as other engines have it; TSYNC is moot for one thread. */
 export function seccompFlags(s: Seccomp): number {
-  if (s.flags === undefined) return SPEC_ALLOW;
-  let flags = 0;
-  s.flags.forEach((name, i) => (flags |= lookUp(FLAGS, `flags[${i}]`, "flag", name)));
-  return flags & ~1;
+  let flags = s.flags === undefined ? SPEC_ALLOW : 0;
+  s.flags?.forEach((name, i) => (flags |= lookUp(FLAGS, `flags[${i}]`, "flag", name)));
+  flags &= ~TSYNC;
+  return notifies(s) ? flags | NEW_LISTENER : flags & ~WAIT_KILLABLE_RECV; // which is about listeners
 }

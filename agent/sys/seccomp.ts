@@ -13,9 +13,9 @@ function check(call: string, r: number): void {
   if (r < 0) throw new SysError(call, -r);
 }
 
-/** The number of a system call by name (negative for one that this architecture has under another number only); undefined when nobody knows it. */
-export function resolveSyscall(name: string): number | undefined {
-  const n = native.seccomp(OP.RESOLVE, 0, name);
+/** The number of a system call by name (negative for one that the architecture, 0 for the own, has under another number only); undefined when nobody knows it. */
+export function resolveSyscall(name: string, architecture = 0): number | undefined {
+  const n = native.seccomp(OP.RESOLVE, architecture, name);
   return n === -1 ? undefined : n;
 }
 

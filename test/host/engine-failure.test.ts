@@ -49,7 +49,7 @@ describe.skipIf(why !== undefined)("a container that cannot be made", () => {
     ["a root that is not there", (s) => (s.Root["Path"] = "/nonesuch"), /root file system .*ENOENT/],
     ["a limit that the kernel refuses", (s) => (s.Linux.Resources["Memory"] = { Limit: 4096, Swap: 1 }), /memory\.swap: 1 is below/],
     ["a cgroup outside its tree", (s) => (s.Linux["CgroupsPath"] = "/../x"), /linux\.cgroupsPath/],
-    ["a hook that fails", (s) => (s["Hooks"] = { CreateContainer: [{ Path: "/bin/sh", Args: ["sh", "-c", "echo no luck >&2; exit 3"] }] }), /createContainer hook \/bin\/sh: exit status 3: no luck/],
+    ["a hook that fails", (s) => (s["Hooks"] = { CreateContainer: [{ Path: "/bin/sh", Args: ["sh", "-c", "echo no luck >&2; exit 3"] }] }), /createContainer hook #0: \/bin\/sh: exit status 3: no luck/],
     ["id mappings that the kernel refuses", (s) => {
       (s.Linux["Namespaces"] as unknown[]).push({ Type: "user" });
       s.Linux["UIDMappings"] = s.Linux["GIDMappings"] = [{ ContainerID: 0, HostID: 0, Size: 1 }, { ContainerID: 0, HostID: 5, Size: 1 }];
@@ -60,7 +60,7 @@ describe.skipIf(why !== undefined)("a container that cannot be made", () => {
       s.Linux["Namespaces"] = [{ Type: "mount" }, { Type: "uts" }, { Type: "user" }, { Type: "network", Path: "/nonesuch" }];
       s.Linux["UIDMappings"] = s.Linux["GIDMappings"] = [{ ContainerID: 0, HostID: 0, Size: 65536 }];
     }, /open the namespace \/nonesuch: .*ENOENT/],
-    ["a prestart hook that fails", (s) => (s["Hooks"] = { Prestart: [{ Path: "/bin/false" }] }), /prestart hook \/bin\/false: exit status 1/],
+    ["a prestart hook that fails", (s) => (s["Hooks"] = { Prestart: [{ Path: "/bin/false" }] }), /prestart hook #0: \/bin\/false: exit status 1/],
   ])("because of %s", async (_what, change, message) => {
     expect(await refused(change)).toMatch(message);
   });
