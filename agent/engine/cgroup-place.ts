@@ -66,7 +66,9 @@ export function makeStrictly({ cgroupsPath, resources = {} }: Linux, id: string,
     checkResources(resources, hierarchy().version);
     const cgroup = place(cgroupsPath, id);
     cgroup.create(resources, owner);
-    return cgroup;
+    if (!cgroup.frozen()) return cgroup;
+    cgroup.removeNow(); // a group above it is frozen: the container's first process would never run
+    throw new AppError("precondition", `container's cgroup unexpectedly frozen: a group above ${cgroup.path}`);
   } catch (error) {
     const nowhere = error instanceof AppError && error.kind === "precondition" && error.message.startsWith("no cgroup hierarchy");
     if (!(nowhere || denied(error)) || !unprivileged()) throw error;

@@ -1,6 +1,6 @@
 // Folders and files of the control groups, the same for both versions: made with their parents, removed with what is below
 // them, read, and written to only through a descriptor that is known to be in a cgroup file system (openat2(2), statfs(2)).
-import { must, sys, SysError } from "../sys/call.js";
+import { isErrno, must, sys, SysError } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import { Fd } from "../sys/fd.js";
 import { AT, AT_FDCWD, DT, exists, getdents, O, open, openat2, RESOLVE, statfs, writeAll } from "../sys/file.js";
@@ -123,16 +123,19 @@ export async function removeGroup(root: string, path: string): Promise<void> {
   }
 }
 
-/** The processes in a group and those below it. */
-export function readPids(dir: string, into: number[] = []): number[] {
-  let text: string;
+function membersOf(dir: string, file: string): string {
   try {
-    text = readText(`${dir}/cgroup.procs`, 64 << 20);
+    return readText(`${dir}/${file}`, 64 << 20);
   } catch (error) {
-    if (error instanceof SysError && (error.errno === E.ENOENT || error.errno === E.ENODEV)) return into;
+    if (isErrno(error, E.ENOENT, E.ENODEV)) return "";
+    if (isErrno(error, E.EOPNOTSUPP) && file === "cgroup.procs") return membersOf(dir, "cgroup.threads"); // a threaded group tells nothing else
     throw error;
   }
-  for (const line of lines(text)) {
+}
+
+/** The processes in a group and those below it. */
+export function readPids(dir: string, into: number[] = []): number[] {
+  for (const line of lines(membersOf(dir, "cgroup.procs"))) {
     const pid = decimal(line);
     if (pid !== undefined && pid > 0) into.push(pid);
   }

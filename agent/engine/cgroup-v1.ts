@@ -98,8 +98,7 @@ class Groups implements Cgroup {
       writeLimits(limits, (controller) => this.#dir(controller));
       if (hierarchy().mounts.has("devices")) this.#devices(resources?.devices ?? []);
     } catch (error) {
-      for (const root of this.#roots) removeGroupNow(root, this.#in(root));
-      this.#roots = [];
+      this.removeNow();
       throw error;
     }
   }
@@ -192,6 +191,10 @@ class Groups implements Cgroup {
   watchOom(onOom: () => void): () => void {
     if (!hierarchy().mounts.has("memory")) return () => undefined; // the kernel keeps the controller for version 2, or has none
     return oom().watchV1(this.#dir("memory"), onOom);
+  }
+  removeNow(): void {
+    for (const root of this.#roots) removeGroupNow(root, this.#in(root));
+    this.#roots = [];
   }
   async remove(): Promise<void> {
     const roots = this.#roots;

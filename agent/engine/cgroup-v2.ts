@@ -102,7 +102,7 @@ class Group implements Cgroup {
     return parentsMade([this.dir]);
   }
   frozen(): boolean {
-    return readTextIf(`${this.dir}/cgroup.freeze`)?.startsWith("1") === true;
+    return readTextIf(`${this.dir}/cgroup.events`)?.includes("frozen 1") === true;
   }
 
   create(resources: Resources | undefined, owner = 0): void {
@@ -115,7 +115,7 @@ class Group implements Cgroup {
       this.#devices(resources?.devices ?? []);
       if (owner > 0) attempt("hand over the container's cgroup", () => this.#handOver(owner));
     } catch (error) {
-      removeGroupNow(hierarchy().root, this.path);
+      this.removeNow();
       throw error;
     }
   }
@@ -240,9 +240,9 @@ class Group implements Cgroup {
     try {
       put(this.dir, "cgroup.kill", "1");
     } catch (error) {
-      if (!(error instanceof SysError)) throw error;
-      if (error.errno !== E.ENOENT) throw because("kill the container's processes", error);
-      if (exists(this.dir)) killPids(this.pids()); // the file came with Linux 5.14
+      // the file came with Linux 5.14; threaded groups refuse it
+      if (!isErrno(error, E.ENOENT, E.EOPNOTSUPP)) throw because("kill the container's processes", error);
+      if (exists(this.dir)) killPids(this.pids());
     }
   }
 
@@ -251,6 +251,9 @@ class Group implements Cgroup {
   }
   watchOom(onOom: () => void): () => void {
     return oom().watchV2(this.dir, onOom);
+  }
+  removeNow(): void {
+    removeGroupNow(hierarchy().root, this.path);
   }
   remove(): Promise<void> {
     return removeGroup(hierarchy().root, this.path);

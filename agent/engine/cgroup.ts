@@ -46,6 +46,8 @@ export interface Cgroup {
   stats(): Stats;
   /** Calls `onOom` once for each process that the kernel killed for want of memory; the answer ends that, after a last look. */
   watchOom(onOom: () => void): () => void;
+  /** Removes it at once, when nobody has been in it. */
+  removeNow(): void;
   /** Removes it and the groups below, and the parents that were made for it. Waits for those who are dying. */
   remove(): Promise<void>;
 }

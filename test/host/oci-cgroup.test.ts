@@ -1,0 +1,336 @@
+// Control groups of the command line on version 1, and on a machine that has version 2 only (here with few controllers; all of
+// them are tested in the VM): what a configuration asks for stands in the files, what cannot be had is refused by its field's
+// name, and every command is a process of its own that finds the group again.
+import { execFileSync, spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Bundles, type Config } from "../helpers/oci-bundle.js";
+import { whyNot } from "../helpers/private-agent.js";
+
+const why = whyNot();
+if (why !== undefined) console.warn(`skipped: ${why}`);
+const hybrid = existsSync("/sys/fs/cgroup/memory/memory.limit_in_bytes");
+if (!hybrid) console.warn("skipped in part: needs version 1 controllers in /sys/fs/cgroup");
+const MIB = 1 << 20;
+const TOP = `/kata-test-${process.pid}`;
+const all = (...paths: string[]): string[] => paths.flatMap((path) => readdirSync(path, { recursive: true, withFileTypes: true }).filter((e) => e.isDirectory()).map((e) => join(e.parentPath, e.name)))
+  .filter((dir) => dir.includes("kata-test-") || dir.includes(`/oci${process.pid}n`));
+const groups = (): string[] => all("/sys/fs/cgroup");
+/** Something that lives in a group of the machine. */
+function occupant(...files: string[]): ChildProcess {
+  const child = spawn("sleep", ["1000"], { stdio: "ignore" });
+  for (const file of files) writeFileSync(file, String(child.pid));
+  return child;
+}
+async function gone(child: ChildProcess): Promise<void> {
+  const ended = new Promise((done) => child.once("exit", done));
+  child.kill("SIGKILL");
+  await ended;
+}
+
+describe.skipIf(why !== undefined || !hybrid)("cgroups of version 1 of a bundle", () => {
+  let box: Bundles;
+  beforeAll(() => {
+    box = new Bundles();
+  });
+  afterAll(() => {
+    box?.stop();
+    expect(groups()).toEqual([]);
+  });
+  const file = (controller: string, path: string, name: string): string => readFileSync(`/sys/fs/cgroup/${controller}${path}/${name}`, "utf8").trim();
+  const within = (path: string, resources: object) => (c: Config): void => {
+    c.linux["cgroupsPath"] = path;
+    c.linux["resources"] = resources;
+  };
+
+  it("hold everything that the configuration asks for", () => {
+    const path = `${TOP}/whole`;
+    const disk = readdirSync("/sys/block").map((name) => readFileSync(`/sys/block/${name}/dev`, "utf8").trim().split(":").map(Number))[0] ?? [0, 0];
+    const [major, minor] = disk;
+    const id = box.sleeper(within(path, {
+      memory: { limit: 64 * MIB, swap: 96 * MIB, reservation: 32 * MIB, kernel: 40 * MIB, kernelTCP: 16 * MIB, swappiness: 7, disableOOMKiller: true, useHierarchy: true },
+      cpu: { shares: 512, quota: 40_000, period: 50_000, burst: 20_000, cpus: "0", mems: "0" }, pids: { limit: 33 },
+      blockIO: { weight: 300, throttleReadBpsDevice: [{ major, minor, rate: 1000 }], throttleWriteIOPSDevice: [{ major, minor, rate: 20 }] },
+    }));
+    const read = (controller: string, ...names: string[]): string[] => names.map((name) => file(controller, path, `${controller}.${name}`));
+    expect(read("memory", "limit_in_bytes", "memsw.limit_in_bytes", "soft_limit_in_bytes", "kmem.tcp.limit_in_bytes", "swappiness")).toEqual([64, 96, 32, 16].map((n) => String(n * MIB)).concat("7"));
+    expect(file("memory", path, "memory.oom_control")).toContain("oom_kill_disable 1");
+    expect(read("cpu", "shares", "cfs_quota_us", "cfs_period_us", "cfs_burst_us")).toEqual(["512", "40000", "50000", "20000"]);
+    expect(read("cpuset", "cpus", "mems")).toEqual(["0", "0"]);
+    expect(file("pids", path, "pids.max")).toBe("33");
+    expect(read("blkio", existsSync(`/sys/fs/cgroup/blkio${path}/blkio.bfq.weight`) ? "bfq.weight" : "weight", "throttle.read_bps_device", "throttle.write_iops_device")).toEqual(["300", `${major}:${minor} 1000`, `${major}:${minor} 20`]);
+    expect(box.command(["delete", "--force", id]).status).toBe(0);
+    expect(groups()).toEqual([]); // the parent was made for it
+  });
+
+  it("give only the devices that are named, whatever the list begins with", () => {
+    const id = box.sleeper(within(`${TOP}/devices`, { devices: [{ allow: true, type: "b", major: 8, minor: 0, access: "r" }, { allow: true, type: "c", major: 10, minor: -1, access: "rw" }, { allow: true, type: "c", major: 4, access: "r" }] }));
+    const list = file("devices", `${TOP}/devices`, "devices.list").split("\n");
+    expect(list).not.toContain("a *:* rwm");
+    expect(list).toEqual(expect.arrayContaining(["b 8:0 r", "c 10:* rw", "c 4:* r", "c 1:3 rwm", "c *:* m"]));
+    const other = box.run("mknod /tmp/mem c 1 1; head -c1 /tmp/mem; mknod /tmp/z c 1 5; head -c1 /tmp/z | wc -c", (c) => {
+      c.linux["resources"] = { devices: [{ allow: false, type: "b", major: 8, minor: 0, access: "rwm" }] };
+      const caps = ["CAP_MKNOD", "CAP_DAC_OVERRIDE"];
+      c.process["capabilities"] = { bounding: caps, effective: caps, permitted: caps };
+    });
+    expect(other).toMatchObject({ stdout: "1\n", stderr: expect.stringContaining("Operation not permitted") });
+    expect(box.command(["delete", "--force", id]).status).toBe(0);
+  });
+
+  it.each([
+    ["unified", { unified: { "memory.high": "1" } }, "linux.resources.unified: needs cgroup version 2"],
+    ["shares that the kernel would change", { cpu: { shares: 1 } }, "linux.resources.cpu.shares: 1 is not between 2 and 262144"],
+    ["a swappiness", { memory: { swappiness: 101 } }, "linux.resources.memory.swappiness: 101"],
+    ["a memory limit above its sum with swap", { memory: { limit: 64 * MIB, swap: MIB } }, "linux.resources.memory.swap"],
+    ["a burst above the quota", { cpu: { quota: 10_000, period: 10_000, burst: 20_000 } }, "linux.resources.cpu: set cpu.cfs_burst_us to 20000"],
+    ["processors that are not there", { cpu: { cpus: "4000" } }, "linux.resources.cpu: set cpuset.cpus to 4000"],
+    ["a controller that is not mounted", { rdma: { mlx5: { hcaHandles: 1 } } }, "linux.resources.rdma: the rdma controller is not mounted"],
+    ["leaf weights, which are gone", { blockIO: { leafWeight: 500 } }, "linux.resources.blockIO: the kernel has no blkio"],
+    ["a hole in a rule for many devices", { devices: [{ allow: true, type: "b", major: 8, access: "rw" }, { allow: false, type: "b", major: 8, minor: 1, access: "w" }] }, "linux.resources.devices: cgroup version 1 cannot take b 8:1 out of b 8:*"],
+    ["an unknown size of pages", { hugepageLimits: [{ pageSize: "2mb", limit: 1 }] }, "linux.resources.hugepageLimits[0].pageSize"],
+  ])("are refused with %s, and nothing stays", (_, resources, message) => {
+    const { status, stderr } = box.run("true", within(`${TOP}/bad`, resources));
+    expect(stderr).toContain(message);
+    expect(status).toBe(1);
+    expect(groups()).toEqual([]);
+  });
+
+  it("lie below the caller's own when the path is relative", () => {
+    const base = `${TOP}-caller`;
+    for (const controller of ["memory", "pids"]) mkdirSync(`/sys/fs/cgroup/${controller}${base}`);
+    const join = ["sh", "-c", `for c in memory pids; do echo $$ > /sys/fs/cgroup/$c${base}/cgroup.procs; done; exec "$@"`, "sh"];
+    const id = box.sleeper(within("some/where", { pids: { limit: 9 } }), join);
+    expect(file("pids", `${base}/some/where`, "pids.max")).toBe("9");
+    expect(file("memory", `${base}/some/where`, "cgroup.procs")).toMatch(/^\d+$/);
+    expect(existsSync("/sys/fs/cgroup/freezer/some/where")).toBe(true);
+    expect(box.command(["pause", id]).status).toBe(0); // another process, from another place
+    expect(JSON.parse(box.command(["state", id]).stdout)).toMatchObject({ status: "paused" });
+    expect(box.command(["delete", "--force", id]).status).toBe(0);
+    expect(existsSync("/sys/fs/cgroup/freezer/some")).toBe(false);
+    for (const controller of ["memory", "pids"]) rmdirSync(`/sys/fs/cgroup/${controller}${base}`); // empty again
+  });
+
+  it("are refused with a path that leads upwards", () => {
+    expect(box.run("true", within("/a/../../b", {})).stderr).toContain("linux.cgroupsPath");
+  });
+
+  it("are not shared with others, and not taken while they are frozen", async () => {
+    const dir = `/sys/fs/cgroup/freezer${TOP}`;
+    mkdirSync(`${dir}/below`, { recursive: true });
+    const other = occupant(`${dir}/below/cgroup.procs`);
+    expect(box.run("true", within(TOP, {})).stderr).toContain("container's cgroup is not empty");
+    await gone(other);
+    rmdirSync(`${dir}/below`);
+    writeFileSync(`${dir}/freezer.state`, "FROZEN");
+    const answers = [TOP, `${TOP}/below`].map((path) => box.run("true", within(path, {})).stderr);
+    writeFileSync(`${dir}/freezer.state`, "THAWED");
+    for (const answer of answers) expect(answer).toContain("container's cgroup unexpectedly frozen");
+    expect(groups()).toEqual([dir]);
+    rmdirSync(dir);
+  });
+
+  it("are left by all processes, frozen or not, when they are killed or deleted", () => {
+    const id = box.sleeper((c) => (c.linux["cgroupsPath"] = `${TOP}/all`));
+    expect(box.quiet(["exec", "--detach", id, "/bin/setsid", "/bin/sleep", "1000"]).status).toBe(0);
+    expect(file("pids", `${TOP}/all`, "cgroup.procs").split("\n")).toHaveLength(2);
+    expect(box.command(["pause", id]).status).toBe(0);
+    expect(file("freezer", `${TOP}/all`, "freezer.state")).toBe("FROZEN");
+    expect(box.command(["kill", "--all", id, "KILL"]).status).toBe(0);
+    expect(box.command(["delete", "--force", id]).status).toBe(0);
+    expect(groups()).toEqual([]);
+  });
+
+  it("let a further process join a group below them, and say which is not there", () => {
+    const id = box.sleeper((c) => (c.linux["cgroupsPath"] = `${TOP}/sub`));
+    mkdirSync(`/sys/fs/cgroup/pids${TOP}/sub/inner`);
+    const inside = (...cgroup: string[]): { status: number | null; stdout: string; stderr: string } => box.command(["exec", ...cgroup, id, "/bin/grep", ":pids:\\|:memory:", "/proc/self/cgroup"]);
+    expect(inside("--cgroup", "pids:inner").stdout).toMatch(new RegExp(`pids:${TOP}/sub/inner\n[^]*memory:${TOP}/sub\n|memory:${TOP}/sub\n[^]*pids:${TOP}/sub/inner\n`));
+    expect(inside("--cgroup", "/").stdout).not.toContain("inner");
+    expect(inside("--cgroup", "inner")).toMatchObject({ status: 255, stderr: expect.stringMatching(/ adding pid .*\/inner\/cgroup.procs: no such file /) });
+    expect(inside("--cgroup", "whaat:/").stderr).toContain("unknown controller whaat");
+    expect(inside("--cgroup", "pids:../..").stderr).toContain("--cgroup");
+    expect(box.command(["delete", "--force", id]).status).toBe(0);
+    expect(groups()).toEqual([]);
+  });
+
+  it("carry network classes and priorities where those controllers are mounted", (context) => {
+    const mounts = "mkdir -p /sys/fs/cgroup/net && mount -t cgroup -o net_cls,net_prio none /sys/fs/cgroup/net";
+    const private1 = ["unshare", "-m", "sh", "-c", `umount -R /sys/fs/cgroup; mount -t tmpfs none /sys/fs/cgroup && ${mounts} && exec "$@"`, "sh"];
+    const possible = spawnSync("unshare", ["-m", "sh", "-c", `umount -R /sys/fs/cgroup; mount -t tmpfs none /sys/fs/cgroup && ${mounts}`], { encoding: "utf8" });
+    if (possible.status !== 0) return context.skip(`no net_cls on version 1: ${possible.stderr}`);
+    const look = `mkdir /tmp/c; cat /sys/fs/cgroup/net/net_cls.classid; grep lo /sys/fs/cgroup/net/net_prio.ifpriomap`;
+    const { stdout, stderr } = box.run(look, (c) => {
+      c.linux["resources"] = { network: { classID: 0x100001, priorities: [{ name: "lo", priority: 3 }] } };
+      c.linux["cgroupsPath"] = `${TOP}/net`;
+      c.linux.namespaces = c.linux.namespaces.filter((n) => n["type"] !== "network");
+      c.mounts.push({ destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup", options: ["ro"] });
+    }, private1);
+    expect({ stdout, stderr }).toEqual({ stdout: "1048577\nlo 3\n", stderr: "" });
+  });
+});
+
+/** Only version 2, in a mount namespace of the command's own; the groups are the machine's, so another mount shows them. */
+const ONLY_V2 = ["unshare", "-m", "sh", "-c", "umount -R /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec \"$@\"", "sh"];
+const UNIFIED = hybrid ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup";
+const unified = existsSync(`${UNIFIED}/cgroup.controllers`);
+
+describe.skipIf(why !== undefined || !unified)("cgroups of version 2 of a bundle", () => {
+  let box: Bundles;
+  const dir = `${UNIFIED}${TOP}`;
+  beforeAll(() => {
+    box = new Bundles();
+  });
+  afterAll(() => {
+    for (const id of made) box.quiet(["delete", "--force", id], ONLY_V2);
+    box?.stop();
+    expect(all(UNIFIED)).toEqual([]);
+  });
+  const made: string[] = [];
+  const at = (path: string, resources?: object) => (c: Config): void => {
+    c.linux["cgroupsPath"] = path;
+    if (resources !== undefined) c.linux["resources"] = resources;
+  };
+  const sleeper = (change: (c: Config) => void): string => {
+    const id = box.sleeper(change, ONLY_V2);
+    made.push(id);
+    return id;
+  };
+  const remove = (id: string): void => expect(box.command(["delete", "--force", id], ONLY_V2)).toMatchObject({ status: 0, stderr: "" });
+
+  it.each([
+    ["kernel memory", { memory: { kernel: MIB } }, "linux.resources.memory.kernel"],
+    ["swappiness", { memory: { swappiness: 0 } }, "linux.resources.memory.swappiness"],
+    ["no killing", { memory: { disableOOMKiller: true } }, "linux.resources.memory.disableOOMKiller"],
+    ["no hierarchy", { memory: { useHierarchy: false } }, "linux.resources.memory.useHierarchy"],
+    ["real time", { cpu: { realtimeRuntime: 1 } }, "linux.resources.cpu.realtimeRuntime"],
+    ["leaf weights", { blockIO: { weightDevice: [{ major: 8, minor: 0, leafWeight: 10 }] } }, "linux.resources.blockIO.weightDevice[0].leafWeight"],
+    ["network classes", { network: { classID: 1 } }, "linux.resources.network.classID"],
+    ["network priorities", { network: { priorities: [{ name: "lo", priority: 1 }] } }, "linux.resources.network.priorities"],
+    ["a controller that no kernel has", { unified: { "whaat.max": "1" } }, 'linux.resources.unified["whaat.max"]: the kernel offers no whaat controller'],
+    ["a path for a file", { unified: { "../x.max": "1" } }, 'linux.resources.unified["../x.max"]'],
+  ])("refuse %s, which version 2 has not", (_, resources, message) => {
+    const { status, stderr } = box.run("true", at(`${TOP}/bad`, resources), ONLY_V2);
+    expect(stderr).toContain(message);
+    expect(status).toBe(1);
+    expect(all(UNIFIED)).toEqual([]);
+  });
+
+  it("lie beside the caller's own when the path is relative", () => {
+    mkdirSync(`${dir}/caller`, { recursive: true });
+    const [unshare = "", ...rest] = ONLY_V2;
+    const id = box.sleeper(at("rel/box"), ["sh", "-c", `echo $$ > ${dir}/caller/cgroup.procs; exec "$@"`, "sh", unshare, ...rest]);
+    made.push(id);
+    expect(readFileSync(`${dir}/rel/box/cgroup.procs`, "utf8")).toMatch(/^\d+\n$/);
+    remove(id);
+    expect(readdirSync(dir, { withFileTypes: true }).filter((e) => e.isDirectory()).map((e) => e.name)).toEqual(["caller"]);
+    rmdirSync(`${dir}/caller`);
+    rmdirSync(dir);
+  });
+
+  it("freeze, thaw and tell it, and are not taken while they are frozen", () => {
+    const id = sleeper(at(`${TOP}/ice`));
+    const state = (): unknown => (JSON.parse(box.command(["state", id], ONLY_V2).stdout) as { status: unknown }).status;
+    expect(box.command(["pause", id], ONLY_V2).status).toBe(0);
+    expect([state(), readFileSync(`${dir}/ice/cgroup.events`, "utf8")]).toEqual(["paused", expect.stringContaining("frozen 1")]);
+    expect(box.command(["resume", id], ONLY_V2).status).toBe(0);
+    expect(state()).toBe("running");
+    expect(box.run("true", at(`${TOP}/ice`), ONLY_V2).stderr).toContain("container's cgroup is not empty");
+    remove(id);
+    mkdirSync(`${dir}/ice`, { recursive: true });
+    writeFileSync(`${dir}/ice/cgroup.freeze`, "1");
+    const answers = ["ice", "ice/below"].map((path) => box.run("true", at(`${TOP}/${path}`), ONLY_V2).stderr);
+    writeFileSync(`${dir}/ice/cgroup.freeze`, "0");
+    for (const answer of answers) expect(answer).toContain("container's cgroup unexpectedly frozen");
+    rmdirSync(`${dir}/ice`);
+    rmdirSync(dir);
+  });
+
+  it("let a further process join a group below them, or the one that the first process has moved to", (context) => {
+    const id = sleeper(at(`${TOP}/moved`));
+    const whole = `${dir}/moved`;
+    mkdirSync(`${whole}/inner`);
+    const where = (...cgroup: string[]): { status: number | null; stdout: string; stderr: string } => box.command(["exec", ...cgroup, id, "/bin/grep", "^0:", "/proc/self/cgroup"], ONLY_V2);
+    expect(where("--cgroup", "inner").stdout).toBe(`0::${TOP}/moved/inner\n`);
+    expect(where("--cgroup", "/nowhere").stderr).toMatch(/ adding pid .*\/nowhere\/cgroup.procs: no such file /);
+    const pid = readFileSync(`${whole}/cgroup.procs`, "utf8").trim();
+    writeFileSync(`${whole}/inner/cgroup.procs`, pid);
+    expect(where().stdout).toBe(`0::${TOP}/moved\n`); // it can still be entered
+    const controllers = readFileSync(`${UNIFIED}/cgroup.controllers`, "utf8").trim().split(" ").filter((c) => c !== "");
+    const one = controllers[0];
+    if (one === undefined) return context.skip("version 2 has no controller here");
+    const was = readFileSync(`${UNIFIED}/cgroup.subtree_control`, "utf8");
+    for (const parent of [UNIFIED, dir, whole]) writeFileSync(`${parent}/cgroup.subtree_control`, `+${one}`);
+    expect(where().stdout).toBe(`0::${TOP}/moved/inner\n`);
+    expect(where("--cgroup", "/").stderr).toMatch(/ adding pid .* to cgroups.*\/cgroup.procs: .*EBUSY/);
+    remove(id);
+    if (!was.includes(one)) writeFileSync(`${UNIFIED}/cgroup.subtree_control`, `-${one}`);
+  });
+
+  it("cannot have limits below a group with processes, and say so", async (context) => {
+    if (!readFileSync(`${UNIFIED}/cgroup.controllers`, "utf8").includes("hugetlb") || !existsSync("/sys/kernel/mm/hugepages/hugepages-2048kB")) return context.skip("version 2 has no hugetlb controller here");
+    mkdirSync(dir);
+    const limits = (pageSize: string) => at(`${TOP}/box`, { hugepageLimits: [{ pageSize, limit: 4 * MIB }] });
+    const other = occupant(`${dir}/cgroup.procs`);
+    expect(box.run("true", limits("2MB"), ONLY_V2).stderr).toContain(`linux.resources.hugepageLimits: cgroup /sys/fs/cgroup${TOP} has processes of its own`);
+    await gone(other);
+    const id = sleeper(limits("2MB"));
+    expect(readFileSync(`${dir}/box/hugetlb.2MB.max`, "utf8").trim()).toBe(String(4 * MIB));
+    remove(id);
+    expect(box.run("true", limits("3MB"), ONLY_V2).stderr).toContain("linux.resources.hugepageLimits: the kernel has no hugetlb.3MB.max here");
+    rmdirSync(dir);
+  });
+
+  it("are threaded below a threaded group", () => {
+    mkdirSync(`${dir}/threads`, { recursive: true });
+    writeFileSync(`${dir}/threads/cgroup.type`, "threaded");
+    const { stdout, stderr } = box.run("grep ^0: /proc/self/cgroup", at(`${TOP}/box`), ONLY_V2);
+    expect({ stdout, stderr }).toEqual({ stdout: `0::${TOP}/box\n`, stderr: "" });
+    rmdirSync(`${dir}/threads`);
+    rmdirSync(dir);
+  });
+
+  const owners = (id: string, path: string): string => execFileSync("stat", ["-c", "%u %n", ".", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads", "cgroup.max.depth", "cgroup.freeze"], { cwd: `${dir}${path}`, encoding: "utf8" }).replaceAll(id, "ID");
+  const mounted = (option: "rw" | "ro", uid: number) => (c: Config): void => {
+    c.linux["cgroupsPath"] = `${TOP}/owned`;
+    c.linux.namespaces.push({ type: "cgroup" }, { type: "user" });
+    c.linux["uidMappings"] = c.linux["gidMappings"] = [{ containerID: 0, hostID: 100_000, size: 2000 }];
+    c.mounts.push({ destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup", options: ["nosuid", "noexec", "nodev", option] });
+    c.process["user"] = { uid, gid: 0 };
+  };
+  it("belong to the container's user when he may write to them, and then he can make groups", () => {
+    chmodSync(box.folder, 0o755); // for the mapped root
+    for (const uid of [0, 1000]) {
+      const id = sleeper(mounted("rw", uid));
+      expect(owners(id, "/owned")).toBe([`${100_000 + uid} .`, `${100_000 + uid} cgroup.procs`, `${100_000 + uid} cgroup.subtree_control`, `${100_000 + uid} cgroup.threads`, "0 cgroup.max.depth", "0 cgroup.freeze", ""].join("\n"));
+      expect(box.command(["exec", id, "/bin/mkdir", "/sys/fs/cgroup/mine"], ONLY_V2)).toMatchObject({ status: 0, stderr: "" });
+      remove(id);
+    }
+    const id = sleeper(mounted("ro", 0));
+    expect(owners(id, "/owned")).toMatch(/^0 \.\n0 cgroup.procs\n/);
+    remove(id);
+  });
+});
+
+describe.skipIf(why !== undefined)("who may make no cgroups", () => {
+  it("goes without, but not when limits are asked for", () => {
+    const caps = "+sys_admin,+net_admin,+setuid,+setgid,+setpcap,+sys_chroot";
+    const nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", `--inh-caps=${caps}`, `--ambient-caps=${caps}`];
+    const box = new Bundles();
+    try {
+      chmodSync(box.folder, 0o777);
+      const change = (resources: object) => (c: Config): void => {
+        c.linux["resources"] = resources;
+        c.process["user"] = { uid: 65534, gid: 65534 };
+        delete c.process["capabilities"];
+        c.mounts = [];
+      };
+      const before = groups();
+      expect(box.run("echo here", change({ devices: [{ allow: false, access: "rwm" }] }), nobody)).toEqual({ status: 0, stdout: "here\n", stderr: "" });
+      expect(box.run("echo here", change({ pids: { limit: 5 } }), nobody).stderr).toContain("linux.resources: no limits without the right to make a cgroup");
+      expect(groups()).toEqual(before);
+    } finally {
+      box.stop();
+    }
+  });
+});
