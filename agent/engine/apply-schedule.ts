@@ -21,7 +21,7 @@ function applyScheduler({ attr }: NonNullable<Traits["scheduler"]>): void {
     setScheduler(attr);
   } catch (error) {
     if (attr.policy !== DEADLINE || !isErrno(error, E.EPERM)) throw error;
-    throw new AppError("precondition", `${error.message} (a cpuset that has not all CPUs keeps a process from SCHED_DEADLINE)`);
+    throw new AppError("precondition", `${error.message}: process scheduler can't be used together with AllowedCPUs (a cpuset of less than all CPUs)`);
   }
 }
 

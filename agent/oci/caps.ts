@@ -44,6 +44,21 @@ export function capabilitySets(caps: Capabilities | undefined): CapabilitySets {
   return { unknown, bounding: of("bounding"), effective: of("effective"), inheritable: of("inheritable"), permitted: of("permitted"), ambient: of("ambient") };
 }
 
+/** What is in both. */
+export const and = (a: Mask, b: Mask): Mask => ({ low: (a.low & b.low) >>> 0, high: (a.high & b.high) >>> 0 });
+/** What is in the first only. */
+export const without = (a: Mask, b: Mask): Mask => ({ low: (a.low & ~b.low) >>> 0, high: (a.high & ~b.high) >>> 0 });
+
+/** Do the sets go together? capset(2) refuses them else. */
+export function agree({ bounding, effective, inheritable, permitted, ambient }: CapabilitySets): boolean {
+  return [without(effective, permitted), without(inheritable, bounding), without(ambient, and(permitted, inheritable))].every((m) => m.low === 0 && m.high === 0);
+}
+
+/** The names in a mask, as the kernel has them. */
+export function capNames(m: Mask): string[] {
+  return NAMES.filter((_, n) => hasCap(m, n)).map((name) => `CAP_${name}`);
+}
+
 /** Does the mask hold this capability? */
 export function hasCap(m: Mask, n: number): boolean {
   return ((n < 32 ? m.low >>> n : m.high >>> (n - 32)) & 1) === 1;

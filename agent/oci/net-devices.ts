@@ -23,7 +23,7 @@ export function checkNetDevices(devices: NonNullable<Linux["netDevices"]>, apart
   const taken: string[] = [];
   for (const [name, { name: given }] of Object.entries(devices)) {
     const field = `linux.netDevices["${name}"]`;
-    if (!apart) refuse(field, "needs a network namespace of the container's own");
+    if (!apart) refuse(field, "unable to move network devices without a NET namespace of the container's own");
     if (!isName(name)) refuse(field, "is not the name of an interface");
     const wanted = given || name;
     if (!isName(wanted) || (given && !isTemplate(given))) refuse(`${field}.name`, `"${wanted}" is not a name for an interface`);

@@ -11,6 +11,7 @@ const SCHED_FLAGS = {
   SCHED_FLAG_UTIL_CLAMP_MIN: 0x20, SCHED_FLAG_UTIL_CLAMP_MAX: 0x40,
 };
 const KEEP_PARAMS = 0x10;
+const DEADLINE = 6;
 const CLASSES = { IOPRIO_CLASS_RT: 1, IOPRIO_CLASS_BE: 2, IOPRIO_CLASS_IDLE: 3 };
 const DOMAINS = { LINUX: 0, LINUX32: 8 };
 /** Modes of memoryPolicy by name, as set_mempolicy(2) numbers them. */
@@ -43,14 +44,14 @@ export interface Traits {
   readonly memoryPolicy?: { readonly name: string; readonly mode: number; readonly nodes: Uint8Array };
 }
 
-function flagBits(field: string, table: { readonly [name: string]: number }, flags: readonly string[] | undefined): number {
+function flagBits(field: string, what: string, table: { readonly [name: string]: number }, flags: readonly string[] | undefined): number {
   let bits = 0;
-  flags?.forEach((name, i) => (bits |= named(`${field}.flags[${i}]`, "flag", table, name)));
+  flags?.forEach((name, i) => (bits |= named(`${field}.flags[${i}]`, what, table, name)));
   return bits;
 }
 
 /** "0-3,7" as a bit mask in bytes, a multiple of eight long; an empty list has no bytes. Refuses anything else. */
-export function bitList(field: string, list: string): Uint8Array {
+export function bitList(field: string, list: string, what = "list"): Uint8Array {
   const mask = new Uint8Array(MOST_BITS / 8);
   let highest = -1;
   let total = 0;
@@ -59,7 +60,7 @@ export function bitList(field: string, list: string): Uint8Array {
     const from = decimal(first);
     const to = decimal(last);
     if (from === undefined || to === undefined || more.length > 0 || to < from || to >= MOST_BITS || (total += to - from + 1) > MOST_BITS) {
-      return refuse(field, `"${list.slice(0, 80)}" is not a list such as "0-3,7" of numbers below ${MOST_BITS}`);
+      return refuse(field, `invalid ${what} "${list.slice(0, 80)}": not such as "0-3,7" of numbers below ${MOST_BITS}`);
     }
     for (let n = from; n <= to; n++) mask[n >> 3] = (mask[n >> 3] as number) | (1 << (n & 7));
     highest = Math.max(highest, to);
@@ -67,17 +68,33 @@ export function bitList(field: string, list: string): Uint8Array {
   return mask.slice(0, Math.ceil((highest + 1) / 64) * 8);
 }
 
+const LEAST_RUNTIME = 1024n; // the kernel counts no finer
+const MOST_RUNTIME = (1n << 63n) - 1n;
+
+/** What sched_setattr(2) asks of a deadline: 1024 <= runtime <= deadline <= period, where a period of 0 is the deadline. */
+function checkDeadline(field: string, { runtime, deadline, period }: Scheduler): void {
+  const bad = (name: string, why: string): never => refuse(`${field}.${name}`, `sched_setattr: \`SCHED_DEADLINE\` ${why}`);
+  if (runtime === undefined) return bad("runtime", "requires `runtime`");
+  if (deadline === undefined) return bad("deadline", "requires `deadline`");
+  const [r, d, p] = [BigInt(runtime), BigInt(deadline), BigInt(period ?? 0)];
+  if (r === 0n) bad("runtime", "runtime must be greater than 0");
+  if (r < LEAST_RUNTIME || r > MOST_RUNTIME) bad("runtime", `runtime ${r} must be between ${LEAST_RUNTIME} and ${MOST_RUNTIME}`);
+  if (r > d) bad("runtime", `runtime ${r} must be <= deadline ${d}`);
+  if (p !== 0n && d > p) bad("deadline", `deadline ${d} must be <= period ${p}`);
+}
+
 function schedulerOf(field: string, from: Scheduler): NonNullable<Traits["scheduler"]> {
   const policy = named(`${field}.policy`, "policy", POLICIES, from.policy);
-  const flags = flagBits(field, SCHED_FLAGS, from.flags);
+  const flags = flagBits(field, "flag", SCHED_FLAGS, from.flags);
   const { nice = 0, priority = 0 } = from;
   inRange(`${field}.nice`, nice, -20, 19);
   if (policy === 1 || policy === 2) {
     if ((flags & KEEP_PARAMS) === 0) inRange(`${field}.priority`, priority, 1, 99);
   } else if (priority !== 0) refuse(`${field}.priority`, "only SCHED_FIFO and SCHED_RR have one");
   for (const name of ["runtime", "deadline", "period"] as const) {
-    if (BigInt(from[name] ?? 0) !== 0n && policy !== 6) refuse(`${field}.${name}`, "only SCHED_DEADLINE has one");
+    if (BigInt(from[name] ?? 0) !== 0n && policy !== DEADLINE) refuse(`${field}.${name}`, "only SCHED_DEADLINE has one");
   }
+  if (policy === DEADLINE) checkDeadline(field, from);
   return { name: from.policy, attr: { policy, flags, nice, priority, runtime: from.runtime ?? 0, deadline: from.deadline ?? 0, period: from.period ?? 0 } };
 }
 
@@ -95,10 +112,10 @@ function personalityOf({ domain, flags }: NonNullable<Linux["personality"]>): nu
 
 function memoryPolicyOf(from: NonNullable<Linux["memoryPolicy"]>): NonNullable<Traits["memoryPolicy"]> {
   const field = "linux.memoryPolicy";
-  const mode = named(`${field}.mode`, "mode", MEMORY_MODES, from.mode);
-  const flags = flagBits(field, MEMORY_FLAGS, from.flags);
-  if ((flags & STATIC_AND_RELATIVE) === STATIC_AND_RELATIVE) refuse(`${field}.flags`, "MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES exclude each other");
-  const nodes = bitList(`${field}.nodes`, from.nodes ?? "");
+  const mode = named(`${field}.mode`, "memory policy mode", MEMORY_MODES, from.mode);
+  const flags = flagBits(field, "memory policy flag", MEMORY_FLAGS, from.flags);
+  if ((flags & STATIC_AND_RELATIVE) === STATIC_AND_RELATIVE) refuse(`${field}.flags`, "MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES exclude each other (to set_mempolicy an invalid argument)");
+  const nodes = bitList(`${field}.nodes`, from.nodes ?? "", "memory policy nodes");
   const nodeless = mode === 0 || mode === 4;
   if (nodeless && nodes.length > 0) refuse(`${field}.nodes`, `${from.mode} takes none`);
   if (!nodeless && mode !== 1 && nodes.length === 0) refuse(`${field}.nodes`, `${from.mode} needs some`);

@@ -35,7 +35,7 @@ export function checkSysctls(spec: Spec, own: (type: string) => boolean): void {
     if (path.split("/").some((part) => part === "" || part === "." || part === "..") || path.includes("\0")) refuse(field, "is not a name");
     noNul(field, spec.linux?.sysctl?.[key]);
     const type = namespaceOf(path) ?? refuse(field, path === "kernel/hostname" ? "the hostname field sets it" : "is not namespaced");
-    if (path === "kernel/domainname" && spec.domainname) refuse(field, "conflicts with domainname");
+    if (path === "kernel/domainname" && spec.domainname && spec.domainname !== spec.linux?.sysctl?.[key]) refuse(field, "conflicts with domainname");
     if (!own(type)) refuse(field, `needs ${type === "ipc" ? "an" : "a"} ${type} namespace of the container's own`);
   }
 }

@@ -41,9 +41,20 @@ describe.skipIf(why !== undefined)("the process of a bundle", () => {
   });
 
   it("says which scheduler the kernel refused", () => {
-    const { status, stderr } = box.run("true", (c) => (c.process["scheduler"] = { policy: "SCHED_DEADLINE", runtime: 5, deadline: 4, period: 3 }));
+    const { status, stderr } = box.run("true", (c) => (c.process["scheduler"] = { policy: "SCHED_ISO" }));
     expect(status).toBe(1);
-    expect(stderr).toContain("set the scheduler SCHED_DEADLINE: sched_setattr: EINVAL");
+    expect(stderr).toContain("set the scheduler SCHED_ISO: sched_setattr: EINVAL");
+  });
+
+  it.skipIf(!twoCpus)("keeps its deadlines, but not in a cpuset of fewer CPUs than there are", () => {
+    const deadline = { policy: "SCHED_DEADLINE", flags: ["SCHED_FLAG_RESET_ON_FORK"], runtime: 42000, deadline: 100000, period: 1000000 };
+    expect(box.run("cut -d' ' -f41 /proc/$$/stat; true", (c) => (c.process["scheduler"] = deadline), ["taskset", "-c", "0"])).toEqual(ok("6\n"));
+    const { status, stderr } = box.run("true", (c) => {
+      c.process["scheduler"] = deadline;
+      c.linux["resources"] = { cpu: { cpus: "0" } };
+    });
+    expect(status).toBe(1);
+    expect(stderr).toContain("process scheduler can't be used together with AllowedCPUs");
   });
 
   it("has the I/O priority, personality and memory policy that it asks for", () => {
@@ -194,11 +205,20 @@ describe.skipIf(why !== undefined)("the process of a bundle", () => {
     expect(box.run("grep -c 0000000000000000 /proc/self/status", (c) => delete c.process["capabilities"]).stdout.trim()).toBe(box.run("grep -E -c '(Cap|Sig|Shd).*0000000000000000' /proc/self/status", (c) => delete c.process["capabilities"]).stdout.trim());
   });
 
+  it("has what can be had of sets that do not go together", () => {
+    const { status, stdout, stderr } = box.run("grep -E 'Cap(Inh|Prm|Eff|Bnd|Amb)' /proc/self/status | tr -d '\\t'", (c) => {
+      c.process["user"] = { uid: 1000, gid: 0 };
+      c.process["capabilities"] = { bounding: ["CAP_KILL"], permitted: ["CAP_KILL", "CAP_CHOWN"], effective: ["CAP_KILL", "CAP_SYS_ADMIN"], inheritable: ["CAP_KILL", "CAP_CHOWN"], ambient: ["CAP_KILL", "CAP_CHOWN"] };
+    });
+    expect([status, stdout.trim().split("\n")]).toEqual([0, ["CapInh:0000000000000020", "CapPrm:0000000000000020", "CapEff:0000000000000020", "CapBnd:0000000000000020", "CapAmb:0000000000000020"]]);
+    for (const words of ["effective: CAP_SYS_ADMIN is left out: it is not permitted", "inheritable: CAP_CHOWN is left out: it is not in the bounding set", "can't raise ambient capability CAP_CHOWN: operation not permitted"]) expect(stderr).toContain(words);
+  });
+
   it.skipIf(!has("setpriv"))("is not refused for capabilities that the caller has not itself", () => {
     const few = ["setpriv", "--bounding-set", "-sys_boot"];
     const { status, stdout, stderr } = box.run("grep CapEff /proc/self/status | tr -d '\\t'", (c) => (c.process["capabilities"] = { bounding: ["CAP_KILL", "CAP_SYS_BOOT"], permitted: ["CAP_KILL", "CAP_SYS_BOOT"], effective: ["CAP_KILL", "CAP_SYS_BOOT"] }), few);
     expect([status, stdout]).toEqual([0, "CapEff:0000000000000020\n"]);
-    expect(stderr).toContain("process.capabilities: some are left out");
+    expect(stderr).toContain("process.capabilities.permitted: CAP_SYS_BOOT is left out: the engine has not got it itself");
   });
 
   it.each<[string, (c: Config) => void, string]>([
@@ -233,7 +253,7 @@ describe.skipIf(why !== undefined)("the process of a bundle", () => {
     ["network devices without a network", (c) => {
       c.linux.namespaces = c.linux.namespaces.filter((n) => n["type"] !== "network");
       c.linux["netDevices"] = { lo: {} };
-    }, 'linux.netDevices["lo"]: needs a network namespace'],
+    }, 'linux.netDevices["lo"]: unable to move network devices without a NET namespace'],
     ["a device that is not there", (c) => (c.linux["netDevices"] = { nosuch0: {} }), 'linux.netDevices["nosuch0"]: no interface nosuch0'],
   ])("%s is refused, and nothing is left", (_what, change, message) => {
     const { status, stderr } = box.run("true", change);

@@ -15,7 +15,7 @@ describe("netDevices", () => {
     expect(() => checkNetDevices({ eth0: { name } }, true)).toThrow('linux.netDevices["eth0"].name');
   });
   it("need a network apart from the machine's, and names of their own there", () => {
-    expect(() => checkNetDevices({ eth0: {} }, false)).toThrow('linux.netDevices["eth0"]: needs a network namespace');
+    expect(() => checkNetDevices({ eth0: {} }, false)).toThrow('linux.netDevices["eth0"]: unable to move network devices without a NET namespace');
     expect(() => checkNetDevices({ eth0: { name: "a" }, eth1: { name: "a" } }, true)).toThrow('linux.netDevices["eth1"].name: "a" is given twice');
     expect(() => checkNetDevices({ eth0: { name: "eth1" }, eth1: {} }, true)).toThrow("given twice");
   });

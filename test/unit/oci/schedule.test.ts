@@ -12,11 +12,14 @@ describe("scheduler", () => {
   it("becomes numbers, what is absent 0", () => {
     expect(scheduler({ policy: "SCHED_BATCH", nice: -20 })).toEqual({ policy: 3, flags: 0, nice: -20, priority: 0, runtime: 0, deadline: 0, period: 0 });
     expect(scheduler({ policy: "SCHED_RR", priority: 99, flags: ["SCHED_FLAG_RESET_ON_FORK", "SCHED_FLAG_UTIL_CLAMP_MAX"] })).toMatchObject({ policy: 2, priority: 99, flags: 0x41 });
-    expect(scheduler({ policy: "SCHED_DEADLINE", runtime: 10n, deadline: 20, period: 18446744073709551615n })).toMatchObject({ policy: 6, runtime: 10n, deadline: 20, period: 18446744073709551615n });
+    expect(scheduler({ policy: "SCHED_DEADLINE", runtime: 1024n, deadline: 2000, period: 18446744073709551615n })).toMatchObject({ policy: 6, runtime: 1024n, deadline: 2000, period: 18446744073709551615n });
     expect(["SCHED_OTHER", "SCHED_ISO", "SCHED_IDLE"].map((policy) => (scheduler({ policy }) as { policy: number }).policy)).toEqual([0, 4, 5]);
   });
+  it("may leave the period of a deadline to the kernel", () => {
+    expect(scheduler({ policy: "SCHED_DEADLINE", runtime: 10_000_000, deadline: 20_000_000 })).toMatchObject({ runtime: 10_000_000, deadline: 20_000_000, period: 0 });
+  });
   it.each<[Scheduler, string]>([
-    [{ policy: "SCHED_FAST" }, 'scheduler.policy: unknown policy "SCHED_FAST"'],
+    [{ policy: "SCHED_FAST" }, 'scheduler.policy: invalid policy "SCHED_FAST"'],
     [{ policy: "toString" }, "scheduler.policy"],
     [{ policy: "" }, "scheduler.policy"],
     [{ policy: "SCHED_OTHER", nice: 20 }, "scheduler.nice: 20 is not between -20 and 19"],
@@ -26,7 +29,14 @@ describe("scheduler", () => {
     [{ policy: "SCHED_FIFO", priority: 100 }, "scheduler.priority"],
     [{ policy: "SCHED_OTHER", runtime: 1 }, "scheduler.runtime: only SCHED_DEADLINE"],
     [{ policy: "SCHED_RR", priority: 1, period: 1 }, "scheduler.period"],
-    [{ policy: "SCHED_OTHER", flags: ["SCHED_FLAG_RECLAIM", "SCHED_FLAG_ALL"] }, 'scheduler.flags[1]: unknown flag "SCHED_FLAG_ALL"'],
+    [{ policy: "SCHED_DEADLINE", deadline: 20, period: 20 }, "scheduler.runtime: sched_setattr: `SCHED_DEADLINE` requires `runtime`"],
+    [{ policy: "SCHED_DEADLINE", runtime: 2000, period: 20 }, "scheduler.deadline: sched_setattr: `SCHED_DEADLINE` requires `deadline`"],
+    [{ policy: "SCHED_DEADLINE", runtime: 0, deadline: 20 }, "scheduler.runtime: sched_setattr: `SCHED_DEADLINE` runtime must be greater than 0"],
+    [{ policy: "SCHED_DEADLINE", runtime: 1023, deadline: 2000 }, "scheduler.runtime: sched_setattr: `SCHED_DEADLINE` runtime 1023 must be between 1024 and"],
+    [{ policy: "SCHED_DEADLINE", runtime: 9223372036854775808, deadline: 9223372036854775809 }, "scheduler.runtime: sched_setattr: `SCHED_DEADLINE` runtime 9223372036854775808 must be between"],
+    [{ policy: "SCHED_DEADLINE", runtime: 3000, deadline: 2000, period: 4000 }, "scheduler.runtime: sched_setattr: `SCHED_DEADLINE` runtime 3000 must be <= deadline 2000"],
+    [{ policy: "SCHED_DEADLINE", runtime: 1024, deadline: 3000, period: 2000 }, "scheduler.deadline: sched_setattr: `SCHED_DEADLINE` deadline 3000 must be <= period 2000"],
+    [{ policy: "SCHED_OTHER", flags: ["SCHED_FLAG_RECLAIM", "SCHED_FLAG_ALL"] }, 'scheduler.flags[1]: invalid flag "SCHED_FLAG_ALL"'],
   ])("%j is refused", (from, message) => {
     expect(() => checkProcess({ ...process, scheduler: from })).toThrow(`process.${message}`);
     expect(() => checkProcess({ ...process, scheduler: from }, "p")).toThrow(`p.${message}`);
@@ -46,7 +56,7 @@ describe("ioPriority", () => {
 describe("personality", () => {
   it("is LINUX or LINUX32, without flags", () => {
     expect([traitsOf({}, { personality: { domain: "LINUX" } }).personality, traitsOf({}, { personality: { domain: "LINUX32", flags: [] } }).personality]).toEqual([0, 8]);
-    expect(() => traitsOf({}, { personality: { domain: "BSD" } })).toThrow('linux.personality.domain: unknown domain "BSD"');
+    expect(() => traitsOf({}, { personality: { domain: "BSD" } })).toThrow('linux.personality.domain: invalid domain "BSD"');
     expect(() => traitsOf({}, { personality: { domain: "LINUX", flags: ["X"] } })).toThrow("linux.personality.flags");
   });
 });
@@ -59,13 +69,13 @@ describe("memoryPolicy", () => {
     expect(memory({ mode: "MPOL_WEIGHTED_INTERLEAVE", nodes: "0" })).toMatchObject({ mode: 6 });
   });
   it.each<[NonNullable<Linux["memoryPolicy"]>, string]>([
-    [{ mode: "BIND", nodes: "0" }, "mode: unknown mode"],
+    [{ mode: "BIND", nodes: "0" }, "mode: invalid memory policy mode"],
     [{ mode: "MPOL_BIND" }, "nodes: MPOL_BIND needs some"],
     [{ mode: "MPOL_PREFERRED_MANY", nodes: "" }, "nodes: MPOL_PREFERRED_MANY needs some"],
     [{ mode: "MPOL_LOCAL", nodes: "0" }, "nodes: MPOL_LOCAL takes none"],
     [{ mode: "MPOL_BIND", nodes: "0", flags: ["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"] }, "flags: MPOL_F_STATIC_NODES and"],
-    [{ mode: "MPOL_BIND", nodes: "0", flags: ["MPOL_F_BAD"] }, "flags[0]: unknown flag"],
-    [{ mode: "MPOL_BIND", nodes: "a" }, "nodes:"],
+    [{ mode: "MPOL_BIND", nodes: "0", flags: ["MPOL_F_BAD"] }, "flags[0]: invalid memory policy flag"],
+    [{ mode: "MPOL_BIND", nodes: "a" }, "nodes: invalid memory policy nodes"],
   ])("%j is refused", (from, message) => {
     expect(() => memory(from)).toThrow(`linux.memoryPolicy.${message}`);
   });
