@@ -3,7 +3,7 @@
 import { exitGroup } from "../sys/process.js";
 import { AppError } from "../lib/errors.js";
 import { lazy } from "../lib/lazy.js";
-import { divertLog, Level } from "../lib/log.js";
+import { divertLog, Level, setLevel } from "../lib/log.js";
 import { onCrash } from "../lib/loop.js";
 import { complain, print, say, type Context, type Run } from "./context.js";
 import { COMMANDS, GLOBAL, Options, readOptions } from "./options.js";
@@ -62,6 +62,7 @@ export function commandLine(args: readonly string[], self: string, uid: number):
     if (command === undefined) throw new AppError("invalid", `unknown command "${name}" (see ${self} --help)`);
     if (name === "exec") status = 255;
     context = contextOf(global, self, uid);
+    if (context.debug) setLevel(Level.DEBUG);
     divertLog((level, message) => (level <= Level.WARN || context.debug) && say(context, level <= Level.ERROR ? "error" : level === Level.WARN ? "warning" : "debug", message));
     const { options, rest: further } = readOptions(command, rest.slice(1), name);
     if (options.has("help")) return print(1, texts().help(self, name)), 0;

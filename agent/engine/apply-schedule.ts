@@ -4,6 +4,7 @@ import { isErrno } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import { getAffinity, setAffinity, setIoPriority, setMemoryPolicy, setPersonality, setScheduler } from "../sys/schedule.js";
 import { AppError, attempt } from "../lib/errors.js";
+import { Level, log, logs } from "../lib/log.js";
 import type { Traits } from "../oci/schedule.js";
 
 const DEADLINE = 6;
@@ -28,10 +29,18 @@ function applyScheduler({ attr }: NonNullable<Traits["scheduler"]>): void {
 /** Puts this process on some CPUs. Throws SysError for CPUs that are not there. */
 export const applyAffinity = setAffinity;
 
+/** "0x5" of a bit mask of CPUs. */
+function inHex(cpus: Uint8Array): string {
+  let n = 0n;
+  for (let i = cpus.length - 1; i >= 0; i--) n = n * 256n + BigInt(cpus[i] as number);
+  return `0x${n.toString(16)}`;
+}
+
 /** Runs `fn` on some CPUs, so that what it clones is born there; the caller's own come back. Throws SysError for CPUs that are not there. */
 export function onCpus<T>(cpus: Uint8Array, fn: () => T): T {
   const before = getAffinity();
   attempt("process.execCPUAffinity.initial", () => setAffinity(cpus));
+  if (logs(Level.DEBUG)) log(Level.DEBUG, `nsexec: affinity: ${inHex(getAffinity())}`); // "nsexec" is where suites look for it
   try {
     return fn();
   } finally {

@@ -102,6 +102,8 @@ describe.skipIf(why !== undefined)("the process of a bundle", () => {
     expect(box.command(["exec", id, "/bin/sh", "-c", allowed]).stdout).toBe("1");
     const first = box.sleeper((c) => (c.process["execCPUAffinity"] = { initial: "0" }));
     expect(box.command(["exec", first, "/bin/sh", "-c", allowed]).stdout).toBe("0");
+    const debug = box.command(["--debug", "exec", first, "/bin/true"]);
+    expect([debug.status, debug.stderr]).toEqual([0, expect.stringContaining("nsexec: affinity: 0x1")]);
     const none = box.sleeper((c) => (c.process["execCPUAffinity"] = { final: "8000-8191" }));
     expect(box.command(["exec", none, "/bin/true"])).toMatchObject({ status: 255, stderr: expect.stringContaining("process.execCPUAffinity.final: sched_setaffinity: EINVAL") });
   });
