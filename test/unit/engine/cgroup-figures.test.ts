@@ -2,6 +2,8 @@ import { describe, expect, it } from "vitest";
 import "../../helpers/fake-epoll.js";
 import { blkioV1, ioStat, keyed } from "../../../agent/engine/cgroup-stats.js";
 import { oomKills } from "../../../agent/engine/cgroup-oom.js";
+import { ownGroups } from "../../../agent/engine/cgroup-place.js";
+import { eventsData, statsEvent } from "../../../agent/cli/events-data.js";
 
 describe("figures of a cgroup", () => {
   it("come from lines of a key and a number, with max as no limit", () => {
@@ -21,5 +23,40 @@ describe("figures of a cgroup", () => {
     expect(oomKills("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n")).toBe(3);
     expect(oomKills("oom_kill_disable 0\nunder_oom 0\n")).toBeUndefined();
     expect(oomKills(undefined)).toBeUndefined();
+  });
+});
+
+describe("the groups of the caller", () => {
+  it("are told by controller, whatever their names are made of", () => {
+    const own = ownGroups("4:cpu,cpuacct:/a:b\n1:name=systemd:/user.slice\n0::/x\n");
+    expect([...own]).toEqual([["cpu", "/a:b"], ["cpuacct", "/a:b"], ["name=systemd", "/user.slice"], ["", "/x"]]);
+  });
+});
+
+describe("the figures of events", () => {
+  const NO_LIMIT = 18446744073709551615;
+  const memory = (usage: number, limit: number): { usage: number; maxUsage: number; failcnt: number; limit: number } => ({ usage, maxUsage: usage + 1, failcnt: 2, limit });
+  const stats = {
+    cpuStats: { cpuUsage: { totalUsage: 30, percpuUsage: [10, 20], usageInKernelmode: 12, usageInUsermode: 18 }, throttlingData: { periods: 1, throttledPeriods: 2, throttledTime: 3 } },
+    memoryStats: { cache: 5, useHierarchy: true, stats: { anon: 6 }, usage: memory(100, 1000), swapUsage: memory(7, NO_LIMIT), kernelUsage: memory(8, NO_LIMIT) },
+    pidsStats: { current: 2, limit: 9 }, hugetlbStats: { "2MB": { usage: 1, maxUsage: 2, failcnt: 3 } },
+    blkioStats: { ioServiceBytesRecursive: [{ major: 8, minor: 0, op: "read", value: 4096 }], ioServicedRecursive: [], ioQueuedRecursive: [], ioServiceTimeRecursive: [], ioWaitTimeRecursive: [], ioMergedRecursive: [], ioTimeRecursive: [], sectorsRecursive: [] },
+  };
+  it("have the names that readers of runc's expect", () => {
+    expect(eventsData(stats, 1)).toMatchObject({
+      cpu: { usage: { total: 30, percpu: [10, 20], kernel: 12, user: 18 }, throttling: { periods: 1, throttledPeriods: 2, throttledTime: 3 } },
+      memory: { cache: 5, usage: { limit: 1000, usage: 100, max: 101, failcnt: 2 }, swap: { usage: 7 }, kernel: { usage: 8 }, raw: { anon: 6 } },
+      pids: { current: 2, limit: 9 }, blkio: { ioServiceBytesRecursive: [{ major: 8, minor: 0, op: "Read", value: 4096 }] }, hugetlb: { "2MB": { usage: 1, max: 2, failcnt: 3 } },
+    });
+  });
+  it("tell swap together with memory, as version 1 does", () => {
+    expect(eventsData(stats, 2)).toMatchObject({ memory: { swap: { usage: 107, limit: NO_LIMIT } } });
+  });
+  it("are a line whose numbers fit into 64 bits", () => {
+    const line = statsEvent("box", stats, 2);
+    expect(line).toMatch(/^\{"type":"stats","id":"box","data":\{.*\}\}\n$/);
+    for (const [digits] of line.matchAll(/\d{17,}/g)) expect(BigInt(digits) < 1n << 64n).toBe(true);
+    expect(line).toContain('"limit":18446744073709551615');
+    expect(statsEvent("none", { hugetlbStats: {} }, 2)).toContain('"memory":{}');
   });
 });
