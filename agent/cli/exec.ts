@@ -16,6 +16,7 @@ import type { Options } from "./options.js";
 
 const sockets = lazy<typeof import("./sockets.js")>("cli/sockets.js");
 const foreground = lazy<typeof import("./foreground.js")>("cli/foreground.js");
+const protect = lazy<typeof import("./protect.js")>("cli/protect.js");
 
 const MOST_ID = 4294967294;
 
@@ -65,6 +66,7 @@ export async function exec(context: Context, options: Options, rest: readonly st
   const it = known(context, idOf(options), false);
   if (it.status === "stopped" || it.status === "creating") throw new AppError("precondition", `cannot exec in a stopped container: container not running: ${it.saved.id}`);
   if (it.status === "paused" && !options.has("ignore-paused")) throw new AppError("precondition", `cannot exec in a paused container (use --ignore-paused to override): ${it.saved.id}`);
+  if (!context.rootless && it.entry.config().includes("CAP_SYS_PTRACE")) protect().protectSelf();
   const spec = processFor(it, options, rest);
   const detached = options.has("detach");
   const socket = options.get("console-socket");

@@ -97,8 +97,13 @@ export class Bundles {
     return { status, stdout: "", stderr: spawnSync("cat", [log], { encoding: "utf8" }).stdout };
   }
 
+  /** Deletes all containers that there may be. */
+  removeAll(): void {
+    for (const id of this.#ids.splice(0)) this.quiet(["delete", "--force", id]);
+  }
+
   stop(): void {
-    for (const id of this.#ids) this.quiet(["delete", "--force", id]);
+    this.removeAll();
     rmSync(this.folder, { recursive: true, force: true });
   }
 }
