@@ -1,0 +1,81 @@
+import { describe, expect, it } from "vitest";
+import { parseProcess, parseResources, parseSpec } from "../../../agent/oci/parse.js";
+
+const minimal = { ociVersion: "1.3.0", process: { cwd: "/", args: ["a"], user: { uid: 1, gid: 2 } }, root: { path: "rootfs" }, linux: {} };
+const text = (change: (spec: Record<string, any>) => void): string => {
+  const spec = structuredClone(minimal) as Record<string, any>;
+  change(spec);
+  return JSON.stringify(spec);
+};
+
+describe("a configuration's form", () => {
+  it("is read into the types, with what may be left out", () => {
+    const spec = parseSpec(JSON.stringify(minimal));
+    expect(spec.root).toEqual({ path: "rootfs", readonly: false });
+    expect(spec.process).toEqual({ cwd: "/", args: ["a"], user: { uid: 1, gid: 2 } });
+  });
+
+  it("takes null for what is not given, and leaves out what nobody knows", () => {
+    const spec = parseSpec(text((s) => { s["hostname"] = null; s["solaris"] = { a: 1 }; s["process"].user = null; }));
+    expect(spec).not.toHaveProperty("hostname");
+    expect(spec).not.toHaveProperty("solaris");
+    expect(spec.process?.user).toEqual({ uid: 0, gid: 0 });
+  });
+
+  it.each([
+    ["process.user.uid: 4294967296 is not an unsigned 32-bit number", (s: any) => (s.process.user.uid = 4294967296)],
+    ["process.user.uid: -1 is not", (s: any) => (s.process.user.uid = -1)],
+    ["process.user.uid: 1.5 is not", (s: any) => (s.process.user.uid = 1.5)],
+    ["process.user.uid: is not an unsigned", (s: any) => (s.process.user.uid = "0")],
+    ["process.args[1]: is not text", (s: any) => (s.process.args = ["a", 1])],
+    ["process.args[0]: is not text", (s: any) => (s.process.args = [null])],
+    ["process.args: is not a list", (s: any) => (s.process.args = { 0: "a" })],
+    ["process.cwd: is missing", (s: any) => delete s.process.cwd],
+    ["process.terminal: is not true or false", (s: any) => (s.process.terminal = "yes")],
+    ["process: is not an object", (s: any) => (s.process = [])],
+    ["mounts[1].options[0]: is not text", (s: any) => (s.mounts = [{ destination: "/a" }, { destination: "/b", options: [{}] }])],
+    ["mounts[0].destination: is missing", (s: any) => (s.mounts = [{}])],
+    ["linux.namespaces[0].type: is missing", (s: any) => (s.linux.namespaces = [{ path: "/x" }])],
+    ["linux.resources.memory.limit: is not a 64-bit number", (s: any) => (s.linux.resources = { memory: { limit: "1G" } })],
+    ['linux.sysctl["net.ipv4.ip_forward"]: is not text', (s: any) => (s.linux.sysctl = { "net.ipv4.ip_forward": 1 })],
+    ["process.args[0]: has a NUL byte", (s: any) => (s.process.args = ["a\0b"])],
+    ['annotations["a b"]: has a NUL byte', (s: any) => (s.annotations = { "a b": "\0" })],
+    ["ociVersion: is missing", (s: any) => delete s.ociVersion],
+    ['ociVersion: "latest" is not a version', (s: any) => (s.ociVersion = "latest")],
+    ["ociVersion: 2.0.0 is not a version 1", (s: any) => (s.ociVersion = "2.0.0")],
+    ["hooks.poststop[0].path: is missing", (s: any) => (s.hooks = { poststop: [{ args: [] }] })],
+    ["linux.devices[0].fileMode: -1 is not", (s: any) => (s.linux.devices = [{ path: "/dev/a", type: "c", fileMode: -1 }])],
+  ])("%s", (message, change) => {
+    expect(() => parseSpec(text(change))).toThrow(message);
+  });
+
+  it.each(["1.0.0", "1.0.2-dev", "1.3.0", "1.99.0+x"])("knows version %s", (version) => {
+    expect(parseSpec(text((s) => (s["ociVersion"] = version))).ociVersion).toBe(version);
+  });
+
+  it.each([["", "is not JSON"], ["{", "is not JSON"], ["[]", "is not an object"], ["null", "is not an object"], ["\ufeff{}", "is not JSON"], ["1", "is not an object"]])("refuses %j", (bad, why) => {
+    expect(() => parseSpec(bad)).toThrow(why);
+  });
+
+  it("keeps 64-bit numbers exact where they are compared bit by bit", () => {
+    const json = JSON.stringify(minimal).replace('"linux":{}', '"linux":{"seccomp":{"defaultAction":"A","syscalls":[{"names":["x"],"action":"B","args":[{"index":0,"value":18446744073709551615,"valueTwo":9007199254740993,"op":"C"}]}]}}')
+      .replace('"cwd":"/"', '"cwd":"/12345678901234567890","rlimits":[{"type":"RLIMIT_CORE","hard":18446744073709551615,"soft":1024}]');
+    const spec = parseSpec(json);
+    expect(spec.linux?.seccomp?.syscalls?.[0]?.args?.[0]).toEqual({ index: 0, value: 18446744073709551615n, valueTwo: 9007199254740993n, op: "C" });
+    expect(spec.process?.rlimits).toEqual([{ type: "RLIMIT_CORE", hard: 18446744073709551615n, soft: 1024 }]);
+    expect(spec.process?.cwd).toBe("/12345678901234567890");
+  });
+
+  it("refuses numbers above 64 bits, and rounds limits that are only counted", () => {
+    expect(() => parseResources('{"memory":{"limit":9223372036854775808}}')).toThrow("resources.memory.limit: 9223372036854775808 is not a 64-bit number");
+    expect(parseResources('{"memory":{"limit":9223372036854775807}}').memory?.limit).toBe(2 ** 63);
+    expect(() => parseProcess('{"cwd":"/","rlimits":[{"type":"a","hard":18446744073709551616,"soft":0}]}')).toThrow("process.rlimits[0].hard: 18446744073709551616 is not");
+    expect(() => parseResources('{"memory":{"limit":1e300}}')).toThrow("resources.memory.limit");
+  });
+
+  it("has no property of the language for a name in a map", () => {
+    const spec = parseSpec(JSON.stringify(minimal).replace('"linux":{}', '"annotations":{"__proto__":"x","constructor":"y"},"linux":{}'));
+    expect(Object.keys(spec.annotations ?? {})).toEqual(["__proto__", "constructor"]);
+    expect(Object.getPrototypeOf(spec.annotations)).toBe(Object.prototype);
+  });
+});
