@@ -146,7 +146,8 @@ function dropIdentity(plan: ProcessPlan): void {
     if (!hasCap(bounding, cap) && dropBounding(cap) === -E.EPERM) throw new AppError("internal", "may not drop capabilities from the bounding set");
   }
   setKeepCaps(true);
-  attempt("process.user.additionalGids", () => setgroups(plan.gids));
+  const { gids } = plan;
+  if (gids !== undefined) attempt("process.user.additionalGids", () => setgroups(gids));
   attempt(`process.user.gid ${plan.gid}`, () => setresgid(plan.gid));
   attempt(`process.user.uid ${plan.uid}`, () => setresuid(plan.uid));
   setKeepCaps(false);

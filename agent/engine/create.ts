@@ -6,7 +6,6 @@ import { NR } from "../sys/nr.js";
 import { CLONE, pidfdSendSignal, type Cloned } from "../sys/process.js";
 import { SIG } from "../sys/poll.js";
 import { because, AppError } from "../lib/errors.js";
-import { writeText } from "../lib/fs.js";
 import { lazy } from "../lib/lazy.js";
 import { Level, log } from "../lib/log.js";
 import { onExit } from "../lib/reaper.js";
@@ -14,16 +13,16 @@ import { agree, capabilitySets } from "../oci/caps.js";
 import { checkSpec, type Machine } from "../oci/check.js";
 import { makePlan, type ProcessPlan } from "../oci/plan.js";
 import type { Step } from "../oci/steps.js";
-import type { IdMapping, Linux, Process as ProcessSpec, Seccomp, Spec } from "../oci/spec.js";
+import type { Linux, Process as ProcessSpec, Seccomp, Spec } from "../oci/spec.js";
 import { birth } from "./birth.js";
-import { type Cgroup, makeCgroup } from "./cgroup.js";
+import { type Cgroup, hierarchy, makeCgroup } from "./cgroup.js";
 import { type Container, type ExecTemplate, type Filter, type ResctrlGroup, TERMINATION_PATH } from "./container.js";
 import type { Channel } from "./handshake.js";
 import type { Subject } from "./hooks.js";
 import type { Label } from "./labels.js";
 import type { Streams } from "./io.js";
 import { ended, type Process } from "./process.js";
-import { openNamespace } from "./spawn.js";
+import { openNamespace, type SpawnPlace } from "./spawn.js";
 
 /**
  * The child's half. Who makes many containers has it before the first clone; who makes one lets the child load it, while the
@@ -38,6 +37,9 @@ const notify = lazy<typeof import("./seccomp-notify.js")>("engine/seccomp-notify
 const machine = lazy<typeof import("./machine.js")>("engine/machine.js");
 const resctrl = lazy<typeof import("./resctrl.js")>("engine/resctrl.js");
 const grant = lazy<typeof import("./grant.js")>("engine/grant.js");
+const detached = lazy<typeof import("./detached.js")>("engine/detached.js");
+const userNamespace = lazy<typeof import("./user-namespace.js")>("engine/user-namespace.js");
+const time = lazy<typeof import("./time-namespace.js")>("engine/time-namespace.js");
 const limits = lazy<typeof import("./limits.js")>("engine/limits.js");
 const net = lazy<typeof import("./net-devices.js")>("engine/net-devices.js");
 const bpf = lazy<typeof import("../sys/bpf.js")>("sys/bpf.js");
@@ -57,6 +59,8 @@ export interface CreateArgs {
   readonly own?: OwnStreams | undefined;
   /** A listening socket (SOCK_SEQPACKET) where another process will start the container: see `Channel`; the caller says "go" at the gate. */
   readonly door?: Fd | undefined;
+  /** The root is moved over the old one, which pivot_root(2) cannot put away (an initramfs). */
+  readonly noPivot?: boolean | undefined;
   /** False: its processes keep the caller's session keyring. */
   readonly newKeyring?: boolean | undefined;
 }
@@ -109,12 +113,6 @@ export function abandon(process: Process): Promise<void> {
   });
 }
 
-function writeMaps(pid: number, uids: readonly IdMapping[] | undefined, gids: readonly IdMapping[] | undefined): void {
-  const text = (maps: readonly IdMapping[] | undefined): string => (maps ?? []).map((m) => `${m.containerID} ${m.hostID} ${m.size}\n`).join("");
-  writeText(`/proc/${pid}/uid_map`, text(uids));
-  writeText(`/proc/${pid}/gid_map`, text(gids));
-}
-
 /** Warns of capabilities that nobody knows; leaves out those that cannot be given. */
 export function granted(plan: ProcessPlan, command: boolean, userNamespace: boolean): ProcessPlan {
   const { unknown } = plan.caps;
@@ -123,38 +121,73 @@ export function granted(plan: ProcessPlan, command: boolean, userNamespace: bool
   return own || !agree(plan.caps) ? { ...plan, caps: grant().settle(plan.caps, own) } : plan;
 }
 
+/** `fn` makes a child: with `left` true it sets its own oom score, else it is born with it, since a command that is not root could not set it later. */
+export function withScore<T>(score: number | undefined, command: boolean, fn: (left: boolean) => T): T {
+  return score === undefined || !command || sys(NR.geteuid) === 0 ? fn(true) : limits().bornScored(score, () => fn(false));
+}
+
 type Started = ReturnType<typeof birth> & { /** What is left for the parent to do when the child is ready. */ readonly late: readonly Step[] };
 
-function startChild(args: CreateArgs, spec: Parameters<typeof makePlan>[0], cgroup: Cgroup, group: ResctrlGroup | undefined, filter: Filter | undefined): Started {
-  const { process: asked, cloneFlags, pidNamespace: shared, ...plan } = makePlan(spec, { command: args.own !== undefined, cgroupProcs: cgroup.procsFiles(), cgroupFolders: cgroup.v1Mounts() });
-  const own = labelsOf(spec.process, args.own !== undefined);
-  if (args.own === undefined) readyForChildren(filter);
-  const { hooks } = spec;
-  const inside = hooks?.createContainer?.length || hooks?.startContainer?.length ? { ...subject(args), start: hooks.startContainer ?? [], command: args.own !== undefined } : undefined;
-  const newUser = (cloneFlags & CLONE.NEWUSER) !== 0;
-  const process = granted(asked, args.own !== undefined, spec.linux.namespaces?.some((n) => n.type === "user") ?? false);
-  const joined = newUser ? plan.steps.filter((s) => s.do === "join" && s.type !== "mount") : [];
-  const late = newUser ? limits().fromOutside(plan.steps) : [];
-  const steps = joined.length + late.length === 0 ? plan.steps : plan.steps.filter((s) => !joined.includes(s) && !late.includes(s));
-  const { netDevices } = spec.linux;
-  const held = newUser || netDevices !== undefined || group !== undefined;
-  const pidNamespace = shared === undefined ? undefined : openNamespace(shared);
+/** Where the child is born, and what of the plan is left for it to do; what the parent does for it is `late`, and `close` after the clone. */
+function placeOf({ cloneFlags, pidNamespace: shared, ...plan }: ReturnType<typeof makePlan>, linux: Linux, copies: boolean): { place: Omit<SpawnPlace, "cgroup">; steps: readonly Step[]; late: readonly Step[]; user: boolean; close: () => void } {
+  const user = linux.namespaces?.find((n) => n.type === "user");
+  const joined = user === undefined ? [] : plan.steps.filter((s): s is Extract<Step, { do: "join" }> => s.do === "join" && (!!user.path || s.type !== "mount"));
+  const late = user === undefined ? [] : limits().fromOutside(plan.steps);
+  const offsets = linux.timeOffsets !== undefined && Object.keys(linux.timeOffsets).length > 0;
+  const steps = joined.length + late.length === 0 ? plan.steps : plan.steps.filter((s) => !(joined as Step[]).includes(s) && !late.includes(s));
+  const maps = user?.path && linux.uidMappings !== undefined ? { uids: linux.uidMappings, gids: linux.gidMappings ?? [] } : undefined;
+  const copied = copies ? detached().detach(steps, linux) : undefined;
   try {
-    const born = birth({
-      place: { flags: cloneFlags, pidNamespace, joined: joined as Extract<Step, { do: "join" }>[] }, cgroup, pipes: process.terminal || args.own !== undefined ? undefined : args.pipeSize,
-      child: (channel, ends) => child().runInit({ steps, process, channel, ends, filter, keyring: args.newKeyring === false ? undefined : args.id, labels: own, hooks: inside, held, newUser, keep: args.own?.keep ?? [], stub: args.own !== undefined, door: args.door }),
-      cloned: ({ pid }, channel) => {
-        if (!held) return;
-        if (group !== undefined) resctrl().addToGroup(group, pid);
-        if (newUser) writeMaps(pid, spec.linux.uidMappings, spec.linux.gidMappings);
-        if (netDevices !== undefined) net().moveDevices(netDevices, spec.linux.namespaces?.find((n) => n.type === "network")?.path || `/proc/${pid}/ns/net`);
-        channel.tell("go");
-      },
-    });
-    return { ...born, late };
-  } finally {
-    pidNamespace?.close();
+    const pidNamespace = shared === undefined ? undefined : openNamespace(shared);
+    const close = (): void => {
+      copied?.close();
+      pidNamespace?.close();
+    };
+    return { place: { flags: offsets ? cloneFlags & ~CLONE.NEWTIME : cloneFlags, pidNamespace, joined, maps }, steps: copied?.steps ?? steps, late, user: user !== undefined, close };
+  } catch (error) {
+    copied?.close();
+    throw error;
   }
+}
+
+function startChild(args: CreateArgs, spec: Parameters<typeof makePlan>[0], cgroup: Cgroup, group: ResctrlGroup | undefined, filter: Filter | undefined): Started {
+  const { linux, hooks } = spec;
+  const command = args.own !== undefined;
+  const plan = makePlan(spec, {
+    command, cgroupProcs: cgroup.procsFiles(), cgroupFolders: cgroup.v1Mounts(), cgroupFolder: cgroup.path === "" ? undefined : hierarchy().root + cgroup.path, bundle: args.bundleDir, noPivot: args.noPivot,
+  });
+  const own = labelsOf(spec.process, command);
+  if (!command) readyForChildren(filter);
+  const inside = hooks?.createContainer?.length || hooks?.startContainer?.length ? { ...subject(args), start: hooks.startContainer ?? [], command } : undefined;
+  const newUser = (plan.cloneFlags & CLONE.NEWUSER) !== 0;
+  const maps = { uids: linux.uidMappings ?? [], gids: linux.gidMappings ?? [] };
+  const { place, steps, late, user, close } = placeOf(plan, linux, plan.copies);
+  const asked = granted(plan.process, command, user);
+  const process = newUser && userNamespace().groupsAreFixed(maps) ? withoutGroups(asked) : asked;
+  const { netDevices } = linux;
+  const held = newUser || netDevices !== undefined || group !== undefined;
+  const born = (): ReturnType<typeof birth> => birth({
+    place, cgroup, pipes: process.terminal || command ? undefined : args.pipeSize,
+    child: (channel, ends) => child().runInit({ steps, process, channel, ends, filter, keyring: args.newKeyring === false ? undefined : args.id, labels: own, hooks: inside, held, newUser: user, keep: args.own?.keep ?? [], stub: command, door: args.door }),
+    cloned: ({ pid }, channel) => {
+      if (!held) return;
+      if (group !== undefined) resctrl().addToGroup(group, pid);
+      if (newUser) userNamespace().writeMaps(pid, maps);
+      if (netDevices !== undefined) net().moveDevices(netDevices, linux.namespaces?.find((n) => n.type === "network")?.path || `/proc/${pid}/ns/net`);
+      channel.tell("go");
+    },
+  });
+  try {
+    return { ...(linux.timeOffsets === undefined || Object.keys(linux.timeOffsets).length === 0 ? born() : time().withOffsets(linux.timeOffsets, born)), late };
+  } finally {
+    close();
+  }
+}
+
+/** Groups that nobody may change any more: asking for some is an error, asking for none leaves them (CVE-2014-8989). */
+export function withoutGroups(plan: ProcessPlan): ProcessPlan {
+  if (plan.gids !== undefined && plan.gids.length > 0) throw new AppError("invalid", "process.user.additionalGids: groups cannot be changed in this user namespace");
+  return { ...plan, gids: undefined };
 }
 
 /** What hooks and seccomp agents are told of a container in the making. */
@@ -193,7 +226,8 @@ export async function createContainer(args: CreateArgs): Promise<Container> {
     let gate: Channel | undefined;
     try {
       if (spec.linux.intelRdt !== undefined) group = resctrl().openGroup(id, spec.linux.intelRdt);
-      const started = startChild(args, spec, cgroup, group, filter);
+      const { oomScoreAdj: score, ...unscored } = spec.process;
+      const started = withScore(score, args.own !== undefined, (left) => startChild(args, left ? spec : { ...spec, process: unscored }, cgroup, group, filter));
       gate = started.channel;
       process = processOf(id, started.cloned, started.streams);
       await untilReady(args, gate, process, started.late, filter);

@@ -1,6 +1,6 @@
 // One mounts[] entry to what the kernel is told: flags, data, propagation, recursive attributes (runtime-spec config.md
 // "Mounts", mount(2), mount_setattr(2)). Pure: constants are those of the kernel's headers.
-import type { Mount } from "./spec.js";
+import type { IdMapping, Mount } from "./spec.js";
 
 /** The flags of mount(2), for who may not look into sys/mount.ts; a test holds them equal. */
 export const enum MS {
@@ -33,6 +33,22 @@ const RECURSIVE: { readonly __proto__: null; readonly [option: string]: readonly
   rrelatime: [0, 0x70], rnorelatime: [0, 0x70], rnoatime: [0x10, 0x70], ratime: [0, 0x70], rstrictatime: [0x20, 0x70], rnostrictatime: [0, 0x70], rnosymfollow: [0x200000, 0], rsymfollow: [0, 0x200000],
 };
 
+/** Options that are about the mount itself, not its flags: bits of `extra`. */
+export const enum EXTRA {
+  /** tmpfs that begins with a copy of what lies below it. */
+  COPY_UP = 1,
+  /** The owners of files are mapped; RIDMAP: also those of the mounts below. */
+  IDMAP = 2, RIDMAP = 4,
+  /** A source that is a link is not mounted: the same link is made. */
+  COPY_LINK = 8,
+  /** The last part of source or destination may be a link, which is then mounted, or mounted over. */
+  SOURCE_LINK = 16, DESTINATION_LINK = 32,
+}
+const EXTRAS: Words = { __proto__: null, tmpcopyup: EXTRA.COPY_UP, idmap: EXTRA.IDMAP, ridmap: EXTRA.IDMAP | EXTRA.RIDMAP, "copy-symlink": EXTRA.COPY_LINK, "src-nofollow": EXTRA.SOURCE_LINK, "dest-nofollow": EXTRA.DESTINATION_LINK };
+
+/** All options by name, for those who are asked what the engine knows. */
+export const optionNames = (): string[] => [SET, CLEAR, PROPAGATION, RECURSIVE, EXTRAS].flatMap((words) => Object.keys(words)).sort();
+
 export interface MountPlan {
   readonly source: string;
   readonly at: string;
@@ -44,22 +60,25 @@ export interface MountPlan {
   readonly propagation: readonly number[];
   readonly setRecursive: number;
   readonly clearRecursive: number;
-  /** tmpfs that begins with a copy of what lies below it. */
-  readonly copyUp: boolean;
+  /** Bits of EXTRA. */
+  readonly extra: number;
+  /** The mount's own mappings of ids. */
+  readonly maps?: { readonly uids: readonly IdMapping[]; readonly gids: readonly IdMapping[] };
 }
 
 /** Is it a bind mount? */
 export const isBind = (plan: { readonly flags: number }): boolean => (plan.flags & MS.BIND) !== 0;
 
 const NONE: readonly string[] = [];
+const NOBODY: readonly IdMapping[] = [];
 
-/** Reads the options of one entry; unknown ones become data for the file system. */
-export function mountPlan(mount: Mount): MountPlan {
+/** Reads the options of one entry; unknown ones become data for the file system. A bind's source may be relative to `bundle`. */
+export function mountPlan(mount: Mount, bundle = ""): MountPlan {
   let flags = mount.type === "bind" ? MS.BIND : 0;
   let cleared = 0;
   let setRecursive = 0;
   let clearRecursive = 0;
-  let copyUp = false;
+  let extra = 0;
   const propagation: number[] = [];
   let data = "";
   const other = (option: string): void => {
@@ -69,7 +88,7 @@ export function mountPlan(mount: Mount): MountPlan {
     else if (change != null) {
       setRecursive = (setRecursive & ~change[1]) | change[0];
       clearRecursive = (clearRecursive & ~change[0]) | change[1];
-    } else if (option === "tmpcopyup") copyUp = true;
+    } else if (EXTRAS[option] != null) extra |= EXTRAS[option];
     else if (option !== "") data = data === "" ? option : `${data},${option}`;
   };
   for (const option of mount.options ?? NONE) {
@@ -84,5 +103,9 @@ export function mountPlan(mount: Mount): MountPlan {
     } else other(option);
   }
   const at = mount.destination.startsWith("/") ? mount.destination : `/${mount.destination}`;
-  return { source: mount.source ?? mount.type ?? "none", at, type: mount.type ?? "none", flags, cleared, data, propagation, setRecursive, clearRecursive, copyUp };
+  const maps = mount.uidMappings?.length ? { uids: mount.uidMappings, gids: mount.gidMappings ?? NOBODY } : undefined;
+  if (maps !== undefined) extra |= EXTRA.IDMAP;
+  let source = mount.source ?? mount.type ?? "none";
+  if ((flags & MS.BIND) !== 0 && !source.startsWith("/")) source = `${bundle}/${source}`;
+  return { source, at, type: mount.type ?? "none", flags, cleared, data, propagation, setRecursive, clearRecursive, extra, ...(maps === undefined ? {} : { maps }) };
 }

@@ -6,6 +6,7 @@
 import { lazy } from "../lib/lazy.js";
 import { capabilitySets, type CapabilitySets } from "./caps.js";
 import { rlimitNumber } from "./check-process.js";
+import { cleanPath } from "./field.js";
 import { isBind, mountPlan, type MountPlan, MS, PROPAGATION } from "./mounts.js";
 import type { Traits } from "./schedule.js";
 import type { Device, Linux, Process, Spec } from "./spec.js";
@@ -22,7 +23,8 @@ export interface ProcessPlan {
   readonly cwd: string;
   readonly uid: number;
   readonly gid: number;
-  readonly gids: readonly number[];
+  /** Undefined: they cannot be changed. */
+  readonly gids: readonly number[] | undefined;
   readonly umask: number;
   readonly caps: CapabilitySets;
   readonly noNewPrivileges: boolean;
@@ -38,6 +40,8 @@ export interface Plan {
   /** Path of a pid namespace to be born in, when it is shared. */
   readonly pidNamespace: string | undefined;
   readonly steps: readonly Step[];
+  /** Some of the mounts are copied outside, before the child is born. */
+  readonly copies: boolean;
   readonly process: ProcessPlan;
 }
 
@@ -48,6 +52,12 @@ export interface PlanContext {
   readonly cgroupProcs: readonly string[];
   /** Version 1: "name:folder" of each hierarchy that the container is in; absent on version 2. */
   readonly cgroupFolders?: readonly string[] | undefined;
+  /** Version 2: the container's folder; without it the child looks for it in the usual place. */
+  readonly cgroupFolder?: string | undefined;
+  /** What relative sources of binds are relative to. */
+  readonly bundle?: string | undefined;
+  /** The new root is moved over the old one, which cannot be put away. */
+  readonly noPivot?: boolean | undefined;
 }
 
 const DEFAULT_NODES: readonly Step[] = ([["null", 1, 3], ["zero", 1, 5], ["full", 1, 7], ["random", 1, 8], ["urandom", 1, 9], ["tty", 5, 0]] as const).map(
@@ -111,7 +121,7 @@ function node(device: Device): Node {
 
 /** Devices and links appear only in a /dev that the spec mounts afresh. */
 function deviceSteps(linux: Linux, mounts: readonly MountPlan[]): Step[] {
-  const dev = mounts.find((m) => m.at === "/dev" || m.at === "/dev/");
+  const dev = mounts.findLast((m) => m.at.startsWith("/dev") && isDev(m.at));
   const steps: Step[] = [];
   if (dev !== undefined && !isBind(dev)) {
     const own = linux.devices ?? [];
@@ -122,11 +132,23 @@ function deviceSteps(linux: Linux, mounts: readonly MountPlan[]): Step[] {
   return steps;
 }
 
+const isDev = (at: string): boolean => at === "/dev" || cleanPath(at) === "/dev";
+
+/** A devpts for a group that the user namespace does not have could not be mounted. */
+function withKnownGroup(mount: MountPlan, linux: Linux): MountPlan {
+  const maps = linux.gidMappings ?? [];
+  const known = (gid: number): boolean => maps.some(({ containerID, size }) => gid >= containerID && gid < containerID + size);
+  const data = mount.data.split(",").filter((option) => !option.startsWith("gid=") || known(Number(option.slice(4)))).join(",");
+  return { ...mount, data };
+}
+
 function mountSteps(linux: Linux, mounts: readonly MountPlan[], context: PlanContext): Step[] {
   const steps: Step[] = [];
   const fresh = linux.namespaces?.some((n) => n.type === "cgroup") ?? false;
+  const ownGroups = linux.gidMappings !== undefined && linux.gidMappings.length > 0;
   for (const mount of mounts) {
-    if (mount.type === "cgroup" && !isBind(mount)) steps.push({ do: "cgroup-mount", mount, fresh, v1: context.cgroupFolders });
+    if (mount.type === "cgroup" && !isBind(mount)) steps.push({ do: "cgroup-mount", mount, fresh, folder: context.cgroupFolder, v1: context.cgroupFolders });
+    else if (mount.type === "devpts" && ownGroups) steps.push({ do: "mount", mount: withKnownGroup(mount, linux) });
     else steps.push({ do: "mount", mount: late(mount) ? { ...mount, flags: mount.flags & ~MS.RDONLY } : mount });
   }
   steps.push(...deviceSteps(linux, mounts));
@@ -136,24 +158,37 @@ function mountSteps(linux: Linux, mounts: readonly MountPlan[], context: PlanCon
 
 /** A read-only tmpfs is filled first and made read-only at the end. */
 function late(mount: MountPlan): boolean {
-  return mount.type === "tmpfs" && (mount.flags & MS.RDONLY) !== 0;
+  return mount.type === "tmpfs" && (mount.flags & (MS.RDONLY | MS.BIND | MS.REMOUNT)) === MS.RDONLY;
+}
+
+function hookSteps({ hooks }: Spec): Step[] {
+  const steps: Step[] = [];
+  if (hooks?.prestart?.length || hooks?.createRuntime?.length) steps.push({ do: "hooks-outside" });
+  if (hooks?.createContainer?.length) steps.push({ do: "hooks-inside", hooks: hooks.createContainer });
+  return steps;
 }
 
 function rootSteps(spec: Spec & { process: Process; root: NonNullable<Spec["root"]>; linux: Linux }, context: PlanContext): Step[] {
   const { linux, process, root } = spec;
-  if (!linux.namespaces?.some((n) => n.type === "mount")) return [];
-  const mounts = (spec.mounts ?? []).map(mountPlan);
-  const steps: Step[] = [{ do: "propagation", flags: MS.SLAVE | MS.REC }, { do: "root", path: root.path }, ...mountSteps(linux, mounts, context)];
+  if (!linux.namespaces?.some((n) => n.type === "mount")) return [{ do: "plain-root", path: root.path }, ...hookSteps(spec), { do: "enter-root" }];
+  const mounts = (spec.mounts ?? []).map((mount) => mountPlan(mount, context.bundle));
+  const propagation = PROPAGATION[linux.rootfsPropagation ?? ""] ?? 0;
+  const kept = (propagation & MS.PRIVATE) !== 0 ? MS.PRIVATE : MS.SLAVE;
+  const steps: Step[] = [{ do: "propagation", flags: kept | MS.REC }, { do: "root", path: root.path }, ...mountSteps(linux, mounts, context)];
   if (process.terminal) steps.push({ do: "console", rows: process.consoleSize?.height ?? 0, columns: process.consoleSize?.width ?? 0 });
   for (const path of linux.readonlyPaths ?? []) steps.push({ do: "read-only", path });
   for (const path of linux.maskedPaths ?? []) steps.push({ do: "mask", path });
-  if (spec.hooks?.prestart?.length || spec.hooks?.createRuntime?.length) steps.push({ do: "hooks-outside" });
-  if (spec.hooks?.createContainer?.length) steps.push({ do: "hooks-inside", hooks: spec.hooks.createContainer });
+  steps.push(...hookSteps(spec));
   if (root.readonly) steps.push({ do: "read-only-root", cwd: process.cwd });
-  steps.push({ do: "pivot" });
-  const propagation = PROPAGATION[linux.rootfsPropagation ?? ""];
-  if (propagation != null && (propagation & (MS.SHARED | MS.UNBINDABLE)) !== 0) steps.push({ do: "root-propagation", flags: propagation });
+  steps.push({ do: context.noPivot === true ? "move-root" : "pivot" });
+  if ((propagation & (MS.SHARED | MS.UNBINDABLE)) !== 0) steps.push({ do: "root-propagation", flags: propagation });
   return steps;
+}
+
+/** A mapped root may not reach them, peers of the machine's mounts are made of those, and only the machine's root maps ids. */
+function needsCopies({ linux, mounts }: Spec): boolean {
+  if (linux?.namespaces?.some((n) => n.type === "user")) return linux.namespaces.some((n) => n.type === "mount");
+  return linux?.rootfsPropagation?.endsWith("shared") === true || (mounts?.some((m) => m.uidMappings !== undefined || m.options?.some((o) => o === "idmap" || o === "ridmap")) ?? false);
 }
 
 /** The plan of a checked spec. */
@@ -168,6 +203,6 @@ export function makePlan(spec: Spec & { process: Process; root: NonNullable<Spec
       ...(context.cgroupProcs.length > 0 ? [{ do: "join-cgroups", paths: context.cgroupProcs } as const] : []),
       ...limitSteps(spec.process), ...namespaceSteps(linux, spec, context.command ?? false), ...rootSteps(spec, context),
     ],
-    process: processPlan(spec.process, linux),
+    copies: needsCopies(spec), process: processPlan(spec.process, linux),
   };
 }

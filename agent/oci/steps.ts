@@ -15,9 +15,9 @@ export type Step =
   | { readonly do: "hostname"; readonly name: string }
   | { readonly do: "domainname"; readonly name: string }
   | { readonly do: "propagation"; readonly flags: number }
-  | { readonly do: "root"; readonly path: string }
-  | { readonly do: "mount"; readonly mount: MountPlan }
-  | { readonly do: "cgroup-mount"; readonly mount: MountPlan; readonly fresh: boolean; readonly v1: readonly string[] | undefined }
+  | { readonly do: "root"; readonly path: string; /** A descriptor's number: the parent's detached copy. */ readonly made?: number }
+  | { readonly do: "mount"; readonly mount: MountPlan; /** A descriptor's number: the parent's detached copy of a bind's source. */ readonly made?: number }
+  | { readonly do: "cgroup-mount"; readonly mount: MountPlan; readonly fresh: boolean; /** Version 2: the group's folder, when it has one of its own. */ readonly folder: string | undefined; readonly v1: readonly string[] | undefined }
   | { readonly do: "node"; readonly node: Node }
   | { readonly do: "dev-links" }
   | { readonly do: "console"; readonly rows: number; readonly columns: number }
@@ -29,6 +29,9 @@ export type Step =
   | { readonly do: "hooks-outside" }
   | { readonly do: "hooks-inside"; readonly hooks: readonly Hook[] }
   | { readonly do: "pivot" }
+  | { readonly do: "move-root" }
+  | { readonly do: "plain-root"; readonly path: string }
+  | { readonly do: "enter-root" }
   | { readonly do: "root-propagation"; readonly flags: number };
 
 /** A step in words, as errors show it. */
@@ -57,7 +60,8 @@ export function describe(step: Step): string {
     case "read-only-root": return "make the root file system read-only";
     case "hooks-outside": return "run the prestart and createRuntime hooks";
     case "hooks-inside": return "run the createContainer hooks";
-    case "pivot": return "change the root";
+    case "pivot": case "move-root": case "enter-root": return "change the root";
+    case "plain-root": return `open the root file system ${step.path}`;
     case "root-propagation": return "set the propagation of the new root";
   }
 }

@@ -1,0 +1,69 @@
+// Copies of mounts that the parent makes before the clone and the child only puts in their places: what a mapped root might not be
+// able to reach, what is to stay a peer of the machine's own mounts, and what gets other ids (facts 1.4, step 1).
+import { sys } from "../sys/call.js";
+import type { Fd } from "../sys/fd.js";
+import { AT, lstat, S } from "../sys/file.js";
+import { MOUNT_ATTR, mountSetattr, MS } from "../sys/mount.js";
+import { NR } from "../sys/nr.js";
+import { AppError, attempt } from "../lib/errors.js";
+import { EXTRA, isBind, type MountPlan, PROPAGATION } from "../oci/mounts.js";
+import type { Linux } from "../oci/spec.js";
+import { describe, type Step } from "../oci/steps.js";
+import { openNamespace } from "./spawn.js";
+import { copyOf } from "./tree.js";
+import { makeUserNamespace, type Maps } from "./user-namespace.js";
+
+export interface Detached {
+  /** The steps; those whose mount has been copied say so. */
+  readonly steps: readonly Step[];
+  /** Closes the copies, once the child has them. */
+  close(): void;
+}
+
+/** Copies what has to be copied outside. Throws naming the mount; nothing stays open then. */
+export function detach(steps: readonly Step[], linux: Linux): Detached {
+  const user = linux.namespaces?.find((n) => n.type === "user");
+  const shared = ((PROPAGATION[linux.rootfsPropagation ?? ""] ?? 0) & MS.SHARED) !== 0;
+  const root = sys(NR.geteuid) === 0; // who may not mount here lets the child do it in its own namespace
+  const held: Fd[] = [];
+  const close = (): void => held.forEach((fd) => fd.close());
+  const namespaces = new Map<string, Fd>();
+  const copy = (source: string, flags: number, follow: boolean): Fd => {
+    const tree = copyOf(source, flags, follow);
+    held.push(tree);
+    if (user !== undefined || !shared) mountSetattr(tree, "", AT.EMPTY_PATH | AT.RECURSIVE, 0, 0, MS.SLAVE);
+    return tree;
+  };
+  const idsOf = (plan: MountPlan): Fd => {
+    const maps: Maps = plan.maps ?? { uids: linux.uidMappings ?? [], gids: linux.gidMappings ?? [] };
+    const key = maps.uids.length === 0 ? user?.path ?? "" : JSON.stringify(maps);
+    const known = namespaces.get(key);
+    if (known !== undefined) return known;
+    const fd = maps.uids.length === 0 ? openNamespace(key) : makeUserNamespace(maps);
+    held.push(fd);
+    namespaces.set(key, fd);
+    return fd;
+  };
+  const bound = (plan: MountPlan): Fd => {
+    const tree = copy(plan.source, plan.flags, (plan.extra & EXTRA.SOURCE_LINK) === 0);
+    if ((plan.extra & EXTRA.IDMAP) !== 0) mountSetattr(tree, "", AT.EMPTY_PATH | (plan.extra & EXTRA.RIDMAP ? AT.RECURSIVE : 0), MOUNT_ATTR.IDMAP, 0, 0, idsOf(plan).n);
+    return tree;
+  };
+  const made = (step: Step): Step => {
+    if (step.do === "root" && user !== undefined && root) return { ...step, made: copy(step.path, MS.REC, true).n };
+    if (step.do !== "mount" || !isBind(step.mount) || (step.mount.flags & MS.REMOUNT) !== 0) return step;
+    const mapped = (step.mount.extra & EXTRA.IDMAP) !== 0;
+    if (mapped && !root) throw new AppError("denied", "only root can map the ids of a mount");
+    if (!mapped && (!root || (user === undefined && !shared))) return step;
+    if ((step.mount.extra & EXTRA.COPY_LINK) !== 0 && (lstat(step.mount.source).mode & S.IFMT) === S.IFLNK) return step;
+    return { ...step, made: bound(step.mount).n };
+  };
+  try {
+    return { steps: steps.map((step) => (step.do === "mount" || step.do === "root" ? attempt(describe(step), () => made(step)) : step)), close };
+  } catch (error) {
+    close();
+    throw error;
+  } finally {
+    for (const fd of namespaces.values()) fd.close();
+  }
+}
