@@ -16,6 +16,7 @@ import type { Container } from "../engine/container.js";
 import { whenEnded } from "../engine/process.js";
 import { startTimeOf } from "../engine/revive.js";
 import { checkId } from "../oci/check.js";
+import { NO_PROCESS } from "../oci/check-process.js";
 import { parseSpec } from "../oci/parse.js";
 import type { Spec } from "../oci/spec.js";
 import { type Context, idOf, invalid } from "./context.js";
@@ -43,7 +44,8 @@ function readBundle(options: Options): Bundle {
   const file = options.get("config") ?? "config.json";
   const path = file.startsWith("/") ? file : `${dir}/${file}`;
   const text = attempt("read the configuration", () => configText(path));
-  const spec = attempt(path, () => parseSpec(text));
+  const parsed = attempt(path, () => parseSpec(text));
+  const spec = parsed.process === undefined ? { ...parsed, process: NO_PROCESS } : parsed;
   if (spec.root === undefined) return { dir, text, spec };
   const root = spec.root.path.startsWith("/") ? spec.root.path : `${dir}/${spec.root.path}`;
   return { dir, text, spec: { ...spec, root: { ...spec.root, path: realPath(root, "root.path") } } };

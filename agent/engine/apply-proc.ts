@@ -126,7 +126,8 @@ const AT_EACCESS = 0x200;
 
 /** The program's path: args[0] if it has a slash, else the first match in the environment's PATH. Throws a text hosts know. */
 export function findProgram(plan: ProcessPlan, env: readonly string[]): string {
-  const name = plan.args[0] as string;
+  const name = plan.args[0];
+  if (name === undefined) return ""; // a container without a process
   const path = env.find((e) => e.startsWith("PATH="))?.slice(5) ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
   const candidates = name.includes("/") ? [name] : path.split(":").map((dir) => `${dir || "."}/${name}`);
   let denied = false;

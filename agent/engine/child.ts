@@ -165,6 +165,7 @@ function finish(args: ChildArgs, terminal: { master: Fd; slave: Fd } | undefined
     load(); // these hooks are the container's, and held like its program
     hooks().runHooksHere("startContainer", args.hooks.start, hooks().stateOf(args.hooks, "created", getpid()), env, args.hooks.command);
   }
+  if (program === "") exitGroup(0);
   readyStub(args);
   if (!stubLoads(args)) load();
   const errno = -(stubFile === undefined ? execve(program, process.args, env) : stub().becomeByStub(stubFile, channel.fd, program, process.args, env, load));

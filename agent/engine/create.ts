@@ -202,7 +202,10 @@ async function untilReady(args: CreateArgs, gate: Channel, process: Process, lat
   for (; said.say === "hooks" || said.say === "notify"; said = await next()) {
     const state = hooks().stateOf(subject(args), "creating", process.pid);
     if (said.say === "notify") notify().handOver(process, said.fd, filter?.listener, state);
-    else for (const kind of ["prestart", "createRuntime"] as const) await hooks().runHooks(kind, args.spec.hooks?.[kind] ?? [], state, command);
+    else for (const kind of ["prestart", "createRuntime"] as const) {
+      // prestart hooks were part of `start` once, and other runtimes' hooks and the validation suite still want `created`
+      await hooks().runHooks(kind, args.spec.hooks?.[kind] ?? [], command && kind === "prestart" ? { ...state, status: "created" } : state, command);
+    }
     gate.tell("go");
   }
   if (said.say !== "ready") throw new AppError("internal", "the child died before it was ready");

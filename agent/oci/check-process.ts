@@ -38,8 +38,12 @@ function checkCapabilities(field: string, caps: Capabilities | undefined): void 
   }
 }
 
+/** The process of a configuration that has none: the container can be created and started, and ends at once. */
+export const NO_PROCESS: Process = { args: [], cwd: "/", user: { uid: 0, gid: 0 } };
+
 /** Checks a process; `field` is its place, for instance "process". `strict`: entries of env that are no variables are refused, not skipped. */
 export function checkProcess(process: Process, field = "process", strict = false): void {
+  if (process === NO_PROCESS) return;
   if (process.args.length === 0 || process.args[0] === "") refuse(`${field}.args`, "is empty");
   noNuls(`${field}.args`, process.args);
   if (!process.cwd.startsWith("/")) refuse(`${field}.cwd`, `"${process.cwd}" is not an absolute path`);
