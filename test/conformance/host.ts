@@ -1,6 +1,6 @@
 // The suite on this machine's kernel, in a mount namespace of its own without the unified hierarchy: pure cgroup v1 for engines.
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -28,6 +28,7 @@ export const runOnHost = (suite: Suite, engine: Engine, programs: readonly strin
   const scratch = join(work, "tmp");
   mkdirSync(out, { recursive: true });
   mkdirSync(scratch);
+  chmodSync(work, 0o755); // mapped users have to get through
   try {
     const script = 'mount --make-rprivate /; umount /sys/fs/cgroup/unified 2>/dev/null; mount -t tmpfs none "$TMPDIR"; exec "$@"';
     spawnSync("unshare", ["-m", "sh", "-c", script, "sh", LOOP, engine.path, out, String(LIMIT), ...programs], {
