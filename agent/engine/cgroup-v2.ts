@@ -37,12 +37,13 @@ function neededBy(limits: readonly Limit[]): Needed {
   return needed;
 }
 
-/** Lets every group above `path` pass these controllers on. Throws for a needed one that cannot be had, naming the field. */
-function enable(path: string, wanted: readonly string[], needed: Needed): void {
+/** Lets every group above `path` pass these controllers on; false when not all could be. Throws for a needed one, naming the field. */
+function enable(path: string, wanted: readonly string[], needed: Needed): boolean {
   const { root } = hierarchy();
   available ??= new Set(words(readText(`${root}/cgroup.controllers`)));
   for (const [name, field] of needed) if (!available.has(name)) throw new AppError("precondition", `${field}: the kernel offers no ${name} controller for cgroup ${path}`);
   let names = wanted.filter((name) => available?.has(name));
+  const all = names.length;
   for (let cut = 0; cut >= 0; cut = path.indexOf("/", cut + 1)) {
     const parent = root + path.slice(0, cut);
     let has = enabled.get(parent);
@@ -53,7 +54,11 @@ function enable(path: string, wanted: readonly string[], needed: Needed): void {
     for (const name of passOn(parent, missing, needed)) has.add(name);
     names = names.filter((name) => has.has(name)); // what one group does not pass on those below it cannot
   }
+  return names.length === all;
 }
+
+/** A group with processes that passes one of these on becomes threaded; the others it cannot pass on. */
+const THREADED = ["cpu", "cpuset", "perf_event", "pids"];
 
 /** All in one write; when that fails one by one, since only the needed ones have to be there. Returns what the group passes on. */
 function passOn(parent: string, names: readonly string[], needed: Needed): string[] {
@@ -62,6 +67,7 @@ function passOn(parent: string, names: readonly string[], needed: Needed): strin
     write(names);
     return [...names];
   } catch (error) {
+    if (isErrno(error, E.EBUSY)) return passOnBusy(parent, names.filter((name) => needed.has(name)), needed, write);
     if (!(error instanceof SysError)) throw error;
   }
   return names.filter((name) => {
@@ -71,10 +77,21 @@ function passOn(parent: string, names: readonly string[], needed: Needed): strin
     } catch (error) {
       const field = needed.get(name);
       if (field === undefined) return false;
-      if (isErrno(error, E.EBUSY)) throw new AppError("precondition", `${field}: cgroup ${parent} has processes of its own, so that it cannot give the ${name} controller to groups below it: choose another linux.cgroupsPath`, error);
       throw because(`${field}: enable ${name} in ${parent}`, error);
     }
   });
+}
+
+/** The same for a group that has processes: it is left as it is, unless something is needed. */
+function passOnBusy(parent: string, names: string[], needed: Needed, write: (names: readonly string[]) => void): string[] {
+  if (names.length === 0) return names;
+  try {
+    write(names);
+    return names;
+  } catch (error) {
+    const name = names.find((n) => !THREADED.includes(n)) ?? (names[0] as string);
+    throw new AppError("precondition", `${needed.get(name)}: cgroup ${parent} has processes of its own, so that it cannot give the ${name} controller to groups below it: choose another linux.cgroupsPath`, error);
+  }
 }
 
 /** The last device program, kept loaded: most containers have the same rules. */
@@ -108,8 +125,8 @@ class Group implements Cgroup {
   create(resources: Resources | undefined, owner = 0): void {
     const limits = limitsV2(resources ?? {});
     const needed = neededBy(limits);
-    enable(this.path, [...new Set([...USUAL, ...needed.keys()])], needed);
-    attempt("make the container's cgroup", () => this.#make(needed));
+    const whole = enable(this.path, [...new Set([...USUAL, ...needed.keys()])], needed);
+    attempt("make the container's cgroup", () => this.#make(needed, whole));
     try {
       if (limits.length > 0) writeLimits(limits, () => this.dir);
       this.#devices(resources?.devices ?? []);
@@ -121,13 +138,13 @@ class Group implements Cgroup {
   }
 
   /** A parent may have been removed by others since it was noted: then everything is looked at again. */
-  #make(needed: Needed): void {
+  #make(needed: Needed, whole: boolean): void {
     const { root } = hierarchy();
     try {
       makeGroup(root, this.path);
-      if (this.#controllers().length > 0) return;
-      this.#beThreaded();
-      if (needed.size === 0) return;
+      const { length } = this.#controllers();
+      if (!whole || length === 0) this.#beThreaded();
+      if (length > 0 || needed.size === 0) return;
     } catch (error) {
       if (!(error instanceof AppError) || !isErrno(error.why, E.ENOENT)) throw error;
     }

@@ -1,9 +1,13 @@
 // Control groups of version 2 with all their controllers, as they are in the guest: limits, figures, devices by eBPF, freezer,
-// and more than one lack of memory in one container. A container looks at its own group through /sys/fs/cgroup.
-import { rmSync } from "node:fs";
+// and more than one lack of memory in one container. A container looks at its own group through /sys/fs/cgroup. The command line
+// runs there too, in a container that has the machine's groups.
+import { chmodSync, copyFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Vm } from "../../ctl/vm/boot.js";
-import { containerRequest, execIn, finish, makeRootfs, runContainer, sandboxRequest } from "../helpers/guest.js";
+import { containerRequest, type Ended, execIn, fillRootfs, finish, makeRootfs, runContainer, sandboxRequest } from "../helpers/guest.js";
+import { type Config, plainConfig } from "../helpers/oci-bundle.js";
+import { BINARY } from "../helpers/private-agent.js";
 import { bootSharedVm, vmMissing } from "../helpers/vm.js";
 
 const missing = vmMissing();
@@ -92,8 +96,109 @@ describe.skipIf(missing !== undefined)(`cgroups of version 2${missing === undefi
     await remove(id);
   });
 
+  it("take new device rules in place of the old ones", async () => {
+    const fuse = { Allow: true, Type: "c", Major: 10, Minor: 229, Access: "r" };
+    const id = await create(["/bin/sh", "-c", "mknod /tmp/fuse c 10 229; sleep 1000"], { Devices: [fuse] });
+    const script = "until [ -e /tmp/fuse ]; do :; done; true < /tmp/fuse && echo open";
+    expect(await look(id, script)).toBe("open\n");
+    await vm.client.updateContainer({ container_id: id, resources: { Devices: [{ Allow: false, Type: "a", Access: "rwm" }] } } as never);
+    expect(await look(id, script)).toBe("");
+    await vm.client.updateContainer({ container_id: id, resources: { Devices: [fuse] } } as never);
+    expect(await look(id, script)).toBe("open\n");
+    await remove(id);
+  });
+
   it("are gone with their containers", async () => {
     const { stdout } = await runContainer(vm.client, { id: "look", rootPath: ROOT, args: ["/bin/sh", "-c", "cat /proc/self/cgroup; ls /sys/fs/cgroup | grep -c ."] });
     expect(stdout).toMatch(/^0::\/katactl\/look\n/);
+  });
+
+  describe("of the command line", () => {
+    const GROUPS = "/sys/fs/cgroup";
+    const CAPS = "CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_ADMIN NET_BIND_SERVICE SYS_CHROOT SYS_ADMIN SYS_PTRACE SYS_RESOURCE MKNOD SETFCAP BPF PERFMON".split(" ").map((c) => `CAP_${c}`);
+    let before: string;
+    beforeAll(async () => {
+      copyFileSync(BINARY, join(share, "rootfs/bin/kata-agent"));
+      chmodSync(join(share, "rootfs/bin/kata-agent"), 0o755);
+      fillRootfs(join(share, "rootfs/plain"));
+      const request = structuredClone(containerRequest({ id: "lab", rootPath: ROOT, args: ["/bin/sleep", "100000"] })) as { OCI: { Process: Record<string, unknown>; Mounts: { destination: string }[]; Linux: Record<string, unknown> } };
+      const { OCI } = request;
+      OCI.Process["Capabilities"] = { Bounding: CAPS, Effective: CAPS, Permitted: CAPS };
+      OCI.Mounts = [...OCI.Mounts.filter((m) => m.destination !== GROUPS), { destination: GROUPS, type: "bind", source: GROUPS, options: ["rbind", "rw"] } as never];
+      Object.assign(OCI.Linux, { MaskedPaths: [], ReadonlyPaths: [], Resources: { Devices: [{ Allow: true, Type: "a", Access: "rwm" }] } });
+      await vm.client.createContainer(request as never);
+      await vm.client.startContainer({ container_id: "lab" });
+      before = await tree();
+    });
+    afterAll(() => vm?.client.removeContainer({ container_id: "lab" }));
+    const inLab = async (script: string): Promise<Ended> => await execIn(vm.client, "lab", `in${n++}`, ["/bin/sh", "-c", script]);
+    const tree = async (): Promise<string> => (await inLab(`find ${GROUPS} -type d`)).stdout;
+    const oci = async (...args: string[]): Promise<Ended> => await execIn(vm.client, "lab", `oci${n++}`, ["/bin/kata-agent", "oci", "--root", "/run/oci", ...args]);
+    /** `run` of a script with a group at a path; its streams and status. */
+    const run = async (script: string, path: string, resources: object, change: (c: Config) => void = () => undefined): Promise<Ended> => {
+      const id = `cli${n++}`;
+      const dir = join(share, "rootfs", id);
+      mkdirSync(dir);
+      const config = plainConfig(script);
+      config.root["path"] = "/plain";
+      Object.assign(config.linux, { cgroupsPath: path, resources });
+      config.linux.namespaces.push({ type: "cgroup" });
+      config.mounts.push({ destination: GROUPS, type: "cgroup", source: "cgroup", options: ["ro"] });
+      change(config);
+      writeFileSync(join(dir, "config.json"), JSON.stringify(config));
+      return await oci("run", "--bundle", `/${id}`, id);
+    };
+
+    it("hold everything that the configuration asks for, unified files last", async () => {
+      const files = "memory.max memory.swap.max memory.low memory.high cpu.weight cpu.max cpu.max.burst cpuset.cpus cpuset.mems pids.max hugetlb.2MB.max hugetlb.2MB.rsvd.max cgroup.max.depth";
+      const ended = await run(`cd ${GROUPS}; cat ${files}; grep ^0: /proc/self/cgroup`, "/outer/box", {
+        memory: { limit: 64 * MIB, swap: 96 * MIB, reservation: 16 * MIB }, cpu: { shares: 2048, quota: 30_000, period: 60_000, burst: 10_000, cpus: "0-1", mems: "0" }, pids: { limit: 40 },
+        hugepageLimits: [{ pageSize: "2MB", limit: 4 * MIB }], unified: { "memory.high": String(48 * MIB), "pids.max": "41", "cgroup.max.depth": "3" },
+      });
+      expect(ended).toEqual({ status: 0, stderr: "", stdout: `${64 * MIB}\n${32 * MIB}\n${16 * MIB}\n${48 * MIB}\n174\n30000 60000\n10000\n0-1\n0\n41\n${4 * MIB}\n${4 * MIB}\n3\n0::/\n` });
+      expect(await tree()).toBe(before);
+    });
+
+    it("may be idle", async () => {
+      expect(await run(`cat ${GROUPS}/cpu.idle`, "/idle", { cpu: { idle: 1, shares: 1024 } })).toEqual({ status: 0, stdout: "1\n", stderr: "" });
+    });
+
+    it.each([
+      ["a size of pages that the kernel has not", { hugepageLimits: [{ pageSize: "3MB", limit: 1 }] }, "linux.resources.hugepageLimits: the kernel has no hugetlb.3MB.max here"],
+      ["a weight that no scheduler takes", { blockIO: { weight: 100 } }, "linux.resources.blockIO: the kernel has no io.weight here"],
+      ["a device that is not there", { blockIO: { throttleReadBpsDevice: [{ major: 250, minor: 99, rate: 5 }] } }, "linux.resources.blockIO: set io.max to 250:99 rbps=5"],
+      ["a file that its controller has not", { unified: { "memory.whaat": "1" } }, 'linux.resources.unified["memory.whaat"]: the kernel has no memory.whaat here'],
+      ["a value that the kernel refuses", { unified: { "memory.max": "lots" } }, 'linux.resources.unified["memory.max"]: set memory.max to lots'],
+      ["processors that are not there", { cpu: { cpus: "x" } }, "linux.resources.cpu: set cpuset.cpus to x"],
+      ["network cards that are not there", { rdma: { card: { hcaHandles: 1 } } }, "linux.resources.rdma: the kernel offers no rdma controller"],
+      ["swap without memory", { memory: { swap: 5 } }, "linux.resources.memory.swap"],
+    ])("are refused with %s", async (_, resources, message) => {
+      const { status, stderr } = await run("true", "/bad", resources);
+      expect(stderr).toContain(message);
+      expect(status).toBe(1);
+      expect(await tree()).toBe(before);
+    });
+
+    it("cannot have limits below a group with processes or with threads, and say so", async () => {
+      const wish = { memory: { limit: 64 * MIB } };
+      expect((await run("true", "/katactl/lab/box", wish)).stderr).toContain(`linux.resources.memory: cgroup ${GROUPS}/katactl/lab has processes of its own`);
+      expect(await run("echo here", "/katactl/lab/box", {})).toEqual({ status: 0, stdout: "here\n", stderr: "" });
+      expect((await inLab(`cat ${GROUPS}/katactl/lab/cgroup.type`)).stdout).toBe("domain\n"); // nothing was done to it
+      await inLab(`mkdir -p ${GROUPS}/knots/threads; echo threaded > ${GROUPS}/knots/threads/cgroup.type`);
+      expect((await run("true", "/knots/box", wish)).stderr).toContain(`linux.resources.memory: enable memory in ${GROUPS}/knots`);
+      expect(await run(`cat ${GROUPS}/cgroup.type ${GROUPS}/pids.max`, "/knots/box", { pids: { limit: 7 } })).toEqual({ status: 0, stdout: "threaded\n7\n", stderr: "" });
+      await inLab(`rmdir ${GROUPS}/knots/threads ${GROUPS}/knots`);
+      expect(await tree()).toBe(before);
+    });
+
+    it("give only the devices that are named, whatever the list begins with", async () => {
+      const { stdout, stderr } = await run("mknod /tmp/mem c 1 1; head -c1 /tmp/mem; mknod /tmp/z c 1 5; head -c1 /tmp/z | wc -c", "/devices", { devices: [{ allow: false, type: "b", major: 8, minor: 0, access: "rwm" }] }, (c) => {
+        const caps = ["CAP_MKNOD", "CAP_DAC_OVERRIDE"];
+        c.process["capabilities"] = { bounding: caps, effective: caps, permitted: caps };
+        c.mounts.push({ destination: "/tmp", type: "tmpfs", source: "tmpfs", options: ["dev"] });
+      });
+      expect(stdout).toBe("1\n");
+      expect(stderr).toContain("Operation not permitted");
+    });
   });
 });
