@@ -97,12 +97,12 @@ async function make(context: Context, options: Options, waiting: boolean): Promi
     entry.write(saved);
     const door = waiting ? entry.makeDoor() : undefined;
     const born = createContainer({
-      id, bundleDir: bundle.dir, spec: bundle.spec, pipeSize: 0, door, own: { keep: descriptorsToKeep(options), terminal: (fd) => (master = fd) },
+      id, bundleDir: bundle.dir, spec: bundle.spec, pipeSize: 0, door, newKeyring: !options.has("no-new-keyring"), own: { keep: descriptorsToKeep(options), terminal: (fd) => (master = fd) },
     });
     whileItBuilds(entry, bundle, waiting);
     container = await born;
     door?.close();
-    entry.write({ ...saved, pid: container.initPid, startTime: startTimeOf(container.initPid) ?? 0, cgroup: container.cgroup.path, madeParents: container.cgroup.madeParents(), ...(container.resctrl === undefined ? {} : { resctrl: container.resctrl }) });
+    entry.write({ ...saved, pid: container.initPid, startTime: startTimeOf(container.initPid) ?? 0, cgroup: container.cgroup.path, madeParents: container.cgroup.madeParents(), ...(container.newKeyring ? {} : { newKeyring: false }), ...(container.resctrl === undefined ? {} : { resctrl: container.resctrl }) });
     announce(options, container, master);
     if (waiting && container.gate?.tell("go") !== true) throw new AppError("internal", "its process is gone");
     return { entry, container, master };

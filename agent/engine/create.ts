@@ -1,6 +1,6 @@
 // The parent's half of a container's birth: check, cgroup, streams, clone, and the wait for `ready`, which goes through the
 // loop. Whatever was made is unmade when a later part fails; errors name the container and the step.
-import { must } from "../sys/call.js";
+import { must, sys } from "../sys/call.js";
 import { Fd } from "../sys/fd.js";
 import { NR } from "../sys/nr.js";
 import { CLONE, pidfdSendSignal, type Cloned } from "../sys/process.js";

@@ -9,7 +9,7 @@ import type { Process as ProcessSpec } from "../oci/spec.js";
 import type { Step } from "../oci/steps.js";
 import { birth } from "./birth.js";
 import { mustBe, type Container } from "./container.js";
-import { abandon, granted, labelsOf, limitsOf, type OwnStreams, processOf, READY_MS, readyForChildren, takeMaster } from "./create.js";
+import { abandon, granted, withScore, labelsOf, limitsOf, type OwnStreams, processOf, READY_MS, readyForChildren, takeMaster } from "./create.js";
 import type { Channel } from "./handshake.js";
 import type { Process } from "./process.js";
 
@@ -32,7 +32,7 @@ function claim(container: Container, execId: string): void {
   container.processes.delete(execId);
 }
 
-function start(container: Container, execId: string, spec: ProcessSpec, own: OwnStreams | undefined): { process: Process; channel: Channel; done: Promise<void> } {
+function start(container: Container, execId: string, spec: ProcessSpec, limits: ReturnType<typeof limitsOf>, own: OwnStreams | undefined): { process: Process; channel: Channel; done: Promise<void> } {
   const { template, cgroup, init, resctrl: group } = container;
   const plan = processPlan({ ...template.process, ...spec }, template.linux);
   const withCaps = granted(spec.capabilities === undefined ? { ...plan, caps: { ...template.caps, unknown: [] } } : plan, own !== undefined, template.userNamespace);
@@ -40,7 +40,7 @@ function start(container: Container, execId: string, spec: ProcessSpec, own: Own
   const affinity = spec.execCPUAffinity ?? template.process.execCPUAffinity;
   const { initial, final } = affinity === undefined ? { initial: undefined, final: undefined } : rare().affinityOf(affinity);
   const steps: Step[] = [...(own !== undefined && initial === undefined ? [{ do: "affinity", cpus: undefined } as const] : []), ...(procs.length > 0 ? [{ do: "join-cgroups", paths: procs } as const] : []),
-    ...(final === undefined ? [] : [{ do: "affinity", cpus: final } as const]), ...limitSteps(own === undefined ? template.limits : { ...template.limits, ...limitsOf(spec) })];
+    ...(final === undefined ? [] : [{ do: "affinity", cpus: final } as const]), ...limitSteps(limits)];
   const labels = labelsOf(spec, own !== undefined);
   if (own === undefined) readyForChildren(template.seccomp);
   const born = (): ReturnType<typeof birth> => birth({
@@ -74,7 +74,8 @@ export async function execProcess(container: Container, execId: string, spec: Pr
   claim(container, execId);
   try {
     checkProcess(spec, "process", own !== undefined);
-    const { process, channel, done } = start(container, execId, spec, own);
+    const { oomScoreAdj: score, ...unscored } = own === undefined ? container.template.limits : { ...container.template.limits, ...limitsOf(spec) };
+    const { process, channel, done } = withScore(score, own !== undefined, (left) => start(container, execId, spec, left && score !== undefined ? { ...unscored, oomScoreAdj: score } : unscored, own));
     container.processes.set(execId, process);
     try {
       await done;

@@ -1,16 +1,31 @@
-// Limits and the oom score of a child in a new user namespace: in there it has no right to raise its own, so the parent sets them
-// when the child is ready. Loaded only then. (facts 1.2, rlimits and oomScoreAdj; capabilities(7), CAP_SYS_RESOURCE)
-import { sys } from "../sys/call.js";
-import { NR } from "../sys/nr.js";
-import { prlimit } from "../sys/process.js";
+// Limits and the oom score of children that cannot set their own. In a new user namespace a child has no right to raise them, so
+// the parent does it when the child is ready; and one who is not root sets the score before there is a child. Loaded only then. (facts 1.2, rlimits and oomScoreAdj; capabilities(7), CAP_SYS_RESOURCE)
+import { prlimit, setDumpable } from "../sys/process.js";
 import { attempt } from "../lib/errors.js";
-import { writeText } from "../lib/fs.js";
+import { readText, writeText } from "../lib/fs.js";
 import { describe, type Step } from "../oci/steps.js";
 
-/** The steps that the parent does. One who is not root cannot reach the child's oom score, which the child then sets as far as it may. */
+/** The steps that the parent does. */
 export function fromOutside(steps: readonly Step[]): Step[] {
-  const root = sys(NR.geteuid) === 0;
-  return steps.filter((s) => s.do === "rlimit" || (root && s.do === "oom-score"));
+  return steps.filter((s) => s.do === "rlimit" || s.do === "oom-score");
+}
+
+const SCORE = "/proc/self/oom_score_adj";
+
+/**
+ * Runs `fn`, which makes a child, so that the child is born with this oom score. One who is not root can write neither its own
+ * score nor another's once a process is not dumpable, as children are.
+ */
+export function bornScored<T>(score: number, fn: () => T): T {
+  const before = readText(SCORE);
+  attempt(`set oom_score_adj to ${score}`, () => writeText(SCORE, String(score)));
+  try {
+    return fn();
+  } finally {
+    setDumpable(true);
+    writeText(SCORE, before);
+    setDumpable(false);
+  }
 }
 
 /** Does them on a process. Throws what the kernel refused. */

@@ -1,10 +1,11 @@
 // What the command line makes of the process section and of what else a process is born with: each property is looked at from
 // inside the container.
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createServer } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ONLY_V2 } from "../helpers/engine-box.js";
 import { until } from "../helpers/lab.js";
 import { Bundles, type Config } from "../helpers/oci-bundle.js";
 import { whyNot } from "../helpers/private-agent.js";
@@ -106,6 +107,37 @@ describe.skipIf(why !== undefined)("the process of a bundle", () => {
     expect([debug.status, debug.stderr]).toEqual([0, expect.stringContaining("nsexec: affinity: 0x1")]);
     const none = box.sleeper((c) => (c.process["execCPUAffinity"] = { final: "8000-8191" }));
     expect(box.command(["exec", none, "/bin/true"])).toMatchObject({ status: 255, stderr: expect.stringContaining("process.execCPUAffinity.final: sched_setaffinity: EINVAL") });
+  });
+
+  it.skipIf(!twoCpus)("has its CPUs where cgroups are of version 2, and it is born in its own", () => {
+    const v2 = (...more: string[]): string[] => ["unshare", "-m", "sh", "-c", `${ONLY_V2} && exec "$@"`, "sh", ...more];
+    const everywhere = box.run(allowed).stdout;
+    expect(box.run(allowed, undefined, v2("taskset", "-c", "0"))).toEqual(ok(everywhere));
+    for (const [asked, seen] of [[{ initial: "0", final: "1" }, "1"], [{ initial: "0" }, "0"], [{ final: "1" }, "1"], [{}, everywhere]] as const) {
+      const id = box.sleeper((c) => (c.process["execCPUAffinity"] = asked), v2());
+      expect(box.command(["exec", id, "/bin/sh", "-c", allowed], v2("taskset", "-c", "0"))).toEqual(ok(seen));
+      expect(box.quiet(["delete", "--force", id], v2())).toMatchObject({ status: 0 });
+    }
+  });
+
+  it.skipIf(!has("setpriv"))("has its limits and oom score when nobody is root", () => {
+    const bundle = box.make("ulimit -n; cat /proc/self/oom_score_adj", (c) => {
+      c.process["rlimits"] = [{ type: "RLIMIT_NOFILE", hard: 99, soft: 77 }];
+      c.process["oomScoreAdj"] = 777;
+      c.mounts = c.mounts.filter((m) => m["destination"] === "/proc");
+      c.linux.namespaces.push({ type: "user" });
+      c.linux["uidMappings"] = c.linux["gidMappings"] = [{ containerID: 0, hostID: 1000, size: 1 }];
+    });
+    spawnSync("chown", ["-R", "1000:1000", bundle]);
+    chmodSync(box.folder, 0o755);
+    const state = mkdtempSync("/tmp/kata-nobody-");
+    chownSync(state, 1000, 1000);
+    try {
+      const { status, stdout, stderr } = spawnSync("setpriv", ["--reuid", "1000", "--regid", "1000", "--clear-groups", box.binary, "oci", "--root", join(state, "state"), "run", "--bundle", bundle, box.id()], { encoding: "utf8" });
+      expect({ status, stdout, stderr }).toEqual(ok("77\n777\n"));
+    } finally {
+      rmSync(state, { recursive: true, force: true });
+    }
   });
 
   it("has its limits and oom score, also as the root of a user namespace", () => {
