@@ -5,7 +5,7 @@
 // QUICKJS_SRC / LIBSECCOMP_SRC.
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync, copyFileSync, chmodSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync, copyFileSync, chmodSync } from "node:fs";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -38,6 +38,7 @@ function run(cmd, args, options = {}) {
   });
 }
 
+const ARCH = process.env.TARGET_ARCH ?? "x86_64";
 const VERSION = JSON.parse(readFileSync(join(root, "package.json"), "utf8")).version;
 const WARN = ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-sign-compare"];
 const flavour = opt.debug
@@ -95,16 +96,44 @@ async function quickjs() {
   return { src, lib: join(lib, "libquickjs.a"), qjsc: join(qjsc, "qjsc") };
 }
 
+/**
+ * libseccomp's table of system calls holds the numbers of 18 architectures, of which this program can ever meet two or three:
+ * the columns of the others are left out (some 65 KB), and their fields share the first one's place. oci/seccomp.ts leaves
+ * such architectures out of every filter.
+ */
+const SECCOMP_ARCHS = { x86_64: ["x86", "x86_64", "x32"], aarch64: ["arm", "aarch64"] };
+function slimSyscalls(src, dir, arch) {
+  const header = readFileSync(join(src, "syscalls.h"), "utf8");
+  const [whole, body] = /struct arch_syscall_table \{([^}]*)\};/.exec(header);
+  const names = [...body.matchAll(/^\s*int (\w+);\s*enum scmp_kver \1_kver;/gm)].map((m) => m[1]);
+  const kept = SECCOMP_ARCHS[arch];
+  const others = names.filter((n) => !kept.includes(n));
+  const fields = kept.map((n, i) => (i === 0 ? `union { int ${[n, ...others].join(", ")}; };` : `int ${n};`)).join(" ");
+  writeFileSync(join(dir, "syscalls.h"), header.replace(whole, `struct arch_syscall_table { int name; int index; ${fields} enum scmp_kver ${names.map((n) => `${n}_kver`).join(", ")}; };`.replace(/enum scmp_kver (.*); \};$/, "union { enum scmp_kver $1; }; };")));
+  let rows = 0;
+  const table = readFileSync(join(src, "syscalls.perf.c"), "utf8").replace(/^(\s*\{\(int\)\(size_t\)&[^,]+,\d+),(.*)\}(,?)$/gm, (_, head, rest, comma) => {
+    const cells = rest.split(",");
+    if (cells.length !== names.length * 2) throw new Error("libseccomp's table of system calls has another form than expected");
+    rows++;
+    return `${head},${kept.map((n) => cells[names.indexOf(n) * 2]).join(",")},SCMP_KV_UNDEF}${comma}`;
+  });
+  if (rows < 400) throw new Error("libseccomp's table of system calls was not found");
+  writeFileSync(join(dir, "syscalls.perf.c"), table);
+}
+
 async function libseccomp() {
   const src = process.env.LIBSECCOMP_SRC ? resolve(process.env.LIBSECCOMP_SRC) : await debianSource(pins.libseccomp, say);
-  const dir = await cached("libseccomp", [src, flavour, await compilerId(flavour.cc)], async (tmp) => {
+  const dir = await cached("libseccomp", [src, flavour, await compilerId(flavour.cc), ARCH, String(slimSyscalls)], async (tmp) => {
     const [major, minor, micro] = pins.libseccomp.version.split(/[.-]/);
     const header = readFileSync(join(src, "include/seccomp.h.in"), "utf8").replace("@VERSION_MAJOR@", major).replace("@VERSION_MINOR@", minor).replace("@VERSION_MICRO@", micro);
     writeFileSync(join(tmp, "seccomp.h"), header);
     copyFileSync(join(src, "include/seccomp-syscalls.h"), join(tmp, "seccomp-syscalls.h"));
     writeFileSync(join(tmp, "configure.h"), "#define HAVE_LINUX_SECCOMP_H 1\n");
     const names = readdirSync(join(src, "src")).filter((f) => f.endsWith(".c") && !/^(arch-syscall|python)/.test(f) && f !== "syscalls.perf");
-    await archive(tmp, "libseccomp.a", names.map((f) => join(src, "src", f)), ["-w", "-D_GNU_SOURCE", `-I${tmp}`, `-I${join(src, "include")}`, `-I${join(src, "src")}`, ...(opt.debug ? [] : [`-I${kernelHeaders(join(tmp, "kernel"))}`])]);
+    const copy = join(tmp, "src"); // the sources look for their headers beside them first
+    cpSync(join(src, "src"), copy, { recursive: true });
+    slimSyscalls(join(src, "src"), copy, ARCH);
+    await archive(tmp, "libseccomp.a", names.map((f) => join(copy, f)), ["-w", "-D_GNU_SOURCE", `-I${tmp}`, `-I${join(src, "include")}`, ...(opt.debug ? [] : [`-I${kernelHeaders(join(tmp, "kernel"))}`])]);
   });
   return { include: dir, lib: join(dir, "libseccomp.a") };
 }
@@ -132,7 +161,6 @@ function lazyEntries() {
 }
 
 /** sys/nr.ts holds x86_64's numbers; another architecture has a file of its own beside it. */
-const ARCH = process.env.TARGET_ARCH ?? "x86_64";
 const archTables = {
   name: "arch-tables",
   setup(b) {
