@@ -28,6 +28,10 @@ export async function start(context: Context, options: Options): Promise<number>
     await startContainer(container);
   } catch (error) {
     signal(container.init, SIG.KILL);
+    if (messageOf(error).includes(": error running ")) { // a hook: the specification wants the container gone
+      await destroyContainer(container);
+      it.entry.remove();
+    }
     throw error;
   }
   return 0;

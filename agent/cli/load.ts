@@ -30,6 +30,6 @@ export function revive({ entry, saved, status }: Known, options: { readonly door
   const door = options.door === true && status === "created" ? entry.knock() : undefined;
   const spec = options.whole === true ? parseSpec(entry.config()) : { ociVersion: saved.ociVersion, ...(saved.hooks === undefined ? {} : { hooks: saved.hooks }), ...(saved.annotations === undefined ? {} : { annotations: saved.annotations }) };
   return reviveContainer({
-    id: saved.id, pid: status === "stopped" ? 0 : saved.pid, startTime: saved.startTime, bundle: saved.bundle, status: status === "creating" ? "stopped" : status, cgroup: saved.cgroup, madeParents: saved.madeParents, resctrl: saved.resctrl, spec, door,
+    id: saved.id, pid: status === "stopped" ? 0 : saved.pid, startTime: saved.startTime, bundle: saved.bundle, status: status === "creating" ? "stopped" : status, cgroup: saved.cgroup, madeParents: saved.madeParents, newKeyring: saved.newKeyring, resctrl: saved.resctrl, spec, door,
   }, options.whole === true);
 }

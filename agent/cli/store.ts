@@ -28,6 +28,8 @@ export interface Saved extends Identity {
   readonly resctrl?: ResctrlGroup;
   /** It has no pid namespace of its own: its processes outlive the first. */
   readonly sharedPid: boolean;
+  /** False: its processes keep the callers' session keyrings. */
+  readonly newKeyring?: boolean;
   /** Those that run after create: poststart and poststop. */
   readonly hooks?: Hooks;
 }
