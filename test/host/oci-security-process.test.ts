@@ -157,7 +157,7 @@ describe.skipIf(why !== undefined)("a process of a container cannot", () => {
     for (const user of ["4294967296", "4294967295", "1x", "x1", ":5", "1:", "1:2:3", "-1", "+1", "0x0", " 1", "1 ", "1.0", "1e3", "root", "18446744073709551616", "1:4294967296"]) {
       const got = ids(user);
       if (RUNTIME === BINARY) expect(got, JSON.stringify(user)).toBe(255);
-      else expect(got, JSON.stringify(user)).not.toMatchObject(["0"]);
+      else expect(Array.isArray(got) ? got[0] : got, JSON.stringify(user)).not.toBe("0");
     }
   });
 
