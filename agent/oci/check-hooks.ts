@@ -2,11 +2,12 @@
 import { noNul, noNuls, refuse } from "./field.js";
 import type { HookKind, Hooks } from "./spec.js";
 
-const KINDS: readonly HookKind[] = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+/** All kinds, in the order in which they run. */
+export const HOOK_KINDS: readonly HookKind[] = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
 /** Throws AppError "invalid" naming the first field that is wrong; kinds that nobody knows are no hooks. */
 export function checkHooks(hooks: Hooks): void {
-  for (const kind of KINDS) {
+  for (const kind of HOOK_KINDS) {
     hooks[kind]?.forEach(({ path, args, env, timeout }, i) => {
       const field = `hooks.${kind}[${i}]`;
       if (!path.startsWith("/")) refuse(`${field}.path`, `"${path}" is not an absolute path`);

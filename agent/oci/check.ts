@@ -11,7 +11,8 @@ const netDevices = lazy<typeof import("./net-devices.js")>("oci/net-devices.js")
 const hooks = lazy<typeof import("./check-hooks.js")>("oci/check-hooks.js");
 const schedule = lazy<typeof import("./schedule.js")>("oci/schedule.js");
 
-const NAMESPACES = ["pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"];
+/** The kinds of namespaces. */
+export const NAMESPACES = ["pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"];
 /** Kinds that a kernel of use may lack. */
 const YOUNG = ["user", "cgroup", "time"];
 /** Binds that may lie below /proc: files that tell of the container instead of the machine. */

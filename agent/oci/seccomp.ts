@@ -7,21 +7,22 @@ const KILL_PROCESS = 0x80000000, KILL_THREAD = 0, TRAP = 0x30000, ERRNO = 0x5000
 const EPERM = 1;
 const NOTIFIES = "SCMP_ACT_NOTIFY";
 
-const ACTIONS: { readonly [name: string]: number } = {
+/** The names that a section may use, with the numbers behind them. */
+export const ACTIONS: { readonly [name: string]: number } = {
   SCMP_ACT_KILL: KILL_THREAD, SCMP_ACT_KILL_THREAD: KILL_THREAD, SCMP_ACT_KILL_PROCESS: KILL_PROCESS, SCMP_ACT_TRAP: TRAP, SCMP_ACT_ERRNO: ERRNO,
   SCMP_ACT_TRACE: TRACE, SCMP_ACT_LOG: LOG, SCMP_ACT_ALLOW: ALLOW, SCMP_ACT_NOTIFY: NOTIFY,
 };
-const OPERATORS: { readonly [name: string]: number } = {
+export const OPERATORS: { readonly [name: string]: number } = {
   SCMP_CMP_NE: 1, SCMP_CMP_LT: 2, SCMP_CMP_LE: 3, SCMP_CMP_EQ: 4, SCMP_CMP_GE: 5, SCMP_CMP_GT: 6, SCMP_CMP_MASKED_EQ: 7,
 };
 /** Audit architecture tokens (include/uapi/linux/audit.h; x32 is libseccomp's own). */
-const ARCHITECTURES: { readonly [name: string]: number } = {
+export const ARCHITECTURES: { readonly [name: string]: number } = {
   SCMP_ARCH_X86: 0x40000003, SCMP_ARCH_X86_64: 0xc000003e, SCMP_ARCH_X32: 0x4000003e, SCMP_ARCH_ARM: 0x40000028, SCMP_ARCH_AARCH64: 0xc00000b7,
   SCMP_ARCH_MIPS: 8, SCMP_ARCH_MIPS64: 0x80000008, SCMP_ARCH_MIPS64N32: 0xa0000008, SCMP_ARCH_MIPSEL: 0x40000008, SCMP_ARCH_MIPSEL64: 0xc0000008,
   SCMP_ARCH_MIPSEL64N32: 0xe0000008, SCMP_ARCH_PPC: 20, SCMP_ARCH_PPC64: 0x80000015, SCMP_ARCH_PPC64LE: 0xc0000015, SCMP_ARCH_S390: 22,
   SCMP_ARCH_S390X: 0x80000016, SCMP_ARCH_RISCV64: 0xc00000f3, SCMP_ARCH_PARISC: 15, SCMP_ARCH_PARISC64: 0x8000000f, SCMP_ARCH_LOONGARCH64: 0xc0000102, SCMP_ARCH_M68K: 4,
 };
-const FLAGS: { readonly [name: string]: number } = {
+export const FLAGS: { readonly [name: string]: number } = {
   SECCOMP_FILTER_FLAG_TSYNC: 1, SECCOMP_FILTER_FLAG_LOG: 2, SECCOMP_FILTER_FLAG_SPEC_ALLOW: 4, SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: 0x20,
 };
 const TSYNC = 1, SPEC_ALLOW = 4, NEW_LISTENER = 8, WAIT_KILLABLE_RECV = 0x20;
