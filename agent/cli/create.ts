@@ -97,7 +97,7 @@ async function make(context: Context, options: Options, waiting: boolean): Promi
     entry.write(saved);
     const door = waiting ? entry.makeDoor() : undefined;
     const born = createContainer({
-      id, bundleDir: bundle.dir, spec: bundle.spec, pipeSize: 0, door, newKeyring: !options.has("no-new-keyring"), own: { keep: descriptorsToKeep(options), terminal: (fd) => (master = fd) },
+      id, bundleDir: bundle.dir, spec: bundle.spec, pipeSize: 0, door, newKeyring: !options.has("no-new-keyring"), noPivot: options.has("no-pivot"), own: { keep: descriptorsToKeep(options), terminal: (fd) => (master = fd) },
     });
     whileItBuilds(entry, bundle, waiting);
     container = await born;

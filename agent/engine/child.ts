@@ -4,7 +4,7 @@ import { SysError } from "../sys/call.js";
 import { Fd } from "../sys/fd.js";
 import { F, fcntl, open, O, umask } from "../sys/file.js";
 import { unblockSignals } from "../sys/poll.js";
-import { CLONE, execve, exitGroup, restoreDescriptorLimit, setns, setsid } from "../sys/process.js";
+import { execve, exitGroup, restoreDescriptorLimit, setns, setsid } from "../sys/process.js";
 import { setresgid, setresuid } from "../sys/cred.js";
 import { getpid } from "../sys/system.js";
 import { openPtyAt, setWindowSize } from "../sys/tty.js";
@@ -92,12 +92,12 @@ export function runExec(args: ChildArgs, pidfd: Fd, namespaces: number): never {
     prepare(args.steps, args, pidfd);
     if (args.held && !args.channel.wait("go")) exitGroup(1);
     setns(pidfd, namespaces);
-    if ((namespaces & CLONE.NEWUSER) !== 0) {
+    if (args.newUser) {
       setresgid(0);
       setresuid(0);
     }
     pidfd.close();
-    if (args.keyring !== undefined) joinKeyring(args.keyring, (namespaces & CLONE.NEWUSER) !== 0);
+    if (args.keyring !== undefined) joinKeyring(args.keyring, args.newUser);
     let terminal: { master: Fd; slave: Fd } | undefined;
     if (args.process.terminal) {
       using pts = open("/dev/pts", O.PATH | O.DIRECTORY);
@@ -158,7 +158,7 @@ function finish(args: ChildArgs, terminal: { master: Fd; slave: Fd } | undefined
   if (gated) {
     channel.ready(terminal?.master.n ?? -1);
     readyStub(args); // while the parent writes down that it is ready
-    if (args.door !== undefined && !channel.open(args.door)) exitGroup(1);
+    if (args.door !== undefined && !channel.open(args.door, () => terminal?.master.close())) exitGroup(1); // who has the master gone must hang up
     if (!channel.wait("start")) exitGroup(1);
   }
   if (args.hooks !== undefined && args.hooks.start.length > 0) {

@@ -12,6 +12,8 @@ export type Status = "created" | "running" | "paused" | "stopped";
 export interface ExecTemplate {
   /** The container has a user namespace, of its own or joined. */
   readonly userNamespace: boolean;
+  /** The same of a time namespace. */
+  readonly timeNamespace: boolean;
   readonly caps: CapabilitySets;
   /** What a process has that does not say it itself. */
   readonly process: Pick<ProcessSpec, "scheduler" | "ioPriority" | "execCPUAffinity">;

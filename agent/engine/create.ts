@@ -11,6 +11,7 @@ import { Level, log } from "../lib/log.js";
 import { onExit } from "../lib/reaper.js";
 import { agree, capabilitySets } from "../oci/caps.js";
 import { checkSpec, type Machine } from "../oci/check.js";
+import { isBind } from "../oci/mounts.js";
 import { makePlan, type ProcessPlan } from "../oci/plan.js";
 import type { Step } from "../oci/steps.js";
 import type { Linux, Process as ProcessSpec, Seccomp, Spec } from "../oci/spec.js";
@@ -156,6 +157,8 @@ function startChild(args: CreateArgs, spec: Parameters<typeof makePlan>[0], cgro
   const plan = makePlan(spec, {
     command, cgroupProcs: cgroup.procsFiles(), cgroupFolders: cgroup.v1Mounts(), cgroupFolder: cgroup.path === "" ? undefined : hierarchy().root + cgroup.path, bundle: args.bundleDir, noPivot: args.noPivot,
   });
+  for (const step of plan.steps) if (step.do === "mount" && step.mount.data !== "" && isBind(step.mount)) log(Level.WARN, `the options ${step.mount.data} of the bind mount on ${step.mount.at} mean nothing`);
+  if (spec.mounts?.length && !linux.namespaces?.some((n) => n.type === "mount")) log(Level.WARN, "mounts: without a mount namespace nothing is mounted");
   const own = labelsOf(spec.process, command);
   if (!command) readyForChildren(filter);
   const inside = hooks?.createContainer?.length || hooks?.startContainer?.length ? { ...subject(args), start: hooks.startContainer ?? [], command } : undefined;
@@ -270,7 +273,7 @@ function ofAll({ personality, memoryPolicy }: Linux = {}): ExecTemplate["linux"]
 /** What further processes take over from a container with this configuration. */
 export function templateOf(spec: Spec, seccompFilter: Filter | undefined): ExecTemplate {
   return {
-    userNamespace: spec.linux?.namespaces?.some((n) => n.type === "user") ?? false, caps: capabilitySets(spec.process?.capabilities),
+    userNamespace: spec.linux?.namespaces?.some((n) => n.type === "user") ?? false, timeNamespace: spec.linux?.namespaces?.some((n) => n.type === "time") ?? false, caps: capabilitySets(spec.process?.capabilities),
     limits: spec.process === undefined ? {} : limitsOf(spec.process), process: inherited(spec.process), linux: ofAll(spec.linux), seccomp: seccompFilter,
   };
 }

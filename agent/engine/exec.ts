@@ -1,7 +1,11 @@
 // A further process in a container: born in its cgroup and pid namespace, then into its other namespaces by the pidfd of its
 // first process, all in one setns. What the request leaves out (capabilities, limits, filter) is the container's.
+import { sys } from "../sys/call.js";
+import { AT_FDCWD, readlinkat } from "../sys/file.js";
+import { NR } from "../sys/nr.js";
 import { CLONE } from "../sys/process.js";
 import { AppError, because } from "../lib/errors.js";
+import { readTextIf } from "../lib/fs.js";
 import { checkProcess } from "../oci/check-process.js";
 import { lazy } from "../lib/lazy.js";
 import { limitSteps, processPlan } from "../oci/plan.js";
@@ -9,7 +13,7 @@ import type { Process as ProcessSpec } from "../oci/spec.js";
 import type { Step } from "../oci/steps.js";
 import { birth } from "./birth.js";
 import { mustBe, type Container } from "./container.js";
-import { abandon, granted, withScore, labelsOf, limitsOf, type OwnStreams, processOf, READY_MS, readyForChildren, takeMaster } from "./create.js";
+import { abandon, granted, withScore, labelsOf, limitsOf, type OwnStreams, processOf, READY_MS, readyForChildren, takeMaster, withoutGroups } from "./create.js";
 import type { Channel } from "./handshake.js";
 import type { Process } from "./process.js";
 
@@ -43,10 +47,13 @@ function start(container: Container, execId: string, spec: ProcessSpec, limits: 
     ...(final === undefined ? [] : [{ do: "affinity", cpus: final } as const]), ...limitSteps(limits)];
   const labels = labelsOf(spec, own !== undefined);
   if (own === undefined) readyForChildren(template.seccomp);
+  // who may not join a pid namespace of its own goes through the user namespace that gives the right
+  const unprivileged = template.userNamespace && sys(NR.geteuid) !== 0;
+  const user = template.userNamespace && !unprivileged ? CLONE.NEWUSER : 0;
   const born = (): ReturnType<typeof birth> => birth({
-    place: { flags: 0, pidNamespace: init.pidfd }, cgroup, like: init.pid, pipes: plan.terminal || own !== undefined ? undefined : container.pipeSize,
+    place: { flags: 0, pidNamespace: init.pidfd, ...(unprivileged ? { joined: [{ type: "user", path: `/proc/${init.pid}/ns/user`, kind: CLONE.NEWUSER }] } : {}) }, cgroup, like: init.pid, pipes: plan.terminal || own !== undefined ? undefined : container.pipeSize,
     child: (end, ends) =>
-      child().runExec({ steps, process: withCaps, channel: end, ends, filter: template.seccomp, keyring: container.newKeyring ? container.id : undefined, labels, hooks: undefined, held: group !== undefined, newUser: false, keep: own?.keep ?? [], stub: own !== undefined }, init.pidfd, template.userNamespace ? JOINED + CLONE.NEWUSER : JOINED),
+      child().runExec({ steps, process: unprivileged && groupsAreFixed(init.pid) ? withoutGroups(withCaps) : withCaps, channel: end, ends, filter: template.seccomp, keyring: container.newKeyring ? container.id : undefined, labels, hooks: undefined, held: group !== undefined, newUser: template.userNamespace, keep: own?.keep ?? [], stub: own !== undefined }, init.pidfd, unprivileged ? others(init.pid) : JOINED + user + (template.timeNamespace ? CLONE.NEWTIME : 0)),
     cloned: ({ pid }, to) => {
       if (group === undefined) return;
       resctrl().addToGroup(group, pid);
@@ -57,6 +64,17 @@ function start(container: Container, execId: string, spec: ProcessSpec, limits: 
   const process = processOf(execId, cloned, streams);
   return { process, channel, done: untilRunning(container, process, channel, own) };
 }
+
+const KINDS = { mnt: CLONE.NEWNS, ipc: CLONE.NEWIPC, uts: CLONE.NEWUTS, net: CLONE.NEWNET, cgroup: CLONE.NEWCGROUP, time: CLONE.NEWTIME };
+
+/** The namespaces of a process that are not the engine's own: without privileges nobody may join those again. */
+function others(pid: number): number {
+  const is = (who: number | string, name: string): string => readlinkat(AT_FDCWD, `/proc/${who}/ns/${name}`);
+  return Object.entries(KINDS).reduce((kinds, [name, kind]) => (is("self", name) === is(pid, name) ? kinds : kinds + kind), 0);
+}
+
+/** Has the user namespace of a process given up changing groups? See user_namespaces(7), /proc/pid/setgroups. */
+const groupsAreFixed = (pid: number): boolean => readTextIf(`/proc/${pid}/setgroups`)?.startsWith("deny") === true;
 
 async function untilRunning(container: Container, process: Process, channel: Channel, own: OwnStreams | undefined): Promise<void> {
   let said = await channel.next("exec", READY_MS);

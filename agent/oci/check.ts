@@ -1,9 +1,10 @@
 // What a spec must be before anything is touched: each refusal names the field. Pure. (runtime-spec; facts about runc's list.)
 import { lazy } from "../lib/lazy.js";
+import { checkClocks, checkMounts, checkUser } from "./check-mounts.js";
 import { checkProcess } from "./check-process.js";
 import { cleanPath, noNul, noNuls, refuse } from "./field.js";
 import { PROPAGATION } from "./mounts.js";
-import type { Linux, Mount, Process, Spec } from "./spec.js";
+import type { Linux, Process, Spec } from "./spec.js";
 
 const sysctl = lazy<typeof import("./sysctl.js")>("oci/sysctl.js");
 const intelRdt = lazy<typeof import("./intel-rdt.js")>("oci/intel-rdt.js");
@@ -15,26 +16,12 @@ const schedule = lazy<typeof import("./schedule.js")>("oci/schedule.js");
 export const NAMESPACES = ["pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"];
 /** Kinds that a kernel of use may lack. */
 const YOUNG = ["user", "cgroup", "time"];
-/** Binds that may lie below /proc: files that tell of the container instead of the machine. */
-const PROC_BINDS = ["cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo", "sys/kernel/ns_last_pid", "sys/crypto/fips_enabled", "net/dev"];
-
 /** What only the machine knows. A sandbox's agent has none of it: the machine is the sandbox's own. */
 export interface Machine {
   /** Does the kernel have this kind of namespace? */
   has(type: string): boolean;
   /** Does the path lead to the namespace of that kind which the engine itself is in? Throws when it leads to none of that kind. */
   isOwn(type: string, path: string): boolean;
-}
-
-function checkMount(mount: Mount, i: number): void {
-  const { destination, source, type, options } = mount;
-  if (destination.includes("\0") || source?.includes("\0") === true || type?.includes("\0") === true) refuse(`mounts[${i}]`, "has a NUL byte");
-  noNuls("mounts[].options", options);
-  if (destination === "") refuse(`mounts[${i}].destination`, "is empty");
-  if (!destination.includes("proc")) return;
-  const at = cleanPath(destination);
-  if (at === "/proc" && type !== "proc" && source !== "/proc") refuse(`mounts[${i}].destination`, "only a proc file system may be mounted on /proc");
-  if (at.startsWith("/proc/") && !PROC_BINDS.includes(at.slice(6))) refuse(`mounts[${i}].destination`, `${at} lies inside /proc`);
 }
 
 /** Does the container have a namespace of that kind apart from the machine's? */
@@ -54,18 +41,12 @@ function checkNamespaces(linux: Linux, machine: Machine | undefined): void {
     if (YOUNG.includes(type) && machine?.has(type) === false) refuse(`linux.namespaces[${i}].type`, `this kernel has no ${type} namespaces`);
     types.push(type);
   });
-  const maps = (linux.uidMappings?.length ?? 0) + (linux.gidMappings?.length ?? 0);
-  if (maps > 0 && !types.includes("user")) refuse("linux.uidMappings", "needs a user namespace");
-  const user = linux.namespaces?.find((n) => n.type === "user");
-  if (user && !user.path && !(linux.uidMappings?.length && linux.gidMappings?.length)) refuse("linux.namespaces", "a user namespace needs uidMappings and gidMappings");
-  if (!types.includes("mount")) {
-    if (linux.maskedPaths?.length) refuse("linux.maskedPaths", "needs a mount namespace");
-    if (linux.readonlyPaths?.length) refuse("linux.readonlyPaths", "needs a mount namespace");
-  }
 }
 
 function checkLinux(linux: Linux, spec: Spec, machine: Machine | undefined): void {
   checkNamespaces(linux, machine);
+  checkUser(linux, spec.process as Process);
+  if (linux.timeOffsets !== undefined) checkClocks(linux);
   for (const name of ["hostname", "domainname"] as const) {
     noNul(name, spec[name]);
     if (spec[name] && !apart(linux, "uts", machine)) refuse(name, "needs a uts namespace");
@@ -81,10 +62,6 @@ function checkLinux(linux: Linux, spec: Spec, machine: Machine | undefined): voi
   if (linux.intelRdt !== undefined) intelRdt().checkIntelRdt(linux.intelRdt);
   if (linux.netDevices !== undefined) netDevices().checkNetDevices(linux.netDevices, apart(linux, "network", machine));
   if (linux.personality !== undefined || linux.memoryPolicy !== undefined) schedule().traitsOf({}, linux);
-  linux.devices?.forEach((d, i) => {
-    if (!["c", "b", "u", "p"].includes(d.type)) refuse(`linux.devices[${i}].type`, `unknown type "${d.type}"`);
-    noNul(`linux.devices[${i}].path`, d.path);
-  });
   linux.resources?.devices?.forEach((rule, i) => {
     if (rule.type !== undefined && !["a", "b", "c"].includes(rule.type)) refuse(`linux.resources.devices[${i}].type`, `unknown type "${rule.type}"`);
     for (const c of rule.access ?? "") if (!"rwm".includes(c)) refuse(`linux.resources.devices[${i}].access`, `"${rule.access}" has more than r, w and m`);
@@ -100,7 +77,7 @@ export function checkSpec(spec: Spec, machine?: Machine): asserts spec is Spec &
   noNul("root.path", spec.root.path);
   if (machine !== undefined && spec.annotations !== undefined && Object.hasOwn(spec.annotations, "")) refuse('annotations[""]', "has no name");
   checkProcess(spec.process, "process", machine !== undefined);
-  spec.mounts?.forEach(checkMount);
+  checkMounts(spec);
   if (spec.hooks !== undefined) hooks().checkHooks(spec.hooks);
   checkLinux(spec.linux, spec, machine);
 }
