@@ -29,7 +29,7 @@ class Walker {
 
   private refuse(why: string): never {
     let field = "";
-    for (const part of this.path) field += typeof part === "number" ? `[${part}]` : isPlain(part) ? (field === "" ? part : `.${part}`) : `["${part}"]`;
+    for (const part of this.path) field += typeof part === "number" ? `[${part}]` : isPlain(part) ? (field === "" ? part : `.${part}`) : `[${JSON.stringify(part.slice(0, 60))}]`;
     throw new AppError("invalid", `${field === "" ? "the configuration" : field}: ${why}`);
   }
 
@@ -75,7 +75,7 @@ class Walker {
 
   private scalar(value: unknown, kind: string): unknown {
     if (kind === "s") {
-      if (typeof value !== "string") this.refuse("is not text");
+      if (typeof value !== "string" || (this.exact && value.startsWith(MARK))) this.refuse("is not text");
       if (this.noNul && value.includes("\0")) this.refuse("has a NUL byte");
       return value;
     }
@@ -91,8 +91,9 @@ class Walker {
       return kind !== "x64" || n <= 9007199254740991n ? Number(n) : n;
     }
     if (typeof value !== "number") this.refuse(`is not ${WORDS[kind]}`);
-    if (!this.exact && (value > Number.MAX_SAFE_INTEGER || value < -Number.MAX_SAFE_INTEGER)) throw AGAIN;
-    if (!Number.isInteger(value) || value < least || value > most) this.refuse(`${value} is not ${WORDS[kind]}`);
+    const rounded = value > Number.MAX_SAFE_INTEGER || value < -Number.MAX_SAFE_INTEGER;
+    if (!this.exact && rounded) throw AGAIN;
+    if (rounded || !Number.isInteger(value) || value < least || value > most) this.refuse(`${value} is not ${WORDS[kind]}`);
     return value;
   }
 }

@@ -73,6 +73,27 @@ describe("a configuration's form", () => {
     expect(() => parseResources('{"memory":{"limit":1e300}}')).toThrow("resources.memory.limit");
   });
 
+  it("takes no number for text and none that was rounded, also where others are exact", () => {
+    const exact = '"rlimits":[{"type":"RLIMIT_CORE","hard":18446744073709551615,"soft":1024}]';
+    expect(() => parseProcess(`{"cwd":12345678901234567890,${exact}}`)).toThrow("process.cwd: is not text");
+    expect(() => parseProcess(`{"cwd":"/","env":["a",-12345678901234567890],${exact}}`)).toThrow("process.env[1]: is not text");
+    expect(() => parseProcess('{"cwd":"/","rlimits":[{"type":"a","hard":18446744073709551615.0,"soft":0}]}')).toThrow("process.rlimits[0].hard: 18446744073709552000 is not");
+    expect(() => parseProcess('{"cwd":"/","rlimits":[{"type":"a","hard":1e19,"soft":0}]}')).toThrow("process.rlimits[0].hard: 10000000000000000000 is not");
+  });
+
+  it("puts names of maps into one line of bounded length", () => {
+    expect(() => parseSpec(JSON.stringify({ ...minimal, annotations: { [`a\n\u001b[2J${"x".repeat(1e6)}`]: 1 } }))).toThrow(/^annotations\["a\\n\\u001b\[2Jx{40,60}"\]: is not text$/);
+  });
+
+  it("refuses what is too large or too deep", () => {
+    expect(() => parseSpec(`${JSON.stringify(minimal)}${" ".repeat(16 << 20)}`)).toThrow("characters are too many");
+    expect(parseSpec(JSON.stringify(minimal).replace('"linux":{}', `"linux":{},"more":${"[".repeat(1000)}${"]".repeat(1000)}`))).not.toHaveProperty("more");
+  });
+
+  it("takes the last of a name that is given twice", () => {
+    expect(parseSpec(JSON.stringify(minimal).replace('"linux":{}', '"linux":{},"hostname":1,"hostname":"b"')).hostname).toBe("b");
+  });
+
   it("has no property of the language for a name in a map", () => {
     const spec = parseSpec(JSON.stringify(minimal).replace('"linux":{}', '"annotations":{"__proto__":"x","constructor":"y"},"linux":{}'));
     expect(Object.keys(spec.annotations ?? {})).toEqual(["__proto__", "constructor"]);
