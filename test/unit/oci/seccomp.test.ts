@@ -3,6 +3,7 @@ import { filterPlan, seccompFlags } from "../../../agent/oci/seccomp.js";
 
 const ALLOW = 0x7fff0000, ERRNO = 0x50000;
 const base = { defaultAction: "SCMP_ACT_ERRNO" };
+const ask = (...names: string[]): { names: string[]; action: string } => ({ names, action: "SCMP_ACT_NOTIFY" });
 
 describe("a seccomp section", () => {
   it("becomes numbers, with EPERM where no errno is given", () => {
@@ -33,6 +34,12 @@ describe("a seccomp section", () => {
     ["an argument's index", { ...base, syscalls: [{ names: ["a"], action: "SCMP_ACT_ALLOW", args: [{ index: 6, value: 0, op: "SCMP_CMP_EQ" }] }] }, "syscalls[0].args[0].index"],
     ["a name list", { ...base, syscalls: [{ names: [], action: "SCMP_ACT_ALLOW" }] }, "syscalls[0].names: is empty"],
     ["an errno that fits no action", { defaultAction: "SCMP_ACT_ALLOW", defaultErrnoRet: 3 }, "linux.seccomp.defaultErrnoRet"],
+    ["an errno of a rule that fits no action", { ...base, syscalls: [{ names: ["a"], action: "SCMP_ACT_ALLOW", errnoRet: 3 }] }, "linux.seccomp.syscalls[0].errnoRet: has no meaning with SCMP_ACT_ALLOW"],
+    ["asking by default", { defaultAction: "SCMP_ACT_NOTIFY", listenerPath: "/s" }, "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY cannot be used"],
+    ["asking about write", { ...base, listenerPath: "/s", syscalls: [ask("read", "write")] }, "linux.seccomp.syscalls[0].action: SCMP_ACT_NOTIFY cannot be used for the write syscall"],
+    ["asking nobody", { ...base, syscalls: [ask("read")] }, "linux.seccomp.listenerPath: is needed"],
+    ["asking at no path", { ...base, listenerPath: "", syscalls: [ask("read")] }, "linux.seccomp.listenerPath: is needed"],
+    ["telling nobody", { ...base, listenerMetadata: "x" }, "linux.seccomp.listenerMetadata: needs a listenerPath"],
     ["an errno out of range", { ...base, defaultErrnoRet: 5000 }, "errno 5000 is out of range"],
   ])("names %s that is wrong", (_what, section, message) => {
     expect(() => filterPlan(section)).toThrow(message);
@@ -41,5 +48,12 @@ describe("a seccomp section", () => {
     expect(seccompFlags(base)).toBe(4);
     expect(seccompFlags({ ...base, flags: [] })).toBe(0);
     expect(seccompFlags({ ...base, flags: ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_TSYNC"] })).toBe(2);
+    expect(seccompFlags({ ...base, flags: ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"] })).toBe(0); // it is about listeners
+  });
+  it("has a listener when a rule asks somebody", () => {
+    const asking = { ...base, listenerPath: "/s", syscalls: [ask("mkdir")] };
+    expect(filterPlan(asking).rules.map((r) => r.action)).toEqual([0x7fc00000]);
+    expect([seccompFlags(asking), seccompFlags({ ...asking, flags: ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"] })]).toEqual([4 + 8, 8 + 0x20]);
+    expect(seccompFlags({ ...base, listenerPath: "/s" })).toBe(4);
   });
 });
