@@ -65,7 +65,7 @@ export function makeStrictly({ cgroupsPath, resources = {} }: Linux, id: string,
   try {
     checkResources(resources, hierarchy().version);
     const cgroup = place(cgroupsPath, id);
-    cgroup.create(resources, owner);
+    cgroup.create(resources, owner, true);
     if (!cgroup.frozen()) return cgroup;
     cgroup.removeNow(); // a group above it is frozen: the container's first process would never run
     throw new AppError("precondition", `container's cgroup unexpectedly frozen: a group above ${cgroup.path}`);

@@ -157,7 +157,7 @@ export function writeLimits(list: readonly Limit[], dirOf: (controller: string) 
       if (!last && (error.errno === E.EINVAL || error.errno === E.EBUSY)) later.push(limit);
       else if (error.errno === E.ENOENT && limit.otherwise !== undefined) write(limit.otherwise, last);
       else if (limit.optional === true) return;
-      else if (error.errno === E.ENOENT) throw new AppError("invalid", `${fieldOf(limit)}: the kernel has no ${limit.file} here`, error);
+      else if (error.errno === E.ENOENT) throw new AppError("invalid", `${fieldOf(limit)}: the kernel has no ${limit.file} here: no such file or directory`, error);
       else throw because(`${fieldOf(limit)}: set ${limit.file} to ${limit.value}`, error);
     }
   };

@@ -37,12 +37,13 @@ function neededBy(limits: readonly Limit[]): Needed {
   return needed;
 }
 
+const offered = (): Set<string> => (available ??= new Set(words(readText(`${hierarchy().root}/cgroup.controllers`))));
+
 /** Lets every group above `path` pass these controllers on; false when not all could be. Throws for a needed one, naming the field. */
-function enable(path: string, wanted: readonly string[], needed: Needed): boolean {
+function enable(path: string, wanted: Iterable<string>, needed: Needed): boolean {
   const { root } = hierarchy();
-  available ??= new Set(words(readText(`${root}/cgroup.controllers`)));
-  for (const [name, field] of needed) if (!available.has(name)) throw new AppError("precondition", `${field}: the kernel offers no ${name} controller for cgroup ${path}`);
-  let names = wanted.filter((name) => available?.has(name));
+  for (const [name, field] of needed) if (!offered().has(name)) throw new AppError("precondition", `${field}: the requested cgroup controller \`${name}\` is not available`);
+  let names = [...new Set([...wanted, ...needed.keys()])].filter((name) => offered().has(name));
   const all = names.length;
   for (let cut = 0; cut >= 0; cut = path.indexOf("/", cut + 1)) {
     const parent = root + path.slice(0, cut);
@@ -122,11 +123,12 @@ class Group implements Cgroup {
     return readTextIf(`${this.dir}/cgroup.events`)?.includes("frozen 1") === true;
   }
 
-  create(resources: Resources | undefined, owner = 0): void {
+  create(resources: Resources | undefined, owner = 0, every = false): void {
     const limits = limitsV2(resources ?? {});
     const needed = neededBy(limits);
-    const whole = enable(this.path, [...new Set([...USUAL, ...needed.keys()])], needed);
-    attempt("make the container's cgroup", () => this.#make(needed, whole));
+    const again = (): boolean => enable(this.path, every ? offered() : USUAL, needed);
+    const whole = again();
+    attempt("make the container's cgroup", () => this.#make(needed, whole, again));
     try {
       if (limits.length > 0) writeLimits(limits, () => this.dir);
       this.#devices(resources?.devices ?? []);
@@ -138,7 +140,7 @@ class Group implements Cgroup {
   }
 
   /** A parent may have been removed by others since it was noted: then everything is looked at again. */
-  #make(needed: Needed, whole: boolean): void {
+  #make(needed: Needed, whole: boolean, again: () => boolean): void {
     const { root } = hierarchy();
     try {
       makeGroup(root, this.path);
@@ -149,7 +151,7 @@ class Group implements Cgroup {
       if (!(error instanceof AppError) || !isErrno(error.why, E.ENOENT)) throw error;
     }
     enabled.clear();
-    enable(this.path, [...new Set([...USUAL, ...needed.keys()])], needed);
+    again();
     makeGroup(root, this.path);
   }
   #controllers(): string[] {
@@ -201,7 +203,7 @@ class Group implements Cgroup {
   update(resources: Resources): void {
     const limits = limitsV2(resources);
     const needed = neededBy(limits);
-    enable(this.path, [...needed.keys()], needed);
+    enable(this.path, [], needed);
     if (resources.memory !== undefined) this.#checkMemory(resources.memory);
     writeLimits(limits, () => this.dir);
     if (resources.devices !== undefined && resources.devices.length > 0) this.#replaceDevices(resources.devices);

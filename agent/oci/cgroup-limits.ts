@@ -103,7 +103,8 @@ function pageSize(text: string, i: number): string {
 function unified(files: { readonly [file: string]: string }, out: Limit[]): void {
   for (const file in files) {
     const dot = file.indexOf(".");
-    if (dot <= 0 || file.includes("/") || file.includes("\0")) refuse(`unified["${file}"]`, "is not the name of a cgroup file");
+    if (file.includes("/") || file.includes("\0")) refuse(`unified["${file}"]`, "is not the name of a cgroup file");
+    if (dot <= 0) refuse(`unified["${file}"]`, `the specified key has not the form CONTROLLER.VALUE \`${file}\``);
     const controller = file.slice(0, dot);
     if (controller === "cgroup" && file !== "cgroup.max.depth" && file !== "cgroup.max.descendants") refuse(`unified["${file}"]`, "may not be set");
     for (const value of (files[file] as string).split("\n")) if (value !== "") out.push({ controller, file, value, field: `unified["${file}"]` });
@@ -181,7 +182,7 @@ function blockV1(b: BlockIO, out: Limit[]): void {
 
 /** The writes for cgroups of version 1. Throws AppError "invalid" naming the field. */
 export function limitsV1(r: Resources): Limit[] {
-  if (r.unified !== undefined && Object.keys(r.unified).length > 0) refuse("unified", "needs cgroup version 2");
+  if (r.unified !== undefined && Object.keys(r.unified).length > 0) refuse("unified", "invalid configuration: needs cgroup version 2");
   const out: Limit[] = [];
   if (r.memory !== undefined) memoryV1(r.memory, out);
   if (r.cpu !== undefined) cpuV1(r.cpu, out);

@@ -79,7 +79,7 @@ describe.skipIf(why !== undefined || !hybrid)("cgroups of version 1 of a bundle"
   });
 
   it.each([
-    ["unified", { unified: { "memory.high": "1" } }, "linux.resources.unified: needs cgroup version 2"],
+    ["unified", { unified: { "memory.high": "1" } }, "linux.resources.unified: invalid configuration: needs cgroup version 2"],
     ["shares that the kernel would change", { cpu: { shares: 1 } }, "linux.resources.cpu.shares: 1 is not between 2 and 262144"],
     ["a swappiness", { memory: { swappiness: 101 } }, "linux.resources.memory.swappiness: 101"],
     ["a memory limit above its sum with swap", { memory: { limit: 64 * MIB, swap: MIB } }, "linux.resources.memory.swap"],
@@ -207,7 +207,7 @@ describe.skipIf(why !== undefined || !unified)("cgroups of version 2 of a bundle
     ["leaf weights", { blockIO: { weightDevice: [{ major: 8, minor: 0, leafWeight: 10 }] } }, "linux.resources.blockIO.weightDevice[0].leafWeight"],
     ["network classes", { network: { classID: 1 } }, "linux.resources.network.classID"],
     ["network priorities", { network: { priorities: [{ name: "lo", priority: 1 }] } }, "linux.resources.network.priorities"],
-    ["a controller that no kernel has", { unified: { "whaat.max": "1" } }, 'linux.resources.unified["whaat.max"]: the kernel offers no whaat controller'],
+    ["a controller that no kernel has", { unified: { "whaat.max": "1" } }, 'linux.resources.unified["whaat.max"]: the requested cgroup controller `whaat` is not available'],
     ["a path for a file", { unified: { "../x.max": "1" } }, 'linux.resources.unified["../x.max"]'],
   ])("refuse %s, which version 2 has not", (_, resources, message) => {
     const { status, stderr } = box.run("true", at(`${TOP}/bad`, resources), ONLY_V2);

@@ -159,6 +159,12 @@ describe.skipIf(missing !== undefined)(`cgroups of version 2${missing === undefi
       expect(await tree()).toBe(before);
     });
 
+    it("have every controller of the machine, whether it is asked for or not", async () => {
+      const { stdout } = await inLab(`cat ${GROUPS}/cgroup.controllers`);
+      expect(stdout).toMatch(/cpuset cpu io memory .*pids/);
+      expect(await run(`cat ${GROUPS}/cgroup.controllers`, "/outer/whole", {})).toEqual({ status: 0, stdout, stderr: "" });
+    });
+
     it("may be idle", async () => {
       expect(await run(`cat ${GROUPS}/cpu.idle`, "/idle", { cpu: { idle: 1, shares: 1024 } })).toEqual({ status: 0, stdout: "1\n", stderr: "" });
     });
@@ -170,7 +176,7 @@ describe.skipIf(missing !== undefined)(`cgroups of version 2${missing === undefi
       ["a file that its controller has not", { unified: { "memory.whaat": "1" } }, 'linux.resources.unified["memory.whaat"]: the kernel has no memory.whaat here'],
       ["a value that the kernel refuses", { unified: { "memory.max": "lots" } }, 'linux.resources.unified["memory.max"]: set memory.max to lots'],
       ["processors that are not there", { cpu: { cpus: "x" } }, "linux.resources.cpu: set cpuset.cpus to x"],
-      ["network cards that are not there", { rdma: { card: { hcaHandles: 1 } } }, "linux.resources.rdma: the kernel offers no rdma controller"],
+      ["network cards that are not there", { rdma: { card: { hcaHandles: 1 } } }, "linux.resources.rdma: the requested cgroup controller `rdma` is not available"],
       ["swap without memory", { memory: { swap: 5 } }, "linux.resources.memory.swap"],
     ])("are refused with %s", async (_, resources, message) => {
       const { status, stderr } = await run("true", "/bad", resources);
