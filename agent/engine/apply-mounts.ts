@@ -1,10 +1,11 @@
 // The mounts of a container in the child, each onto a descriptor of its place: binds as detached copies that get their flags before
 // anybody sees them, file systems by mount(2) (facts 1.3, 1.4). What is seldom asked for is in rare-mounts.ts.
-import { check, SysError } from "../sys/call.js";
+import { SysError } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import { closeNumber, Fd, fdPath } from "../sys/fd.js";
 import { AT, modeOf, O, openat2, openat2Raw, RESOLVE, S } from "../sys/file.js";
 import { mount, mountSetattr, moveMountFds, MS } from "../sys/mount.js";
+import { AppError, messageOf } from "../lib/errors.js";
 import { lazy } from "../lib/lazy.js";
 import { EXTRA, isBind, type MountPlan } from "../oci/mounts.js";
 import type { Step } from "../oci/steps.js";
@@ -29,7 +30,9 @@ function realDirectory(root: Fd, path: string): number {
   const there = find(root, path, O.PATH | O.DIRECTORY, RESOLVE.IN_ROOT | RESOLVE.NO_SYMLINKS);
   if (there >= 0) return there;
   closeNumber(makeDirectory(root, path));
-  return check("openat2", openat2Raw(root, path, O.PATH | O.DIRECTORY, RESOLVE.IN_ROOT | RESOLVE.NO_SYMLINKS));
+  const made = openat2Raw(root, path, O.PATH | O.DIRECTORY, RESOLVE.IN_ROOT | RESOLVE.NO_SYMLINKS);
+  if (made < 0) throw new AppError("invalid", `${path} must be mounted on ordinary directory: ${messageOf(new SysError("openat2", -made))}`);
+  return made;
 }
 
 /** The place of a bind; what is bound, looked at by its descriptor, says whether it is made as a file or as a directory. */

@@ -235,6 +235,7 @@ export async function createContainer(args: CreateArgs): Promise<Container> {
       const { oomScoreAdj: score, ...unscored } = spec.process;
       const started = withScore(score, args.own !== undefined, (left) => startChild(args, left ? spec : { ...spec, process: unscored }, cgroup, group, filter));
       gate = started.channel;
+      gate.program = spec.process.args[0] ?? "";
       process = processOf(id, started.cloned, started.streams);
       await untilReady(args, gate, process, started.late, filter);
     } catch (error) {

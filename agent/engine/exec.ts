@@ -62,6 +62,7 @@ function start(container: Container, execId: string, spec: ProcessSpec, limits: 
   });
   const { cloned, channel, streams } = initial === undefined ? born() : schedule().onCpus(initial, born);
   const process = processOf(execId, cloned, streams);
+  channel.program = spec.args[0] ?? "";
   return { process, channel, done: untilRunning(container, process, channel, own) };
 }
 

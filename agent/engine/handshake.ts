@@ -46,6 +46,9 @@ export function pair(): { parent: Channel; child: ChildEnd } {
 
 /** The parent's end: never waits, answers through the loop. */
 export class Channel {
+  /** What the child is to become, for the error when it cannot. */
+  program = "";
+
   constructor(readonly fd: Fd) {}
 
   /** Sends `go` or `start`; false when the child is gone. */
@@ -71,7 +74,7 @@ export class Channel {
       if (n === -E.EAGAIN) return;
       settle(() => {
         try {
-          result.resolve(understand(n, bytes));
+          result.resolve(understand(n, bytes, this.program));
         } catch (error) {
           result.reject(error);
         }
@@ -85,22 +88,30 @@ export class Channel {
   }
 }
 
-function understand(n: number, buffer: Uint8Array): Said {
+function understand(n: number, buffer: Uint8Array, program: string): Said {
   if (n === 0 || n === -E.ECONNRESET) return { say: "end" };
   if (n < 0) throw new SysError("recv from the child", -n);
-  if (n === 2 && buffer[0] === 0) throw new SysError("execve", buffer[1] as number); // see stub.ts
+  if (n === 2 && buffer[0] === 0) throw new AppError("internal", `exec ${program}: ${inWords(buffer[1] as number)}`); // see stub.ts
   const said = JSON.parse(native.utf8Decode(buffer, 0, n) ?? "{}") as Said | Failure;
   if (said.say === "failed") throw new AppError(said.kind, said.what);
   return said;
+}
+
+/** "no such file or directory": callers of runtimes look for these words. */
+function inWords(errno: number): string {
+  const { code, message } = new SysError("", errno);
+  const text = message.slice(code.length + 4);
+  return text.slice(0, 1).toLowerCase() + text.slice(1);
 }
 
 /** The child's end: synchronous. */
 export class ChildEnd {
   constructor(readonly fd: Fd) {}
 
-  /** Leaves the parent and goes on with whoever connects to `door` (a listening socket); false when the parent is gone before that. */
-  open(door: Fd): boolean {
+  /** Leaves the parent, which has taken all it wanted, and goes on with whoever connects to `door` (a listening socket); false when the parent is gone before that. */
+  open(door: Fd, left: () => void): boolean {
     if (!this.wait("go")) return false;
+    left();
     const next = acceptNext(door);
     dup3(next, this.fd.n); // under the old number, which others know
     next.close();

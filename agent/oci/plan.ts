@@ -142,7 +142,7 @@ function withKnownGroup(mount: MountPlan, linux: Linux): MountPlan {
   return { ...mount, data };
 }
 
-function mountSteps(linux: Linux, mounts: readonly MountPlan[], context: PlanContext): Step[] {
+function mountSteps({ linux, process }: { linux: Linux; process: Process }, mounts: readonly MountPlan[], context: PlanContext): Step[] {
   const steps: Step[] = [];
   const fresh = linux.namespaces?.some((n) => n.type === "cgroup") ?? false;
   const ownGroups = linux.gidMappings !== undefined && linux.gidMappings.length > 0;
@@ -152,6 +152,7 @@ function mountSteps(linux: Linux, mounts: readonly MountPlan[], context: PlanCon
     else steps.push({ do: "mount", mount: late(mount) ? { ...mount, flags: mount.flags & ~MS.RDONLY } : mount });
   }
   steps.push(...deviceSteps(linux, mounts));
+  if (process.terminal) steps.push({ do: "console", rows: process.consoleSize?.height ?? 0, columns: process.consoleSize?.width ?? 0 });
   for (const mount of mounts) if (late(mount)) steps.push({ do: "remount-read-only", at: mount.at });
   return steps;
 }
@@ -169,17 +170,16 @@ function hookSteps({ hooks }: Spec): Step[] {
 }
 
 function rootSteps(spec: Spec & { process: Process; root: NonNullable<Spec["root"]>; linux: Linux }, context: PlanContext): Step[] {
-  const { linux, process, root } = spec;
+  const { linux, root } = spec;
   if (!linux.namespaces?.some((n) => n.type === "mount")) return [{ do: "plain-root", path: root.path }, ...hookSteps(spec), { do: "enter-root" }];
   const mounts = (spec.mounts ?? []).map((mount) => mountPlan(mount, context.bundle));
   const propagation = PROPAGATION[linux.rootfsPropagation ?? ""] ?? 0;
   const kept = (propagation & MS.PRIVATE) !== 0 ? MS.PRIVATE : MS.SLAVE;
-  const steps: Step[] = [{ do: "propagation", flags: kept | MS.REC }, { do: "root", path: root.path }, ...mountSteps(linux, mounts, context)];
-  if (process.terminal) steps.push({ do: "console", rows: process.consoleSize?.height ?? 0, columns: process.consoleSize?.width ?? 0 });
+  const steps: Step[] = [{ do: "propagation", flags: kept | MS.REC }, { do: "root", path: root.path }, ...mountSteps(spec, mounts, context)];
   for (const path of linux.readonlyPaths ?? []) steps.push({ do: "read-only", path });
   for (const path of linux.maskedPaths ?? []) steps.push({ do: "mask", path });
   steps.push(...hookSteps(spec));
-  if (root.readonly) steps.push({ do: "read-only-root", cwd: process.cwd });
+  if (root.readonly) steps.push({ do: "read-only-root", cwd: spec.process.cwd });
   steps.push({ do: context.noPivot === true ? "move-root" : "pivot" });
   if ((propagation & (MS.SHARED | MS.UNBINDABLE)) !== 0) steps.push({ do: "root-propagation", flags: propagation });
   return steps;

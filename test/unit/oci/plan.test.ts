@@ -24,7 +24,7 @@ describe("the plan", () => {
     const distinct = order.filter((s, i) => order.indexOf(s) === i);
     expect(distinct).toEqual([
       "join-cgroups", "oom-score", "rlimit", "join", "new-cgroup-namespace", "loopback", "hostname", "sysctl", "propagation", "root", "mount", "node", "dev-links",
-      "remount-read-only", "console", "read-only", "mask", "read-only-root", "pivot", "root-propagation",
+      "console", "remount-read-only", "read-only", "mask", "read-only-root", "pivot", "root-propagation",
     ]);
   });
 
