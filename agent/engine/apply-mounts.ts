@@ -27,10 +27,12 @@ const isKernels = ({ type, at }: MountPlan): boolean => type === "proc" || type 
 
 /** Their place must be a real directory: a link there could send them anywhere (CVE-2019-19921). */
 function realDirectory(root: Fd, path: string): number {
-  const there = find(root, path, O.PATH | O.DIRECTORY, RESOLVE.IN_ROOT | RESOLVE.NO_SYMLINKS);
-  if (there >= 0) return there;
-  closeNumber(makeDirectory(root, path));
-  const made = openat2Raw(root, path, O.PATH | O.DIRECTORY, RESOLVE.IN_ROOT | RESOLVE.NO_SYMLINKS);
+  const real = (): number => openat2Raw(root, path, O.PATH | O.DIRECTORY, RESOLVE.IN_ROOT | RESOLVE.NO_SYMLINKS);
+  let made = real();
+  if (made === -E.ENOENT) {
+    closeNumber(makeDirectory(root, path));
+    made = real();
+  }
   if (made < 0) throw new AppError("invalid", `${path} must be mounted on ordinary directory: ${messageOf(new SysError("openat2", -made))}`);
   return made;
 }
