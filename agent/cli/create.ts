@@ -6,11 +6,12 @@ import { type Fd, fdPath } from "../sys/fd.js";
 import { AT_FDCWD, F, modeOf, O, open, readlinkat, renameat, S, writeAll } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { pidfdSendSignal, setChildSubreaper } from "../sys/process.js";
-import { CLOCK, clockMs } from "../sys/system.js";
+import { CLOCK, clockMs, getpid } from "../sys/system.js";
 import { AppError, attempt } from "../lib/errors.js";
 import { readFd } from "../lib/fs.js";
 import { lazy } from "../lib/lazy.js";
 import { rfc3339 } from "../lib/log.js";
+import { decimal } from "../lib/text.js";
 import { createContainer } from "../engine/create.js";
 import type { Container } from "../engine/container.js";
 import { whenEnded } from "../engine/process.js";
@@ -97,7 +98,7 @@ async function make(context: Context, options: Options, waiting: boolean): Promi
     entry.write(saved);
     const door = waiting ? entry.makeDoor() : undefined;
     const born = createContainer({
-      id, bundleDir: bundle.dir, spec: bundle.spec, pipeSize: 0, door, newKeyring: !options.has("no-new-keyring"), noPivot: options.has("no-pivot"), own: { keep: descriptorsToKeep(options), terminal: (fd) => (master = fd) },
+      id, bundleDir: bundle.dir, spec: withSockets(bundle.spec), pipeSize: 0, door, newKeyring: !options.has("no-new-keyring"), noPivot: options.has("no-pivot"), own: { keep: descriptorsToKeep(options, passedSockets()), terminal: (fd) => (master = fd) },
     });
     whileItBuilds(entry, bundle, waiting);
     container = await born;
@@ -146,9 +147,25 @@ export function writePidFile(options: Options, pid: number): void {
   });
 }
 
-/** --preserve-fds and what a service manager has passed (sd_listen_fds(3)). */
-export function descriptorsToKeep(options: Options): number[] {
-  const n = options.number("preserve-fds") ?? 0;
+const variable = (name: string): string | undefined => native.env.find((e) => e.startsWith(`${name}=`))?.slice(name.length + 1);
+
+/** How many sockets a service manager has passed to this command, from descriptor 3 up. See sd_listen_fds(3). */
+function passedSockets(): number {
+  const reader = variable("LISTEN_PID");
+  return reader !== undefined && reader !== String(getpid()) ? 0 : (decimal(variable("LISTEN_FDS") ?? "") ?? 0);
+}
+
+/** With passed sockets the program is told of them as this command was; in its pid namespace it is process 1. */
+function withSockets(spec: Spec): Spec {
+  const n = passedSockets();
+  if (n === 0 || spec.process === undefined) return spec;
+  const names = variable("LISTEN_FDNAMES");
+  return { ...spec, process: { ...spec.process, env: [...(spec.process.env ?? []), `LISTEN_FDS=${n}`, "LISTEN_PID=1", ...(names === undefined ? [] : [`LISTEN_FDNAMES=${names}`])] } };
+}
+
+/** --preserve-fds, after so many that a service manager has passed. */
+export function descriptorsToKeep(options: Options, passed = 0): number[] {
+  const n = (options.number("preserve-fds") ?? 0) + passed;
   if (n > 65536) invalid(`--preserve-fds: ${n} is too many`);
   const kept: number[] = [];
   for (let fd = 3; fd < 3 + n; fd++) if (sys(NR.fcntl, fd, F.GETFD) === 0) kept.push(fd); // this command's own are close-on-exec

@@ -156,6 +156,14 @@ describe.skipIf(why !== undefined)("the process of a bundle", () => {
     expect(box.command(["exec", id, "/bin/sh", "-c", script])).toEqual(expected);
   });
 
+  it("gets the sockets that a service manager has passed, and is told of them as process 1", () => {
+    const script = 'echo $LISTEN_FDS $LISTEN_PID $LISTEN_FDNAMES; readlink /proc/self/fd/3; test -e /proc/self/fd/4 || echo no more';
+    const passed = (before: string): string[] => ["sh", "-c", `exec 3< /etc/hostname 4< /etc/hostname; ${before} exec "$0" "$@"`];
+    expect(box.run(script, undefined, passed("LISTEN_FDS=1 LISTEN_FDNAMES=web LISTEN_PID=$$")).stdout).toMatch(/^1 1 web\n.*hostname\nno more\n$/);
+    expect(box.run("echo $LISTEN_PID; ls /proc/self/fd | grep -c 3", undefined, passed("LISTEN_FDS=1"))).toMatchObject({ status: 0, stdout: "1\n1\n" });
+    expect(box.run("echo -$LISTEN_PID-", undefined, passed("LISTEN_FDS=1 LISTEN_PID=1"))).toEqual(ok("--\n")); // they are somebody else's
+  });
+
   it("gets a directory that is not there made by root, whoever the user is, and on a read-only root too", () => {
     const change = (c: Config): void => {
       c.process["user"] = { uid: 1000, gid: 100, umask: 0o77 };
