@@ -24,12 +24,12 @@ export function openDir(dir: string): Fd {
   throw new AppError("precondition", `${dir} is not in a cgroup file system`);
 }
 
-/** One write(2) into a control file of a group. */
-export function put(dir: string | Fd, file: string, text: string): void {
+/** One write(2) for each text into a control file of a group. */
+export function put(dir: string | Fd, file: string, ...texts: readonly string[]): void {
   const own = dir instanceof Fd ? undefined : openDir(dir);
   try {
     using fd = openat2(own ?? (dir as Fd), file, O.WRONLY, STRICT | RESOLVE.BENEATH | RESOLVE.NO_XDEV);
-    writeAll(fd, text);
+    for (const text of texts) writeAll(fd, text);
   } catch (error) {
     if (error instanceof SysError) error.message = `${own === undefined ? "" : `${dir as string}/`}${file}: ${error.message}`;
     throw error;
@@ -149,9 +149,16 @@ export function readPids(dir: string, into: number[] = []): number[] {
  */
 export function writeLimits(list: readonly Limit[], dirOf: (controller: string) => string): void {
   const later: Limit[] = [];
+  let at = "";
+  let dir: Fd | undefined;
   const write = (limit: Limit, last: boolean): void => {
     try {
-      put(dirOf(limit.controller), limit.file, limit.value);
+      const wanted = dirOf(limit.controller);
+      if (dir === undefined || wanted !== at) {
+        dir?.close();
+        dir = openDir((at = wanted));
+      }
+      put(dir, limit.file, limit.value);
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
       if (!last && (error.errno === E.EINVAL || error.errno === E.EBUSY)) later.push(limit);
@@ -161,8 +168,12 @@ export function writeLimits(list: readonly Limit[], dirOf: (controller: string) 
       else throw because(`${fieldOf(limit)}: set ${limit.file} to ${limit.value}`, error);
     }
   };
-  for (const limit of list) write(limit, false);
-  for (const limit of later) write(limit, true);
+  try {
+    for (const limit of list) write(limit, false);
+    for (const limit of later) write(limit, true);
+  } finally {
+    dir?.close();
+  }
 }
 
 /** SIGKILL to a list of processes; those that are gone are no error. */

@@ -14,7 +14,7 @@ import { deviceLines } from "../oci/device-lines.js";
 import type { DeviceRule, Resources } from "../oci/spec.js";
 import { type Cgroup, hierarchy } from "./cgroup.js";
 import type { Stats } from "./cgroup-stats.js";
-import { killPids, makeGroup, parentsMade, put, readPids, removeGroup, removeGroupNow, writeLimits } from "./cgroup-tree.js";
+import { killPids, makeGroup, openDir, parentsMade, put, readPids, removeGroup, removeGroupNow, writeLimits } from "./cgroup-tree.js";
 
 const stats = lazy<typeof import("./cgroup-stats.js")>("engine/cgroup-stats.js");
 const oom = lazy<typeof import("./cgroup-oom.js")>("engine/cgroup-oom.js");
@@ -104,8 +104,15 @@ class Groups implements Cgroup {
   }
 
   #devices(rules: readonly DeviceRule[]): void {
-    const dir = this.#dir("devices");
-    for (const [file, line] of deviceLines(rules, readText(`${dir}/devices.list`))) attempt(`write "${line}" to ${file}`, () => put(dir, file, line));
+    const path = this.#dir("devices");
+    const lines = deviceLines(rules, readText(`${path}/devices.list`));
+    using dir = openDir(path);
+    for (let i = 0, end = 0; i < lines.length; i = end) { // those for one file together
+      const file = (lines[i] as (typeof lines)[0])[0];
+      while (lines[end]?.[0] === file) end++;
+      const texts = lines.slice(i, end).map(([, line]) => line);
+      attempt(`linux.resources.devices: ${texts.join(", ")}`, () => put(dir, file, ...texts));
+    }
   }
 
   dirFd(): undefined {

@@ -103,11 +103,11 @@ function pageSize(text: string, i: number): string {
 function unified(files: { readonly [file: string]: string }, out: Limit[]): void {
   for (const file in files) {
     const dot = file.indexOf(".");
-    if (file.includes("/") || file.includes("\0")) refuse(`unified["${file}"]`, "is not the name of a cgroup file");
-    if (dot <= 0) refuse(`unified["${file}"]`, `the specified key has not the form CONTROLLER.VALUE \`${file}\``);
+    if (file.includes("/") || file.includes("\0")) refuse(`unified[${JSON.stringify(file)}]`, "is not the name of a cgroup file");
+    if (dot <= 0) refuse(`unified[${JSON.stringify(file)}]`, `the specified key has not the form CONTROLLER.VALUE \`${file}\``);
     const controller = file.slice(0, dot);
-    if (controller === "cgroup" && file !== "cgroup.max.depth" && file !== "cgroup.max.descendants") refuse(`unified["${file}"]`, "may not be set");
-    for (const value of (files[file] as string).split("\n")) if (value !== "") out.push({ controller, file, value, field: `unified["${file}"]` });
+    if (controller === "cgroup" && file !== "cgroup.max.depth" && file !== "cgroup.max.descendants") refuse(`unified[${JSON.stringify(file)}]`, "may not be set");
+    for (const value of (files[file] as string).split("\n")) if (value !== "") out.push({ controller, file, value, field: `unified[${JSON.stringify(file)}]` });
   }
 }
 
@@ -117,7 +117,7 @@ const pidsMax = (limit: number): string => (limit < 0 ? "max" : String(limit ===
 /** The writes for a cgroup of version 2. Throws AppError "invalid" naming the field. */
 export function limitsV2(r: Resources): Limit[] {
   const out: Limit[] = [];
-  if (r.pids !== undefined) out.push({ controller: "pids", file: "pids.max", value: pidsMax(r.pids.limit) });
+  if (r.pids?.limit !== undefined) out.push({ controller: "pids", file: "pids.max", value: pidsMax(r.pids.limit) });
   if (r.memory !== undefined) memoryV2(r.memory, out);
   if (r.blockIO !== undefined) blockV2(r.blockIO, out);
   if (r.cpu !== undefined) cpuV2(r.cpu, out);
@@ -186,7 +186,7 @@ export function limitsV1(r: Resources): Limit[] {
   const out: Limit[] = [];
   if (r.memory !== undefined) memoryV1(r.memory, out);
   if (r.cpu !== undefined) cpuV1(r.cpu, out);
-  if (r.pids !== undefined) out.push({ controller: "pids", file: "pids.max", value: pidsMax(r.pids.limit) });
+  if (r.pids?.limit !== undefined) out.push({ controller: "pids", file: "pids.max", value: pidsMax(r.pids.limit) });
   if (r.blockIO !== undefined) blockV1(r.blockIO, out);
   r.hugepageLimits?.forEach(({ pageSize: size, limit }, i) => {
     const file = `hugetlb.${pageSize(size, i)}`;

@@ -71,6 +71,17 @@ describe.skipIf(why !== undefined)("cgroups of version 1", () => {
     expect(stderr).toContain("Operation not permitted");
   });
 
+  it("take new device rules without a moment in which others are allowed", async () => {
+    const id = await box.sleeper((s) => (s.Linux["Resources"] = { Devices: [{ Allow: true, Type: "b", Major: 8, Minor: 16, Access: "rw" }] }));
+    const list = (): string[] => file("devices", id, "devices.list").split("\n").sort();
+    const first = list();
+    expect(first).toContain("b 8:16 rw");
+    expect(first).not.toContain("a *:* rwm");
+    await box.agent.client.updateContainer({ container_id: id, resources: { Devices: [{ Allow: false, Type: "a", Access: "rwm" }, { Allow: true, Type: "b", Major: 8, Minor: 16, Access: "r" }, { Allow: true, Type: "c", Major: 1, Minor: 1, Access: "r" }] } } as never);
+    expect(list()).toEqual([...first.filter((line) => line !== "b 8:16 rw"), "b 8:16 r", "c 1:1 r"].sort());
+    await box.remove(id);
+  });
+
   it("are gone when their containers are", () => {
     expect(box.state()).toEqual(before);
   });

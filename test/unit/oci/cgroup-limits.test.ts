@@ -49,6 +49,7 @@ describe("limits of version 2", () => {
     expect(v2({ cpu: { idle: 1, shares: 1024 } })).toEqual(["cpu.idle=1"]);
   });
   it("knows that a limit of no processes is a real limit", () => {
+    expect([v1({ pids: {} as never }), v2({ pids: {} as never })]).toEqual([[], []]);
     expect([-1, 0, 7].map((limit) => v2({ pids: { limit } })[0])).toEqual(["pids.max=max", "pids.max=1", "pids.max=7"]);
   });
   it("falls back from bfq to io.weight", () => {
