@@ -73,7 +73,7 @@ export function checkClocks({ timeOffsets = {}, namespaces }: Linux): void {
   const clocks = Object.keys(timeOffsets);
   if (clocks.length > 0 && !namespaces?.some((n) => n.type === "time" && !n.path)) refuse("linux.timeOffsets", "needs a new time namespace");
   for (const clock of clocks) {
-    if (clock !== "monotonic" && clock !== "boottime") refuse(`linux.timeOffsets.${clock}`, "is no clock that has an offset: monotonic, boottime");
+    if (clock !== "monotonic" && clock !== "boottime") refuse(`linux.timeOffsets[${JSON.stringify(clock)}]`, "is no clock that has an offset: monotonic, boottime");
     if ((timeOffsets[clock]?.nanosecs ?? 0) > 999_999_999) refuse(`linux.timeOffsets.${clock}.nanosecs`, "is a second or more");
   }
 }

@@ -22,7 +22,7 @@ function isTemplate(name: string): boolean {
 export function checkNetDevices(devices: NonNullable<Linux["netDevices"]>, apart: boolean): void {
   const taken: string[] = [];
   for (const [name, { name: given }] of Object.entries(devices)) {
-    const field = `linux.netDevices["${name}"]`;
+    const field = `linux.netDevices[${JSON.stringify(name)}]`;
     if (!apart) refuse(field, "unable to move network devices without a NET namespace of the container's own");
     if (!isName(name)) refuse(field, "is not the name of an interface");
     const wanted = given || name;

@@ -30,7 +30,7 @@ function namespaceOf(path: string): string | undefined {
  */
 export function checkSysctls(spec: Spec, own: (type: string) => boolean): void {
   for (const key of Object.keys(spec.linux?.sysctl ?? {})) {
-    const field = `linux.sysctl["${key}"]`;
+    const field = `linux.sysctl[${JSON.stringify(key)}]`;
     const path = sysctlPath(key);
     if (path.split("/").some((part) => part === "" || part === "." || part === "..") || path.includes("\0")) refuse(field, "is not a name");
     noNul(field, spec.linux?.sysctl?.[key]);

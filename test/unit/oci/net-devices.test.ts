@@ -8,7 +8,7 @@ describe("netDevices", () => {
     }
   });
   it.each(["", ".", "..", "a/b", "a:b", "a b", "a\nb", "1234567890123456", "ä"])("%j is no name", (name) => {
-    expect(() => checkNetDevices({ [name]: { name: "ok" } }, true)).toThrow(`linux.netDevices["${name}"]: is not the name`);
+    expect(() => checkNetDevices({ [name]: { name: "ok" } }, true)).toThrow(`linux.netDevices[${JSON.stringify(name)}]: is not the name`);
     if (name !== "") expect(() => checkNetDevices({ eth0: { name } }, true)).toThrow('linux.netDevices["eth0"].name');
   });
   it.each(["a%s", "%d%d", "a%", "%"])("%j is no template", (name) => {
