@@ -8,7 +8,7 @@ import { AppError, because } from "../lib/errors.js";
 import { readTextIf } from "../lib/fs.js";
 import { checkProcess } from "../oci/check-process.js";
 import { lazy } from "../lib/lazy.js";
-import { limitSteps, processPlan } from "../oci/plan.js";
+import { limitSteps, processPlan, withCallersGroups } from "../oci/plan.js";
 import type { Process as ProcessSpec } from "../oci/spec.js";
 import type { Step } from "../oci/steps.js";
 import { birth } from "./birth.js";
@@ -38,7 +38,8 @@ function claim(container: Container, execId: string): void {
 
 function start(container: Container, execId: string, spec: ProcessSpec, limits: ReturnType<typeof limitsOf>, own: OwnStreams | undefined): { process: Process; channel: Channel; done: Promise<void> } {
   const { template, cgroup, init, resctrl: group } = container;
-  const plan = processPlan({ ...template.process, ...spec }, template.linux);
+  const asked = processPlan({ ...template.process, ...spec }, template.linux);
+  const plan = own === undefined ? asked : withCallersGroups(asked, container.annotations);
   const withCaps = granted(spec.capabilities === undefined ? { ...plan, caps: { ...template.caps, unknown: [] } } : plan, own !== undefined, template.userNamespace);
   const procs = cgroup.procsFiles();
   const affinity = spec.execCPUAffinity ?? template.process.execCPUAffinity;

@@ -23,9 +23,9 @@ export function inRange(field: string, value: number | bigint | undefined, least
 }
 
 /** The number that a table has under a name; refuses what it does not have. */
-export function named(field: string, what: string, table: { readonly [name: string]: number }, name: string): number {
-  const n = Object.hasOwn(table, name) ? table[name] : undefined;
-  return n ?? refuse(field, `invalid ${what} "${name}"`);
+export function named(field: string, what: string, table: { readonly [name: string]: number }, name: string | undefined): number {
+  const n = name !== undefined && Object.hasOwn(table, name) ? table[name] : undefined;
+  return n ?? refuse(field, `invalid ${what} "${name ?? ""}"`);
 }
 
 /** A path's own name without "." and ".." and doubled slashes; ".." above the root stays there. */

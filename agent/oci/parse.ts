@@ -42,7 +42,7 @@ const SPEC: Shape = {
   linux: {
     uidMappings: MAPPINGS, gidMappings: MAPPINGS, sysctl: MAP, resources: RESOURCES, cgroupsPath: "s", namespaces: [{ "type!": "s", path: "s" }],
     devices: [{ "path!": "s", "type!": "s", major: "i64", minor: "i64", fileMode: "u32", uid: "u32", gid: "u32" }], seccomp: SECCOMP, rootfsPropagation: "s", maskedPaths: TEXTS, readonlyPaths: TEXTS,
-    mountLabel: "s", timeOffsets: { "*": { secs: "i64", nanosecs: "u32" } }, personality: { "domain!": "s", flags: TEXTS }, memoryPolicy: { "mode!": "s", nodes: "s", flags: TEXTS },
+    mountLabel: "s", timeOffsets: { "*": { secs: "i64", nanosecs: "u32" } }, personality: { "domain!": "s", flags: TEXTS }, memoryPolicy: { mode: "s", nodes: "s", flags: TEXTS },
     intelRdt: { closID: "s", l3CacheSchema: "s", memBwSchema: "s", schemata: TEXTS, enableMonitoring: "b" }, netDevices: { "*": { name: "s" } },
   },
 };

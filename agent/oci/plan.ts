@@ -77,6 +77,14 @@ export function environment(env: readonly string[]): string[] {
   return [...last.values()];
 }
 
+/**
+ * A process of a command whose caller's groups are to stay, as an annotation of crun and podman (--group-add keep-groups) has it.
+ * It gives away no more than additionalGids could.
+ */
+export function withCallersGroups(plan: ProcessPlan, annotations: Spec["annotations"]): ProcessPlan {
+  return annotations?.["run.oci.keep_original_groups"] === "1" && plan.gids?.length === 0 ? { ...plan, gids: undefined } : plan;
+}
+
 /** The process part of a plan; what `linux` says of every process of the container is in it. */
 export function processPlan(process: Process, linux: Pick<Linux, "personality" | "memoryPolicy"> = {}): ProcessPlan {
   const plain = process.scheduler === undefined && process.ioPriority === undefined && linux.personality === undefined && linux.memoryPolicy === undefined;
@@ -114,7 +122,7 @@ function namespaceSteps(linux: Linux, spec: Spec, command: boolean): Step[] {
 
 function node(device: Device): Node {
   return {
-    path: device.path, type: device.type, major: device.major ?? 0, minor: device.minor ?? 0, mode: (device.fileMode ?? 0o666) & 0o7777 || 0o666,
+    path: device.path.endsWith("/") ? cleanPath(device.path) : device.path, type: device.type, major: device.major ?? 0, minor: device.minor ?? 0, mode: (device.fileMode ?? 0o666) & 0o7777 || 0o666,
     uid: device.uid ?? 0, gid: device.gid ?? 0,
   };
 }
@@ -194,6 +202,7 @@ function needsCopies({ linux, mounts }: Spec): boolean {
 /** The plan of a checked spec. */
 export function makePlan(spec: Spec & { process: Process; root: NonNullable<Spec["root"]>; linux: Linux }, context: PlanContext): Plan {
   const { linux } = spec;
+  const process = processPlan(spec.process, linux);
   let cloneFlags = 0;
   for (const { type, path } of linux.namespaces ?? []) if (!path && type !== "cgroup") cloneFlags += KINDS[type] ?? 0; // cgroup: after the cgroup has been joined
   return {
@@ -203,6 +212,6 @@ export function makePlan(spec: Spec & { process: Process; root: NonNullable<Spec
       ...(context.cgroupProcs.length > 0 ? [{ do: "join-cgroups", paths: context.cgroupProcs } as const] : []),
       ...limitSteps(spec.process), ...namespaceSteps(linux, spec, context.command ?? false), ...rootSteps(spec, context),
     ],
-    copies: needsCopies(spec), process: processPlan(spec.process, linux),
+    copies: needsCopies(spec), process: context.command === true ? withCallersGroups(process, spec.annotations) : process,
   };
 }

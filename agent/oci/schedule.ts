@@ -119,7 +119,7 @@ function memoryPolicyOf(from: NonNullable<Linux["memoryPolicy"]>): NonNullable<T
   const nodeless = mode === 0 || mode === 4;
   if (nodeless && nodes.length > 0) refuse(`${field}.nodes`, `${from.mode} takes none`);
   if (!nodeless && mode !== 1 && nodes.length === 0) refuse(`${field}.nodes`, `${from.mode} needs some`);
-  return { name: from.mode, mode: mode | flags, nodes };
+  return { name: from.mode ?? "", mode: mode | flags, nodes };
 }
 
 /** The traits of a process in a container with such a `linux` section; `field` is the process's place. Throws AppError "invalid". */

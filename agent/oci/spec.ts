@@ -82,7 +82,8 @@ export interface Linux {
   /** Of the clocks "monotonic" and "boottime" in a new time namespace. */
   readonly timeOffsets?: { readonly [clock: string]: { readonly secs?: number; readonly nanosecs?: number } };
   readonly personality?: { readonly domain: string; readonly flags?: readonly string[] };
-  readonly memoryPolicy?: { readonly mode: string; readonly nodes?: string; readonly flags?: readonly string[] };
+  /** Without a mode it is refused. */
+  readonly memoryPolicy?: { readonly mode?: string; readonly nodes?: string; readonly flags?: readonly string[] };
   readonly intelRdt?: IntelRdt;
   /** Interfaces of the host by name, moved into the container's network namespace. */
   readonly netDevices?: { readonly [name: string]: { readonly name?: string } };

@@ -51,6 +51,13 @@ describe("the plan", () => {
     expect(names()).not.toContain("affinity");
   });
 
+  it("of a command keeps the caller's groups where an annotation of podman asks for it, and none are given", () => {
+    const gids = (annotations: Record<string, string>, additionalGids: number[], command = true): unknown =>
+      makePlan({ ...base, annotations, process: { ...base.process, user: { uid: 1, gid: 1, additionalGids } } }, { cgroupProcs: [], command }).process.gids;
+    const keep = { "run.oci.keep_original_groups": "1" };
+    expect([gids(keep, []), gids(keep, [5]), gids({}, []), gids({ "run.oci.keep_original_groups": "0" }, []), gids(keep, [], false)]).toEqual([undefined, [5], [], [], []]);
+  });
+
   it("sets sysctls without a mount namespace too", () => {
     expect(names({ ...base, linux: { namespaces: [{ type: "network" }], sysctl: { "net.core.somaxconn": "9" } } })).toContain("sysctl");
   });

@@ -70,6 +70,7 @@ describe("memoryPolicy", () => {
   });
   it.each<[NonNullable<Linux["memoryPolicy"]>, string]>([
     [{ mode: "BIND", nodes: "0" }, "mode: invalid memory policy mode"],
+    [{ nodes: "0" }, 'mode: invalid memory policy mode ""'],
     [{ mode: "MPOL_BIND" }, "nodes: MPOL_BIND needs some"],
     [{ mode: "MPOL_PREFERRED_MANY", nodes: "" }, "nodes: MPOL_PREFERRED_MANY needs some"],
     [{ mode: "MPOL_LOCAL", nodes: "0" }, "nodes: MPOL_LOCAL takes none"],
