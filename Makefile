@@ -46,6 +46,9 @@ bench: deps-test agent kernel initrd ## measures, writes dist/bench.json, holds 
 soak: deps-test agent ## 10,000 containers one after the other by the agent, 300 by the command line; nothing may be left
 	@$(TSX) test/soak/main.ts
 
+conformance: deps-test agent kernel ## other people's validation suite against ours and crun, on cgroup v1 and v2
+	@$(TSX) test/conformance/main.ts --docs
+
 gen: ## regenerates agent/rpc/gen from protos/
 	@$(TSX) protos/gen.ts
 
@@ -59,5 +62,5 @@ deps-run:
 deps-test:
 	@tools/deps.sh test
 
-.PHONY: help run test agent debug kernel initrd image sample check unit host vm fuzz rules bench soak gen clean deps-build deps-run deps-test
+.PHONY: help run test agent debug kernel initrd image sample check unit host vm fuzz rules bench conformance soak gen clean deps-build deps-run deps-test
 .DEFAULT_GOAL := help
