@@ -77,9 +77,9 @@ export function checkSpec(spec: Spec, machine?: Machine): asserts spec is Spec &
   noNul("root.path", spec.root.path);
   if (machine !== undefined && spec.annotations !== undefined && Object.hasOwn(spec.annotations, "")) refuse('annotations[""]', "has no name");
   checkProcess(spec.process, "process", machine !== undefined);
-  checkMounts(spec);
   if (spec.hooks !== undefined) hooks().checkHooks(spec.hooks);
   checkLinux(spec.linux, spec, machine);
+  checkMounts(spec);
 }
 
 const ID_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.";

@@ -50,10 +50,10 @@ describe.skipIf(why !== undefined)("a container that cannot be made", () => {
     ["a limit that the kernel refuses", (s) => (s.Linux.Resources["Memory"] = { Limit: 4096, Swap: 1 }), /memory\.swap: 1 is below/],
     ["a cgroup outside its tree", (s) => (s.Linux["CgroupsPath"] = "/../x"), /linux\.cgroupsPath/],
     ["a hook that fails", (s) => (s["Hooks"] = { CreateContainer: [{ Path: "/bin/sh", Args: ["sh", "-c", "echo no luck >&2; exit 3"] }] }), /createContainer hook #0: \/bin\/sh: exit status 3: no luck/],
-    ["id mappings that the kernel refuses", (s) => {
+    ["id mappings that overlap", (s) => {
       (s.Linux["Namespaces"] as unknown[]).push({ Type: "user" });
       s.Linux["UIDMappings"] = s.Linux["GIDMappings"] = [{ ContainerID: 0, HostID: 0, Size: 1 }, { ContainerID: 0, HostID: 5, Size: 1 }];
-    }, /uid_map: .*EINVAL/],
+    }, /linux.uidMappings\[1\]: has ids of/],
     ["a namespace that is not there", (s) => (s.Linux["Namespaces"] = [{ Type: "mount" }, { Type: "uts" }, { Type: "network", Path: "/nonesuch" }]), /open the namespace \/nonesuch: .*ENOENT/],
     ["a namespace that is none", (s) => (s.Linux["Namespaces"] = [{ Type: "mount" }, { Type: "uts" }, { Type: "network", Path: "/dev/null" }]), /join the network namespace \/dev\/null: .*EINVAL/],
     ["a namespace that is not there, to be born in", (s) => {

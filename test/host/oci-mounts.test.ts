@@ -1,0 +1,277 @@
+// What the command line makes of mounts, devices and the root, each looked at from inside the container: options, places that images
+// bend, copies, ids, propagation.
+import { spawnSync } from "node:child_process";
+import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Bundles, type Config, type ConfigChange } from "../helpers/oci-bundle.js";
+import { whyNot } from "../helpers/private-agent.js";
+
+const why = whyNot();
+if (why !== undefined) console.warn(`skipped: ${why}`);
+const sh = (script: string): string => {
+  const { status, stdout, stderr } = spawnSync("sh", ["-c", script], { encoding: "utf8" });
+  if (status !== 0) throw new Error(`${script}: ${stderr}`);
+  return stdout.trim();
+};
+
+describe.skipIf(why !== undefined)("the mounts of a bundle", () => {
+  let box: Bundles;
+  let data: string;
+  beforeAll(() => {
+    box = new Bundles();
+    data = join(box.folder, "data");
+    mkdirSync(data);
+    writeFileSync(join(data, "file"), "data\n");
+    chmodSync(box.folder, 0o711);
+  });
+  afterAll(() => box?.stop());
+  const ok = (stdout: string): object => ({ status: 0, stdout, stderr: "" });
+  const refused = (message: string): object => ({ status: 1, stdout: "", stderr: expect.stringContaining(message) as string });
+  const mounts = (...more: object[]): ConfigChange => (c: Config) => void c.mounts.push(...(more as Config["mounts"]));
+  /** Options of the mount at `at` as the container sees them; the file system's own after a space. */
+  const seen = (at: string): string => `while read -r a b c d at options rest; do [ "$at" = ${at} ] && echo "$options \${rest##* }"; done < /proc/self/mountinfo`;
+  const bind = (options: string[], source = data): object => ({ destination: "/mnt", type: "bind", source, options: ["bind", ...options] });
+
+  it("of a bind have the flags asked for and keep the source's others", () => {
+    const at = join(box.folder, "flags");
+    mkdirSync(at);
+    sh(`mount -t tmpfs -o nosuid,nodev,noatime tmpfs ${at}`);
+    try {
+      const options = (...o: string[]): string => box.run(seen("/mnt"), mounts(bind(o, at))).stdout.split(" ")[0] ?? "";
+      expect(options()).toBe("rw,nosuid,nodev,noatime");
+      expect(options("ro", "noexec")).toBe("ro,nosuid,nodev,noexec,noatime");
+      expect(options("suid", "ro", "rw")).toBe("rw,nodev,noatime");
+      expect(options("relatime")).toBe("rw,nosuid,nodev,relatime");
+      expect(options("strictatime", "nodiratime", "nosymfollow")).toBe("rw,nosuid,nodev,nodiratime,nosymfollow");
+    } finally {
+      sh(`umount ${at}`);
+    }
+  });
+
+  it("take recursive attributes down to what is mounted below", () => {
+    const at = join(box.folder, "below");
+    mkdirSync(join(at, "sub"), { recursive: true });
+    sh(`mount -t tmpfs tmpfs ${at}/sub`);
+    try {
+      const tree = (...o: string[]): string => box.run(`${seen("/mnt")}; ${seen("/mnt/sub")}`, mounts({ ...bind(o, at), options: ["rbind", ...o] })).stdout;
+      expect(tree("ro").split("\n").map((l) => l.slice(0, 2))).toEqual(["ro", "rw", ""]);
+      expect(tree("rro", "rnoexec", "rnoatime").split("\n").map((l) => l.split(" ")[0])).toEqual(["ro,noexec,noatime", "ro,noexec,noatime", ""]);
+      expect(tree("rrelatime").split("\n").map((l) => l.split(" ")[0])).toEqual(["rw,relatime", "rw,relatime", ""]);
+      expect(box.run(seen("/mnt/sub"), mounts(bind([], at))).stdout).toBe("");
+    } finally {
+      sh(`umount ${at}/sub`);
+    }
+  });
+
+  it("are private, shared, slave or unbindable as asked", () => {
+    const fields = "while read -r a b c d at options rest; do rest=\" $rest\"; [ $at = /mnt ] && echo ${rest%% - *}; done < /proc/self/mountinfo";
+    const spread = (...o: string[]): string => box.run(fields, mounts(bind(o))).stdout.replace(/[0-9]+/g, "N");
+    expect(spread("rshared")).toMatch(/^shared:N/);
+    expect(spread("private")).toBe("\n");
+    expect(spread("unbindable")).toBe("unbindable\n");
+  });
+
+  it("find their place inside the root, make what is missing, and may be relative", () => {
+    const change: ConfigChange = (c) => {
+      mounts({ destination: "a/b//c", type: "bind", source: "../data", options: ["rbind"] }, { destination: "/etc/one", type: "bind", source: join(data, "file"), options: ["bind", "ro"] })(c);
+    };
+    expect(box.run("cat /a/b/c/file /etc/one; echo x > /etc/one", change)).toMatchObject({ status: 1, stdout: "data\ndata\n" });
+    const bundle = box.make("readlink /etc/resolv; cat /etc/resolv", mounts({ destination: "/etc/resolv", type: "bind", source: join(data, "file"), options: ["bind"] }));
+    symlinkSync("../not/there/yet", join(bundle, "rootfs/etc/resolv"));
+    expect(box.command(["run", "--bundle", bundle, box.id()])).toEqual(ok("../not/there/yet\ndata\n"));
+    expect(existsSync(join(bundle, "rootfs/not/there/yet"))).toBe(true);
+  });
+
+  it("follow no last link where they are told so, and copy one", () => {
+    symlinkSync("nowhere", join(data, "link"));
+    const at = (options: string[], source: string): ConfigChange => mounts({ destination: "/tmp/it", type: "bind", source: join(data, source), options: ["bind", ...options] });
+    expect(box.run("readlink /tmp/it", at(["copy-symlink"], "link"))).toEqual(ok("nowhere\n"));
+    const bundle = (options: string[], source: string): string => {
+      const dir = box.make("readlink /tmp/it || cat /tmp/it", at(options, source));
+      symlinkSync("elsewhere", join(dir, "rootfs/tmp/it"));
+      return dir;
+    };
+    const run = (dir: string): object => box.command(["run", "--bundle", dir, box.id()]);
+    expect(run(bundle(["src-nofollow", "dest-nofollow"], "link"))).toEqual(ok("nowhere\n"));
+    expect(run(bundle(["dest-nofollow"], "file"))).toEqual(ok("data\n"));
+  });
+
+  it("of a tmpfs have its options and the mode of what they cover; read-only ones are filled first", () => {
+    const change: ConfigChange = (c) => {
+      mounts({ destination: "/mnt", type: "tmpfs", source: "tmpfs", options: ["size=64k", "nosuid", "noexec", "mode=1700", "sync"] }, { destination: "/root", type: "tmpfs", source: "tmpfs", options: ["ro"] })(c);
+      const dev = c.mounts.find((m) => m["destination"] === "/dev");
+      if (dev !== undefined) dev["options"] = ["ro", "mode=755"];
+    };
+    const bundle = box.make(`${seen("/mnt")}; stat -c %a /mnt /root; ls -d /dev/null /dev/ptmx; touch /dev/x`, change);
+    chmodSync(join(bundle, "rootfs/root"), 0o712);
+    const { stdout, stderr } = box.command(["run", "--bundle", bundle, box.id()]);
+    expect(stdout).toMatch(/^rw,nosuid,noexec,relatime rw,sync,size=64k,mode=1700.*\n1700\n712\n\/dev\/null\n\/dev\/ptmx\n$/);
+    expect(stderr).toContain("Read-only file system");
+  });
+
+  it("of a tmpfs with tmpcopyup begin with what the image has there", () => {
+    const bundle = box.make("cd /etc/d; stat -c '%n %a %u:%g %F' * sub/*; cat sub/f; readlink l; echo new > sub/f", mounts({ destination: "/etc/d", type: "tmpfs", source: "tmpfs", options: ["tmpcopyup", "ro"] }));
+    const at = join(bundle, "rootfs/etc/d");
+    mkdirSync(join(at, "sub"), { recursive: true });
+    writeFileSync(join(at, "sub/f"), "old\n");
+    chmodSync(join(at, "sub/f"), 0o4751);
+    chownSync(join(at, "sub"), 5, 6);
+    symlinkSync("/gone", join(at, "l"));
+    sh(`mkfifo -m 640 ${at}/p`);
+    const { stdout, stderr } = box.command(["run", "--bundle", bundle, box.id()]);
+    expect(stdout).toBe("l 777 0:0 symbolic link\np 640 0:0 fifo\nsub 755 5:6 directory\nsub/f 4751 0:0 regular file\nold\n/gone\n");
+    expect(stderr).toContain("Read-only file system");
+    expect(readFileSync(join(at, "sub/f"), "utf8")).toBe("old\n");
+  });
+
+  it("may cover the root itself", () => {
+    const copied: ConfigChange = (c) => void c.mounts.unshift({ destination: "/", type: "tmpfs", source: "tmpfs", options: ["tmpcopyup"] });
+    expect(box.run("echo x > /new; grep -c ' / / ' /proc/self/mountinfo; stat -f -c %T /", copied)).toEqual(ok("1\ntmpfs\n"));
+    const root = box.make("true");
+    const bound: ConfigChange = (c) => void c.mounts.unshift({ destination: "/", type: "bind", source: join(root, "rootfs"), options: ["bind"] });
+    expect(box.run("ls -d /dev/null; touch /here", bound)).toEqual(ok("/dev/null\n"));
+    expect(existsSync(join(root, "rootfs/here"))).toBe(true);
+  });
+
+  it("are changed by remount", () => {
+    const change = mounts({ destination: "/mnt", type: "tmpfs", source: "tmpfs" }, { destination: "/mnt", type: "tmpfs", source: "tmpfs", options: ["remount", "size=128k"] }, { destination: "/mnt", type: "none", options: ["bind", "remount", "ro"] });
+    expect(box.run(seen("/mnt"), change).stdout).toMatch(/^ro,relatime rw,size=128k/);
+  });
+
+  it("map the owners of files", () => {
+    const maps = { uidMappings: [{ containerID: 0, hostID: 1000, size: 10 }], gidMappings: [{ containerID: 0, hostID: 2000, size: 10 }] };
+    const owner = "stat -c %u:%g /tmp/file; touch /tmp/new && stat -c %u:%g /tmp/new";
+    expect(box.run("stat -c %u:%g /mnt/file", mounts({ ...bind(["idmap", "ro"]), ...maps }))).toEqual(ok("1000:2000\n"));
+    expect(box.run("stat -c %u:%g /mnt/file", mounts({ ...bind(["ridmap"]), ...maps }))).toEqual(ok("1000:2000\n"));
+    expect(box.run("stat -c %u:%g /mnt/file", mounts({ ...bind([]), ...maps }))).toEqual(ok("1000:2000\n"));
+    const user: ConfigChange = (c) => {
+      c.linux.namespaces.push({ type: "user" });
+      c.linux["uidMappings"] = c.linux["gidMappings"] = [{ containerID: 0, hostID: 100000, size: 65536 }];
+      mounts({ ...bind(["idmap"]), destination: "/tmp" })(c);
+    };
+    expect(box.run(owner, user)).toEqual(ok("0:0\n0:0\n"));
+    expect(lstatSync(join(data, "new")).uid).toBe(0);
+  });
+
+  it("leave the machine's mount table and the engine no namespace behind", () => {
+    const before = readFileSync("/proc/self/mountinfo", "utf8");
+    const maps = [{ containerID: 0, hostID: 1000, size: 10 }];
+    expect(box.run("ls /proc/self/fd", mounts({ ...bind(["idmap"]), uidMappings: maps, gidMappings: maps })).stdout).toBe("0\n1\n2\n3\n");
+    expect(readFileSync("/proc/self/mountinfo", "utf8")).toBe(before);
+  });
+
+  it("show the container's own cgroups, with and without a namespace for them", () => {
+    const at: ConfigChange = (c) => mounts({ destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup", options: ["ro", "nosuid"] })(c);
+    const script = "[ -e /sys/fs/cgroup/pids ] && at=/sys/fs/cgroup/pids || at=/sys/fs/cgroup; grep -c . $at/cgroup.procs; mkdir $at/x || touch /sys/fs/cgroup/x";
+    const plain = box.run(script, at);
+    expect(plain.stdout).toMatch(/^[1-9]\n$/);
+    expect(plain.stderr.match(/Read-only file system/g)).toHaveLength(2);
+    const own = box.run(script, (c) => (at(c), c.linux.namespaces.push({ type: "cgroup" })));
+    expect(own.stdout).toMatch(/^[1-9]\n$/);
+    expect(own.stderr.match(/Read-only file system/g)).toHaveLength(2);
+  });
+
+  it("are refused by the field that is wrong", () => {
+    const maps = { uidMappings: [{ containerID: 0, hostID: 1, size: 1 }] };
+    expect(box.run("true", mounts({ destination: "/mnt", type: "bind" }))).toEqual(refused("mounts[4].source: a bind mount needs a source"));
+    expect(box.run("true", mounts(bind(["idmap"])))).toEqual(refused("mounts[4].options: idmap needs uidMappings and gidMappings, or a user namespace"));
+    expect(box.run("true", mounts({ ...bind(["idmap"]), ...maps }))).toEqual(refused("mounts[4].gidMappings: are missing"));
+    expect(box.run("true", mounts({ destination: "/mnt", type: "tmpfs", options: ["idmap"], ...maps, gidMappings: maps.uidMappings }))).toEqual(refused("mounts[4].uidMappings: only of a bind mount"));
+    expect(box.run("true", mounts(bind([], "/not/there")))).toEqual(refused("mount /not/there (bind) on /mnt: open_tree: ENOENT"));
+    expect(box.run("true", (c) => ((c.linux.namespaces = [{ type: "pid" }]), (c.root["readonly"] = true)))).toEqual(refused("root.readonly: needs a mount namespace"));
+  });
+
+  it("are not made without a mount namespace, and the machine's stay as they are", () => {
+    const before = readFileSync("/proc/self/mountinfo", "utf8");
+    const { status, stdout, stderr } = box.run("ls /; [ -e /proc/self ] || echo none", (c) => (c.linux.namespaces = [{ type: "pid" }]));
+    expect({ status, stdout }).toEqual({ status: 0, stdout: "bin\ndev\netc\nproc\nroot\nrun\nsys\ntmp\nnone\n" });
+    expect(stderr).toContain("without a mount namespace nothing is mounted");
+    expect(readFileSync("/proc/self/mountinfo", "utf8")).toBe(before);
+  });
+
+  it("are the same under a root that is moved instead of pivoted", () => {
+    const bundle = box.make("ls /; ls -d /dev/null; cut -d' ' -f5 /proc/self/mountinfo | sort | uniq -d", (c) => (c.root["readonly"] = true));
+    expect(box.command(["run", "--no-pivot", "--bundle", bundle, box.id()])).toEqual(ok("bin\ndev\netc\nproc\nroot\nrun\nsys\ntmp\n/dev/null\n"));
+  });
+
+  describe("make the root", () => {
+    it.each([["private", /^\n$/], ["unbindable", /^unbindable\n$/], ["shared", /^shared:N/]])("%s", (word, expected) => {
+      const fields = "while read -r a b c d at options rest; do rest=\" $rest\"; [ $at = / ] && echo ${rest%% - *}; done < /proc/self/mountinfo";
+      expect(box.run(fields, (c) => (c.linux["rootfsPropagation"] = word)).stdout.replace(/[0-9]+/g, "N")).toMatch(expected);
+    });
+
+    it("a peer of the machine's where all is shared", () => {
+      const at = join(box.folder, "peer");
+      mkdirSync(join(at, "sub"), { recursive: true });
+      sh(`mount --bind ${at} ${at} && mount --make-shared ${at}`);
+      const change = (propagation: string): ConfigChange => (c) => {
+        (c.process["capabilities"] as { [k: string]: string[] })["effective"] = (c.process["capabilities"] as { [k: string]: string[] })["permitted"] = (c.process["capabilities"] as { [k: string]: string[] })["bounding"] = ["CAP_SYS_ADMIN"];
+        if (propagation !== "") c.linux["rootfsPropagation"] = propagation;
+        mounts(bind(["rshared"], at))(c);
+      };
+      const there = (): number => readFileSync("/proc/self/mountinfo", "utf8").split("\n").filter((l) => l.split(" ")[4] === join(at, "sub")).length;
+      try {
+        box.sleeper((c) => (change("")(c), (c.process["args"] = ["/bin/sh", "-c", "mount -t tmpfs tmpfs /mnt/sub; sleep 1000"])));
+        expect(box.run("mount -t tmpfs tmpfs /mnt/sub && echo done", change(""))).toEqual(ok("done\n"));
+        expect(there()).toBe(0);
+        expect(box.run("mount -t tmpfs tmpfs /mnt/sub && echo done", change("shared"))).toEqual(ok("done\n"));
+        expect(there()).toBe(1);
+      } finally {
+        sh(`umount -R ${at}`);
+      }
+    });
+  });
+
+  describe("and devices", () => {
+    it("are made where they are asked for, with mode and owner, and may be there already", () => {
+      const change: ConfigChange = (c) => {
+        c.linux["devices"] = [
+          { path: "/etc/dev/mynull", type: "c", major: 1, minor: 3, fileMode: 0o640, uid: 7, gid: 8 }, { path: "/dev/pipe", type: "p", fileMode: 0o600 },
+          { path: "/dev/loop/", type: "b", major: 7, minor: 1 }, { path: "/dev/null", type: "c", major: 1, minor: 3, fileMode: 0o666 },
+        ];
+      };
+      expect(box.run("stat -c '%n %F %a %u:%g %t:%T' /etc/dev/mynull /dev/pipe /dev/loop /dev/null", change)).toEqual(ok(
+        "/etc/dev/mynull character special file 640 7:8 1:3\n/dev/pipe fifo 600 0:0 0:0\n/dev/loop block special file 666 0:0 7:1\n/dev/null character special file 666 0:0 1:3\n"));
+      const bundle = box.make("true", (c) => (c.linux["devices"] = [{ path: "/etc/there", type: "c", major: 1, minor: 3 }]));
+      writeFileSync(join(bundle, "rootfs/etc/there"), "");
+      expect(box.command(["run", "--bundle", bundle, box.id()])).toEqual(refused("make the device /etc/there: something else is there already"));
+    });
+
+    it("are refused without numbers", () => {
+      expect(box.run("true", (c) => (c.linux["devices"] = [{ path: "/dev/x", type: "b", major: 1 }]))).toEqual(refused("linux.devices[0].minor: is missing"));
+    });
+
+    it("have their links only in a /dev of the container's own, which no link of the image leads away", () => {
+      const links = "for l in fd stdin stdout stderr ptmx core; do readlink /dev/$l; done";
+      expect(box.run(links).stdout).toBe(`/proc/self/fd\n/proc/self/fd/0\n/proc/self/fd/1\n/proc/self/fd/2\npts/ptmx\n${existsSync("/proc/kcore") ? "/proc/kcore\n" : ""}`);
+      const outside = join(box.folder, "hostdir");
+      mkdirSync(outside);
+      writeFileSync(join(outside, "ptmx"), "mine");
+      for (const withDev of [true, false]) {
+        const bundle = box.make("true", (c) => {
+          if (!withDev) c.mounts = c.mounts.filter((m) => !String(m["destination"]).startsWith("/dev"));
+          c.linux["devices"] = [{ path: "/dev/x", type: "c", major: 1, minor: 3 }];
+        });
+        sh(`rmdir ${bundle}/rootfs/dev && ln -s ../../../../../../..${outside} ${bundle}/rootfs/dev`);
+        box.command(["run", "--bundle", bundle, box.id()]);
+        expect(readdirSync(outside)).toEqual(["ptmx"]);
+        expect(readFileSync(join(outside, "ptmx"), "utf8")).toBe("mine");
+      }
+    });
+
+    it("of the image are not what masks a file", () => {
+      const dev = join(box.folder, "baddev");
+      mkdirSync(dev);
+      symlinkSync("/proc/sys/kernel/core_pattern", join(dev, "null"));
+      const change: ConfigChange = (c) => {
+        c.mounts = [{ destination: "/proc", type: "proc", source: "proc" }, { destination: "/dev", type: "bind", source: dev, options: ["bind"] }];
+        c.linux["maskedPaths"] = ["/proc/keys", "/etc", "/not/there"];
+        c.linux["readonlyPaths"] = ["/tmp", "/not/there"];
+      };
+      const { stdout, stderr } = box.run("stat -c '%F %t:%T' /proc/keys; ls /etc; touch /etc/x; touch /tmp/x", change);
+      expect(stdout).toBe("character special file 1:3\n");
+      expect(stderr.match(/Read-only file system/g)).toHaveLength(2);
+    });
+  });
+});

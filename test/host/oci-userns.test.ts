@@ -1,0 +1,232 @@
+// User and time namespaces of the command line: maps, what a mapped root cannot reach, joined namespaces, a caller without
+// privileges, and clocks with offsets.
+import { spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { until } from "../helpers/lab.js";
+import { Bundles, type Config, type ConfigChange } from "../helpers/oci-bundle.js";
+import { BINARY, whyNot } from "../helpers/private-agent.js";
+
+const why = whyNot() ?? (existsSync("/proc/self/ns/user") ? undefined : "this kernel has no user namespaces");
+if (why !== undefined) console.warn(`skipped: ${why}`);
+const clocks = existsSync("/proc/self/timens_offsets");
+if (!clocks) console.warn("skipped in part: this kernel has no time namespaces");
+const rootless = spawnSync("setpriv", ["--version"]).status === 0 && existsSync("/usr/bin/newuidmap") && existsSync("/etc/subuid") && existsSync("/etc/subgid");
+if (!rootless) console.warn("skipped in part: needs setpriv, newuidmap, /etc/subuid and /etc/subgid");
+
+const FIRST = 100000;
+const RANGE = 700000;
+const maps = (hostID = FIRST, size = 65536): object[] => [{ containerID: 0, hostID, size }];
+const mapped = (c: Config, hostID = FIRST, size = 65536): void => {
+  c.linux.namespaces.push({ type: "user" });
+  c.linux["uidMappings"] = c.linux["gidMappings"] = maps(hostID, size);
+};
+
+describe.skipIf(why !== undefined)("a user namespace", () => {
+  let box: Bundles;
+  let holder: ChildProcess;
+  beforeAll(async () => {
+    box = new Bundles();
+    chmodSync(box.folder, 0o700); // nothing below it is within reach of a mapped root
+    holder = spawn("unshare", ["--user", "sleep", "1000"], { stdio: "ignore" });
+    const others = (): boolean => readFileSync(`/proc/${holder.pid}/comm`, "utf8") === "sleep\n";
+    await until("the holder runs", others);
+    for (const kind of ["uid", "gid"]) writeFileSync(`/proc/${holder.pid}/${kind}_map`, `0 ${FIRST} 65536`);
+  });
+  afterAll(() => {
+    holder?.kill("SIGKILL");
+    box?.stop();
+  });
+  const ok = (stdout: string): object => ({ status: 0, stdout, stderr: "" });
+  const refused = (message: string): object => ({ status: 1, stdout: "", stderr: expect.stringContaining(message) as string });
+
+  it("has the maps asked for, and a root out of its reach", () => {
+    const script = "cat /proc/self/uid_map | tr -s ' '; id -u; id -G; stat -c %u /bin /dev/null; ls -d /dev/ptmx /dev/pts/ptmx; touch /dev/x && stat -c %u:%g /dev/x";
+    expect(box.run(script, (c) => mapped(c))).toEqual(ok(` 0 ${FIRST} 65536\n0\n0\n65534\n65534\n/dev/ptmx\n/dev/pts/ptmx\n0:0\n`));
+  });
+
+  it("owns the container's other namespaces", () => {
+    const change: ConfigChange = (c) => {
+      mapped(c);
+      c["hostname"] = "mapped";
+      c.linux.namespaces.push({ type: "cgroup" });
+      c.linux["sysctl"] = { "net.ipv4.ip_forward": "1" };
+      c.process["capabilities"] = { bounding: ["CAP_SYS_ADMIN", "CAP_NET_ADMIN"], effective: ["CAP_SYS_ADMIN", "CAP_NET_ADMIN"], permitted: ["CAP_SYS_ADMIN", "CAP_NET_ADMIN"] };
+    };
+    expect(box.run("hostname; cat /proc/sys/net/ipv4/ip_forward; hostname other && ip link set lo down && mount -t tmpfs tmpfs /tmp && echo done", change)).toEqual(ok("mapped\n1\ndone\n"));
+  });
+
+  it("runs a mapped user, whose groups are set, and further processes too", () => {
+    const change: ConfigChange = (c) => {
+      mapped(c);
+      c.process["user"] = { uid: 1000, gid: 1001, additionalGids: [5, 6] };
+    };
+    expect(box.run("id -u; id -G", change)).toEqual(ok("1000\n1001 5 6\n"));
+    const id = box.sleeper(change);
+    expect(box.command(["exec", id, "/bin/sh", "-c", "id -u; id -G; cat /proc/self/uid_map | tr -s ' '"])).toEqual(ok(`1000\n1001 5 6\n 0 ${FIRST} 65536\n`));
+  });
+
+  it("binds what its root could not reach, and lets it be", () => {
+    const secret = join(box.folder, "secret/m");
+    mkdirSync(secret, { recursive: true });
+    writeFileSync(join(secret, "f"), "hello\n");
+    chmodSync(join(box.folder, "secret"), 0);
+    const change: ConfigChange = (c) => {
+      mapped(c);
+      c.mounts.push({ destination: "/tmp", type: "bind", source: secret, options: ["rbind", "ro"] });
+    };
+    const { stdout, stderr } = box.run("cat /tmp/f; touch /tmp/g", change);
+    expect(stdout).toBe("hello\n");
+    expect(stderr).toContain("Read-only file system");
+  });
+
+  it("has a devpts without a group that it does not have", () => {
+    const change = (size: number): ConfigChange => (c) => {
+      mapped(c, 0, size);
+      const pts = c.mounts.find((m) => m["type"] === "devpts");
+      if (pts !== undefined) pts["options"] = ["newinstance", "ptmxmode=0666", "mode=0620", "gid=5"];
+    };
+    expect(box.run("grep -c 'devpts.*gid=5' /proc/self/mountinfo", change(1))).toMatchObject({ stdout: "0\n", stderr: "" });
+    expect(box.run("grep -c 'devpts.*gid=5' /proc/self/mountinfo", change(6))).toEqual(ok("1\n"));
+  });
+
+  it("without process, network and ipc namespaces has the machine's proc, sysfs and mqueue", () => {
+    const change: ConfigChange = (c) => {
+      mapped(c);
+      c.linux.namespaces = c.linux.namespaces.filter((n) => n["type"] === "mount" || n["type"] === "user");
+      if (existsSync("/dev/mqueue")) c.mounts.push({ destination: "/dev/mqueue", type: "mqueue", source: "mqueue" });
+    };
+    expect(box.run("[ -d /proc/1 ] && [ -d /sys/kernel ] && grep -c ' /sys ro' /proc/self/mountinfo", change)).toEqual(ok("1\n"));
+  });
+
+  it("is refused with maps that it cannot have", () => {
+    expect(box.run("true", (c) => c.linux.namespaces.push({ type: "user" }))).toEqual(refused("linux.namespaces: a user namespace needs uidMappings and gidMappings"));
+    expect(box.run("true", (c) => (mapped(c), (c.process["user"] = { uid: 70000, gid: 0 })))).toEqual(refused("process.user.uid: 70000 is not in linux.uidMappings"));
+    expect(box.run("true", (c) => (mapped(c), (c.process["user"] = { uid: 0, gid: 0, additionalGids: [1, 70000] })))).toEqual(refused("process.user.additionalGids[1]: 70000"));
+    const many = Array.from({ length: 341 }, (_, i) => ({ containerID: i, hostID: FIRST + i, size: 1 }));
+    expect(box.run("true", (c) => (mapped(c), (c.linux["uidMappings"] = many)))).toEqual(refused("linux.uidMappings: 341 are more than the 340"));
+    expect(box.run("true", (c) => (mapped(c), (c.linux["gidMappings"] = [...maps(), ...maps(5)])))).toEqual(refused("linux.gidMappings[1]: has ids of linux.gidMappings[0]"));
+    expect(box.run("id -u", (c) => (mapped(c), (c.linux["uidMappings"] = many.slice(0, 100))))).toEqual(ok("0\n"));
+  });
+
+  describe("of others", () => {
+    const join_: ConfigChange = (c) => void c.linux.namespaces.push({ type: "user", path: `/proc/${holder.pid}/ns/user` });
+    it("is joined, with new namespaces that belong to it", () => {
+      const change: ConfigChange = (c) => {
+        join_(c);
+        c["hostname"] = "joined";
+        c.process["rlimits"] = [{ type: "RLIMIT_NOFILE", soft: 100, hard: 4096 }];
+        c.process["oomScoreAdj"] = 500;
+      };
+      expect(box.run("cat /proc/self/uid_map | tr -s ' '; echo $$; hostname; id -u; ulimit -n; cat /proc/self/oom_score_adj", change)).toEqual(ok(` 0 ${FIRST} 65536\n1\njoined\n0\n100\n500\n`));
+      const id = box.sleeper(change);
+      expect(box.command(["exec", id, "/bin/sh", "-c", "cat /proc/self/uid_map | tr -s ' '; hostname"])).toEqual(ok(` 0 ${FIRST} 65536\njoined\n`));
+    });
+
+    it("is joined after a network namespace that the machine's root owns", () => {
+      const name = `kata${process.pid}`;
+      expect(spawnSync("ip", ["netns", "add", name]).status).toBe(0);
+      try {
+        const net: ConfigChange = (c) => {
+          for (const n of c.linux.namespaces) if (n["type"] === "network") n["path"] = `/run/netns/${name}`;
+        };
+        const inode = statSync(`/run/netns/${name}`).ino;
+        expect(box.run("readlink /proc/self/ns/net", (c) => (join_(c), net(c)))).toEqual(ok(`net:[${inode}]\n`));
+        expect(box.run("readlink /proc/self/ns/net", (c) => (mapped(c), net(c)))).toEqual(ok(`net:[${inode}]\n`));
+      } finally {
+        spawnSync("ip", ["netns", "del", name]);
+      }
+    });
+
+    it("is joined with maps only when they are its own", () => {
+      expect(box.run("id -u", (c) => (join_(c), (c.linux["uidMappings"] = c.linux["gidMappings"] = maps())))).toEqual(ok("0\n"));
+      expect(box.run("id -u", (c) => (join_(c), (c.linux["uidMappings"] = c.linux["gidMappings"] = maps(5))))).toEqual(refused(`linux.uidMappings: the user namespace has other ids: 0 ${FIRST} 65536`));
+    });
+  });
+
+  describe.skipIf(!rootless)("without privileges", () => {
+    /** A bundle of nobody's, run by nobody. */
+    const asNobody = (script: string, change: ConfigChange): { status: number | null; stdout: string; stderr: string } => {
+      const dir = box.make(script, (c) => {
+        c.linux.namespaces.push({ type: "user" });
+        c.linux["uidMappings"] = c.linux["gidMappings"] = maps(65534, 1);
+        change(c);
+      });
+      chmodSync(box.folder, 0o711);
+      const state = join(dir, "state");
+      const sub = join(box.folder, "sub"); // in a mount namespace of its own the command sees these ids as nobody's
+      writeFileSync(sub, `nobody:${RANGE}:1000\n`);
+      mkdirSync(state);
+      for (const path of [dir, state, join(dir, "rootfs")]) chownSync(path, 65534, 65534);
+      try {
+        const command = (...args: string[]): ReturnType<typeof spawnSync> =>
+          spawnSync("unshare", ["-m", "sh", "-c", `mount --bind ${sub} /etc/subuid && mount --bind ${sub} /etc/subgid && exec "$@"`, "sh", "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", BINARY, "oci", "--root", state, ...args], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"], timeout: 30_000 });
+        const { status, stdout, stderr } = command("run", "--bundle", dir, box.id());
+        return { status, stdout: String(stdout), stderr: String(stderr) };
+      } finally {
+        chmodSync(box.folder, 0o700);
+      }
+    };
+
+    it("maps the caller alone, who gives up changing groups (CVE-2014-8989)", () => {
+      expect(asNobody("id -u; cat /proc/self/setgroups /proc/self/uid_map | tr -s ' '; ls -d /dev/null", () => undefined)).toEqual(ok("0\ndeny\n 0 65534 1\n/dev/null\n"));
+      expect(asNobody("true", (c) => (c.process["user"] = { uid: 0, gid: 0, additionalGids: [0] }))).toEqual(refused("process.user.additionalGids: groups cannot be changed"));
+    });
+
+    it("maps more with the help of newuidmap and newgidmap", () => {
+      const both = [...maps(65534, 1), { containerID: 1, hostID: RANGE, size: 1000 }];
+      const change: ConfigChange = (c) => {
+        c.linux["uidMappings"] = c.linux["gidMappings"] = both;
+        c.process["user"] = { uid: 7, gid: 8, additionalGids: [9] };
+      };
+      expect(asNobody("id -u; id -G; cat /proc/self/uid_map | tr -s ' '", change)).toEqual(ok(`7\n8 9\n 0 65534 1\n 1 ${RANGE} 1000\n`));
+      expect(asNobody("true", (c) => (c.linux["uidMappings"] = maps(0, 5)))).toEqual(refused("newuidmap"));
+    });
+  });
+});
+
+describe.skipIf(why !== undefined || !clocks)("a time namespace", () => {
+  let box: Bundles;
+  beforeAll(() => {
+    box = new Bundles();
+  });
+  afterAll(() => box?.stop());
+  const uptime = (text: string): number => Number(text.split(" ")[0]);
+  const offsets = (c: Config): void => {
+    c.linux.namespaces.push({ type: "time" });
+    c.linux["timeOffsets"] = { boottime: { secs: 1000000, nanosecs: 5 }, monotonic: { secs: 2000000 } };
+  };
+
+  it("has the offsets asked for, in further processes too, and leaves the engine's own clock", () => {
+    const now = uptime(readFileSync("/proc/uptime", "utf8"));
+    const { status, stdout } = box.run("cat /proc/uptime; cat /proc/self/timens_offsets | tr -s ' '", offsets);
+    expect(status).toBe(0);
+    const [first = "", ...lines] = stdout.split("\n");
+    expect(uptime(first) - now).toBeGreaterThan(999990);
+    expect(lines).toEqual(["monotonic 2000000 0", "boottime 1000000 5", ""]);
+    const id = box.sleeper(offsets);
+    expect(uptime(box.command(["exec", id, "cat", "/proc/uptime"]).stdout) - now).toBeGreaterThan(999990);
+  });
+
+  it("is new without offsets too, or of others", () => {
+    const own = box.run("readlink /proc/self/ns/time", (c) => c.linux.namespaces.push({ type: "time" })).stdout;
+    expect(own).toMatch(/^time:\[\d+\]\n$/);
+    expect(own).not.toBe(`time:[${statSync("/proc/self/ns/time").ino}]\n`);
+    const id = box.sleeper(offsets);
+    const pid = JSON.parse(box.command(["state", id]).stdout).pid as number;
+    const joined = box.run("readlink /proc/self/ns/time", (c) => c.linux.namespaces.push({ type: "time", path: `/proc/${pid}/ns/time` })).stdout;
+    expect(joined).toBe(`time:[${statSync(`/proc/${pid}/ns/time`).ino}]\n`);
+  });
+
+  it("goes with a user namespace", () => {
+    expect(box.run("cut -d. -f1 /proc/uptime; id -u", (c) => (offsets(c), mapped(c))).stdout).toMatch(/^1\d{6}\n0\n$/);
+  });
+
+  it("is refused with clocks that have no offset, and offsets without it", () => {
+    const refused = (message: string): object => ({ status: 1, stdout: "", stderr: expect.stringContaining(message) as string });
+    expect(box.run("true", (c) => (c.linux["timeOffsets"] = { boottime: { secs: 1 } }))).toEqual(refused("linux.timeOffsets: needs a new time namespace"));
+    expect(box.run("true", (c) => (offsets(c), (c.linux["timeOffsets"] = { realtime: { secs: 1 } })))).toEqual(refused("realtime\"]: is no clock"));
+    expect(box.run("true", (c) => (offsets(c), (c.linux["timeOffsets"] = { boottime: { secs: -100000000000 } })))).toEqual(refused("linux.timeOffsets"));
+  });
+});
