@@ -76,7 +76,10 @@ export interface OwnStreams {
 
 /** The compiled filter of a spec. */
 export function filterOf(rules: Seccomp | undefined): Filter | undefined {
-  return rules === undefined ? undefined : { program: seccomp().compileSeccomp(rules), flags: seccomp().seccompFlags(rules), listener: seccomp().listenerOf(rules) };
+  if (rules === undefined) return undefined;
+  const filter = { program: seccomp().compileSeccomp(rules), flags: seccomp().seccompFlags(rules), listener: seccomp().listenerOf(rules) };
+  log(Level.DEBUG, `seccomp filter flags: ${filter.flags}`);
+  return filter;
 }
 
 /** The labels of a process; throws AppError when they cannot be had. */
