@@ -19,7 +19,7 @@ import { startTimeOf } from "../engine/revive.js";
 import { checkId } from "../oci/check.js";
 import { NO_PROCESS } from "../oci/check-process.js";
 import { parseSpec } from "../oci/parse.js";
-import type { Spec } from "../oci/spec.js";
+import type { IdMapping, Spec } from "../oci/spec.js";
 import { type Context, idOf, invalid } from "./context.js";
 import type { Options } from "./options.js";
 import { claim, type Entry, type Saved } from "./store.js";
@@ -27,6 +27,7 @@ import { claim, type Entry, type Saved } from "./store.js";
 const sockets = lazy<typeof import("./sockets.js")>("cli/sockets.js");
 const starting = lazy<typeof import("../engine/start.js")>("engine/start.js");
 const ending = lazy<typeof import("../engine/destroy.js")>("engine/destroy.js");
+const protect = lazy<typeof import("./protect.js")>("cli/protect.js");
 const foreground = lazy<typeof import("./foreground.js")>("cli/foreground.js");
 
 interface Bundle { readonly dir: string; readonly text: string; readonly spec: Spec }
@@ -46,10 +47,18 @@ function readBundle(options: Options): Bundle {
   const path = file.startsWith("/") ? file : `${dir}/${file}`;
   const text = attempt("read the configuration", () => configText(path));
   const parsed = attempt(path, () => parseSpec(text));
-  const spec = parsed.process === undefined ? { ...parsed, process: NO_PROCESS } : parsed;
+  const spec = withMaps(parsed.process === undefined ? { ...parsed, process: NO_PROCESS } : parsed);
   if (spec.root === undefined) return { dir, text, spec };
   const root = spec.root.path.startsWith("/") ? spec.root.path : `${dir}/${spec.root.path}`;
-  return { dir, text, spec: { ...spec, root: { ...spec.root, path: realPath(root, "root.path") } } };
+  return { dir, text, spec: { ...spec, root: { ...spec.root, path: realPath(root, "root.path:") } } };
+}
+
+/** A new user namespace without maps has the caller alone as its root, as with crun. */
+function withMaps(spec: Spec): Spec {
+  const { linux } = spec;
+  if (linux?.uidMappings?.length || linux?.gidMappings?.length || !linux?.namespaces?.some((n) => n.type === "user" && !n.path)) return spec;
+  const alone = (hostID: number): IdMapping[] => [{ containerID: 0, hostID, size: 1 }];
+  return { ...spec, linux: { ...linux, uidMappings: alone(sys(NR.geteuid)), gidMappings: alone(sys(NR.getegid)) } };
 }
 
 /** Only a regular file is read: a FIFO would keep the command waiting. */
@@ -90,6 +99,7 @@ async function make(context: Context, options: Options, waiting: boolean): Promi
   const bundle = readBundle(options);
   const detached = waiting || options.has("detach");
   checkStreams(options, bundle.spec.process?.terminal ?? false, detached);
+  if (!context.rootless && (bundle.spec.process?.apparmorProfile || bundle.spec.process?.selinuxLabel)) protect().protectLabelled(bundle.spec.process);
   const entry = claim(context.root, id);
   let container: Container | undefined;
   let master: Fd | undefined;

@@ -68,6 +68,7 @@ export async function exec(context: Context, options: Options, rest: readonly st
   if (it.status === "paused" && !options.has("ignore-paused")) throw new AppError("precondition", `cannot exec in a paused container (use --ignore-paused to override): ${it.saved.id}`);
   if (!context.rootless && it.entry.config().includes("CAP_SYS_PTRACE")) protect().protectSelf();
   const spec = processFor(it, options, rest);
+  if (!context.rootless && (spec.apparmorProfile || spec.selinuxLabel)) protect().protectLabelled(spec);
   const detached = options.has("detach");
   const socket = options.get("console-socket");
   if (socket !== undefined && !(spec.terminal === true && detached)) invalid("--console-socket: only with a terminal and --detach");

@@ -6,10 +6,19 @@ import { AT_FDCWD, statfs } from "../sys/file.js";
 import { MOUNT_ATTR, mountSetattr, OPEN_TREE, openTree } from "../sys/mount.js";
 import { execveat } from "../sys/process.js";
 import { SysError } from "../sys/call.js";
+import { lazy } from "../lib/lazy.js";
+import type { Process } from "../oci/spec.js";
 
 const SELF = "/proc/self/exe";
 const ST_RDONLY = 1;
 const AT_EMPTY_PATH = 0x1000;
+
+const labels = lazy<typeof import("../engine/labels.js")>("engine/labels.js");
+
+/** The same for a process that gets an LSM's label: with it the file is not left by way of a stub (see engine/child.ts). */
+export function protectLabelled(process: Partial<Process> | undefined): void {
+  if (labels().isLabelled(process)) protectSelf();
+}
 
 /** Comes back only when the program's file is on a read-only mount already. To be called before anything is made. Throws SysError. */
 export function protectSelf(): void {

@@ -136,8 +136,8 @@ export function findProgram(plan: ProcessPlan, env: readonly string[]): string {
     if (sys(NR.faccessat2, AT_FDCWD, candidate, X_OK, AT_EACCESS) === 0) return candidate;
     denied = true;
   }
-  if (denied) throw new AppError("internal", `exec "${name}": permission denied`);
-  throw new AppError("internal", `the file ${name} was not found: ${name.includes("/") ? "no such file or directory" : "executable file not found in $PATH"}`);
+  if (denied) throw new AppError("internal", `process.args[0]: exec "${name}": permission denied`);
+  throw new AppError("internal", `process.args[0]: the file ${name} was not found: ${name.includes("/") ? "no such file or directory" : "executable file not found in $PATH"}`);
 }
 
 /** What needs rights: the bounding set, and the ids; the capabilities that are permitted stay. */
@@ -178,10 +178,11 @@ export function becomeUser(plan: ProcessPlan, last: (() => void) | undefined): v
   }
   umask(plan.umask);
   dropIdentity(plan);
-  const { permitted, inheritable } = capget();
-  const { low, high } = plan.caps.effective;
-  if (last !== undefined) capset({ low: low | (permitted.low & SYS_ADMIN), high }, permitted, inheritable);
-  else takeCaps(plan);
+  if (last !== undefined) {
+    const { permitted, inheritable } = capget();
+    const { low, high } = plan.caps.effective;
+    capset({ low: low | (permitted.low & SYS_ADMIN), high }, permitted, inheritable);
+  } else takeCaps(plan);
   if (!entered) {
     attempt(`process.cwd: chdir to "${plan.cwd}"`, () => chdir(plan.cwd));
   }

@@ -29,6 +29,11 @@ function missing(field: string, module: string, command: boolean): void {
   log(Level.WARN, `${field}: ${module} is not enabled here: not applied`);
 }
 
+/** Does a process get a label here? Then it does not begin as a stub, and the engine's own file has to be out of its reach by other means. */
+export function isLabelled({ apparmorProfile, selinuxLabel }: Partial<Process> = {}): boolean {
+  return (!!apparmorProfile && apparmorOn()) || (!!selinuxLabel && selinuxOn());
+}
+
 /** The labels that a process gets. Throws AppError "invalid" when the kernel has not the module that one is for. */
 export function labelsOf({ apparmorProfile, selinuxLabel }: Process, command: boolean): readonly Label[] {
   const labels: Label[] = [];
