@@ -52,15 +52,15 @@ export function say(context: Pick<Context, "log" | "json">, level: "error" | "wa
 /** One line that changes no terminal, whatever a configuration may have put into it. */
 const oneLine = (text: string): string => {
   let out = "";
-  for (const c of text.slice(0, 2000)) out += c < " " || (c >= "\x7f" && c < "\xa0") ? `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}` : c;
+  for (const c of text.slice(0, 2000)) out += c < " " ? JSON.stringify(c).slice(1, -1) : c >= "\x7f" && c < "\xa0" ? "?" : c;
   return out;
 };
 
 /** The end of a command that failed: the log gets it, and a person reads it on standard error. */
 export function complain(context: Pick<Context, "log" | "json" | "self">, error: unknown): void {
-  const message = oneLine(messageOf(error));
+  const message = messageOf(error);
   if (context.log !== undefined) say(context, "error", message);
-  print(2, `${context.self}: ${message}\n`);
+  print(2, `${context.self}: ${oneLine(message)}\n`);
 }
 
 /** The only word of a command that takes an id. */

@@ -47,10 +47,10 @@ export function makeGroup(root: string, path: string): void {
   if (r === 0) return;
   if (r === -E.EEXIST) return checkIdle(full);
   const cut = path.lastIndexOf("/");
-  if (r !== -E.ENOENT || cut <= 0) throw because(`make the cgroup ${full}`, new SysError("mkdir", -r));
+  if (r !== -E.ENOENT || cut <= 0) throw because(`linux.cgroupsPath: make the cgroup ${full}`, new SysError("mkdir", -r));
   makeParent(root, path.slice(0, cut));
   const again = sys(NR.mkdirat, AT_FDCWD, full, 0o755);
-  if (again < 0 && again !== -E.EEXIST) throw because(`make the cgroup ${full}`, new SysError("mkdir", -again));
+  if (again < 0 && again !== -E.EEXIST) throw because(`linux.cgroupsPath: make the cgroup ${full}`, new SysError("mkdir", -again));
 }
 
 /** Throws unless a group that was there before can be taken: nobody in it or below it, and not frozen. */
@@ -69,7 +69,7 @@ export function makeParent(root: string, path: string): void {
   if (cut > 0) makeParent(root, path.slice(0, cut));
   const r = sys(NR.mkdirat, AT_FDCWD, root + path, 0o755);
   if (r === 0) made.add(root + path);
-  else if (r !== -E.EEXIST) throw because(`make the cgroup ${root}${path}`, new SysError("mkdir", -r));
+  else if (r !== -E.EEXIST) throw because(`linux.cgroupsPath: make the cgroup ${root}${path}`, new SysError("mkdir", -r));
 }
 
 /** rmdir of a group and those below it; 0 or the negative errno of the first that stays. */

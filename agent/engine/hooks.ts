@@ -99,7 +99,7 @@ function judge(status: number, output: Fd): void {
   throw new AppError("internal", said === "" ? how : `${how}: ${said}`);
 }
 
-const title = (kind: HookKind, i: number, hook: Hook): string => `error running ${kind} hook #${i}: ${hook.path}`;
+const title = (kind: HookKind, i: number, hook: Hook): string => `hooks.${kind}[${i}]: error running ${kind} hook #${i}: ${hook.path}`;
 const late = (seconds: number): AppError => new AppError("deadline", `killed, not finished after ${seconds} s`);
 
 async function runOne(hook: Hook, state: HookState, setting: Setting): Promise<void> {

@@ -1,4 +1,4 @@
-// The steps of a container's birth as plain values. Each can print itself, so that a failure reads "mount proc on /proc: ...".
+// The steps of a container's birth as plain values. Each can print itself, so that a failure reads "mounts: mount proc on /proc: ...".
 import type { MountPlan } from "./mounts.js";
 import type { Hook } from "./spec.js";
 
@@ -34,8 +34,20 @@ export type Step =
   | { readonly do: "enter-root" }
   | { readonly do: "root-propagation"; readonly flags: number };
 
-/** A step in words, as errors show it. */
+/** What of the configuration a step is for, where that alone is its reason. */
+const FIELDS: { readonly [K in Step["do"]]?: string } = {
+  "oom-score": "process.oomScoreAdj", rlimit: "process.rlimits", join: "linux.namespaces", hostname: "hostname", domainname: "domainname", root: "root.path", "plain-root": "root.path", mount: "mounts", "cgroup-mount": "mounts",
+  "remount-read-only": "mounts", node: "linux.devices", console: "process.terminal", sysctl: "linux.sysctl", "read-only": "linux.readonlyPaths", mask: "linux.maskedPaths", "read-only-root": "root.readonly",
+  "hooks-inside": "hooks.createContainer", "root-propagation": "linux.rootfsPropagation",
+};
+
+/** A step as errors show it: the field that asks for it, and in words what it does. */
 export function describe(step: Step): string {
+  const field = FIELDS[step.do];
+  return field === undefined ? inWords(step) : `${field}: ${inWords(step)}`;
+}
+
+function inWords(step: Step): string {
   switch (step.do) {
     case "join-cgroups": return "join the cgroups";
     case "affinity": return step.cpus === undefined ? "let the process run on all CPUs" : "process.execCPUAffinity.final";

@@ -68,8 +68,8 @@ describe.skipIf(why !== undefined)("the command line", () => {
   const shell = (script: string): void => expect(cell.command(["sh", "-c", script], "/bin/busybox")).toEqual({ status: 0, text: "" });
 
   it.each([
-    ["", "empty"], [".", "begins with a dot"], ["..", "begins with a dot"], [".hidden", "begins with a dot"], ["a/b", "invalid character `/`"], ["../x", "invalid character"], ["a b", "invalid character"], ["a\nb", "invalid character `\\x0a`"],
-    ["a\u001b[31m", "invalid character `\\x1b`"], ["ü", "invalid character"], ["x".repeat(1025), "too long"], ["x".repeat(100_000), "too long"],
+    ["", "empty"], [".", "begins with a dot"], ["..", "begins with a dot"], [".hidden", "begins with a dot"], ["a/b", "invalid character `/`"], ["../x", "invalid character"], ["a b", "invalid character"], ["a\nb", "invalid character `\\n`"],
+    ["a\u001b[31m", "invalid character `\\u001b`"], ["ü", "invalid character"], ["x".repeat(1025), "too long"], ["x".repeat(100_000), "too long"],
   ])("refuses the id %j", (id, words) => {
     cell.config(JSON.stringify(fitting(cell.tag)));
     for (const args of [["create", "--bundle", "/b", id], ["state", id], ["delete", id], ["kill", id], ["start", id], ["pause", id]]) {

@@ -91,8 +91,8 @@ describe("the plan", () => {
 
   it("says what each step does", () => {
     const words = makePlan(base, { cgroupProcs: ["/x"] }).steps.map(inWords);
-    expect(words).toContain("mount proc (proc) on /proc");
-    expect(words).toContain("mask /proc/keys");
+    expect(words).toContain("mounts: mount proc (proc) on /proc");
+    expect(words).toContain("linux.maskedPaths: mask /proc/keys");
     expect(words.every((w) => w.length > 5)).toBe(true);
   });
 });
