@@ -46,7 +46,7 @@ describe.skipIf(why !== undefined)("a process of a container cannot", () => {
   /** The words of its status file that name ids and capabilities. */
   const status = (text: string, name: string): string[] => new RegExp(`^${name}:\\s*?(.*)$`, "m").exec(text)?.[1]?.split(/\s+/).filter(Boolean) ?? [];
 
-  // Fails without the sweep of descriptors before execve and the check of getcwd.
+  // These three fail when the sweeps of descriptors leave out 7 and 9 and getcwd is not looked at.
   it("begin in a folder of the host by a descriptor (CVE-2024-21626)", () => {
     const sleeper = box.sleeper();
     for (const through of [[], withHostFd]) {
@@ -66,9 +66,9 @@ describe.skipIf(why !== undefined)("a process of a container cannot", () => {
   it("begin with a program of the host by a descriptor", () => {
     const sleeper = box.sleeper();
     for (let n = 3; n < 21; n++) {
-      const program = `/proc/self/fd/${n}/bin/cat`;
-      expect(box.run("", (c) => (c.process["args"] = [program, "/proc/self/status"]), withHostFd).status, program).not.toBe(0);
-      expect(box.command(["exec", sleeper, program, "/proc/self/status"], withHostFd).status, `exec ${program}`).not.toBe(0);
+      const program = `/proc/self/fd/${n}/bin/busybox`; // static: it needs nothing of the root
+      expect(box.run("", (c) => (c.process["args"] = [program, "true"]), withHostFd).status, program).not.toBe(0);
+      expect(box.command(["exec", sleeper, program, "true"], withHostFd).status, `exec ${program}`).not.toBe(0);
     }
   });
 
@@ -131,7 +131,7 @@ describe.skipIf(why !== undefined)("a process of a container cannot", () => {
     expect(createHash("sha256").update(readFileSync(engine)).digest("hex")).toBe(before);
   });
 
-  // Fails when a user is looked up in the image's passwd by the text that was given.
+  // Nothing to take out here: the engine never looks a user up. It fails for one that does.
   it("be another user by a line in its own passwd (CVE-2016-3697)", () => {
     const sleeper = box.sleeper();
     for (const line of ["1000:x:0:0::/:/bin/sh", "0:x:5:5::/:/bin/sh"]) {
@@ -181,7 +181,7 @@ describe.skipIf(why !== undefined)("a process of a container cannot", () => {
     expect(status(added.stdout, "CapEff")).toEqual(["0000000000002000"]);
   });
 
-  // Fails when the list's rules are applied without denying everything first.
+  // Fails when what no rule names is allowed.
   it("open a device without a rule that allows it (GHSA-g54h-m393-cpwq)", () => {
     const { stdout, stderr } = box.run("mkdir /nodes; for d in 'mem 1 1' 'kmsg 1 11' 'misc 10 237'; do set -- $d; busybox mknod /nodes/$1 c $2 $3; head -c1 /nodes/$1; done; ls /nodes | wc -l", (c) => {
       withCaps("CAP_MKNOD")(c);
@@ -204,7 +204,7 @@ describe.skipIf(why !== undefined)("a process of a container cannot", () => {
     expect(box.quiet(["delete", "--force", id])).toMatchObject({ status: 0 });
   });
 
-  // Fails (with a lost end of the list or a crash) when a length of a message between parent and child is cut to 16 bits.
+  // Nothing to take out here: parent and child share their memory. It fails for one that cuts a list's length to 16 bits.
   it("be given what was not asked for by a list too long for a message (CVE-2021-43784)", () => {
     const many = (n: number): object[] => Array.from({ length: n }, (_, i) => ({ containerID: i, hostID: 100_000 + i, size: 1 }));
     const userns = (n: number): ConfigChange => (c) => {

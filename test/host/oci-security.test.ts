@@ -46,7 +46,7 @@ describe.skipIf(why !== undefined)("an image or a configuration cannot", () => {
     symlinkSync(target, path);
   };
 
-  // Fails without RESOLVE_NO_SYMLINKS for /proc and /sys in the engine's mount step.
+  // These two fail when /proc and /sys are opened without RESOLVE_NO_SYMLINKS.
   it("send /proc or /sys elsewhere by a link (CVE-2019-19921, CVE-2023-27561, CVE-2023-28642, CVE-2025-54867)", () => {
     for (const name of ["proc", "sys"]) {
       for (const target of ["/test", "test", `${UP}test`]) {
@@ -123,7 +123,7 @@ describe.skipIf(why !== undefined)("an image or a configuration cannot", () => {
     expect(real).toMatchObject({ status: 0, stdout: "1\n" });
   });
 
-  // Fails when mount destinations are opened by their path string (openat of root + destination).
+  // Fails when paths are opened below the root without RESOLVE_IN_ROOT.
   it("reach the host by links in the path of a mount (CVE-2019-18837, CVE-2024-45310, CVE-2021-30465)", () => {
     const dir = outside();
     for (const target of [`${UP}${dir.slice(1)}`, dir]) {
