@@ -2,26 +2,29 @@
 // was resolved inside the root, so a /dev that an image made a link leads nowhere else (facts 1.8, 3.2b).
 import { check, sys } from "../sys/call.js";
 import { E } from "../sys/errno.js";
-import { closeNumber, type Fd } from "../sys/fd.js";
+import { closeNumber, Fd } from "../sys/fd.js";
 import { AT, exists, fchownat, fstat, makedev, O, open, openat2, RESOLVE, S, statfs, symlinkat, unlinkat } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
+import { moveMountFds } from "../sys/mount.js";
 import { openPtyAt, setWindowSize } from "../sys/tty.js";
 import { AppError } from "../lib/errors.js";
 import type { Node } from "../oci/steps.js";
-import { bind, IN_ROOT, makeFile, split, type Tree } from "./tree.js";
+import { bind, copyOf, IN_ROOT, makeFile, split, type Tree } from "./tree.js";
 
 const DEVPTS_MAGIC = 0x1cd1;
 
 const TYPE: { readonly [type: string]: number } = { c: S.IFCHR, u: S.IFCHR, b: S.IFBLK, p: S.IFIFO };
 
-export function makeNode(tree: Tree, node: Node): void {
+/** Makes a node; `made` is one that the parent has made, which is mounted there instead. */
+export function makeNode(tree: Tree, node: Node, made: number | undefined): void {
+  if (made !== undefined) return putNode(tree.root, node, new Fd(made));
   const { dir, name } = split(node.path.startsWith("/") ? node.path : `/${node.path}`);
   const type = TYPE[node.type] ?? S.IFCHR;
   const parent = tree.folder(dir);
-  const made = sys(NR.mknodat, parent, name, type | node.mode, makedev(node.major, node.minor)); // the umask is 0 here
-  if (made === -E.EEXIST) return sameNode(parent, name, node);
-  if (made === -E.EPERM && exists(node.path)) return bindNode(tree.root, node);
-  check("mknodat", made);
+  const r = sys(NR.mknodat, parent, name, type | node.mode, makedev(node.major, node.minor)); // the umask is 0 here
+  if (r === -E.EEXIST) return sameNode(parent, name, node);
+  if (r === -E.EPERM && exists(node.path)) return bindNode(tree.root, node);
+  check("mknodat", r);
   if (node.uid !== 0 || node.gid !== 0) fchownat(parent, name, node.uid, node.gid, AT.SYMLINK_NOFOLLOW);
 }
 
@@ -29,10 +32,15 @@ export function makeNode(tree: Tree, node: Node): void {
 function bindNode(root: Fd, node: Node): void {
   const source = open(node.path, O.PATH | O.NOFOLLOW);
   if (!isNode(source, node)) throw new AppError("internal", `${node.path} is another device here`);
-  const target = makeFile(root, node.path);
-  bind(source, target, 0, 0);
-  closeNumber(target);
+  putNode(root, node, copyOf(source, 0));
   source.close();
+}
+
+function putNode(root: Fd, node: Node, tree: Fd): void {
+  const target = makeFile(root, node.path);
+  moveMountFds(tree, target);
+  closeNumber(target);
+  tree.close();
 }
 
 /** Does the descriptor name this device: the same kind, the same numbers? */

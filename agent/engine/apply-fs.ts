@@ -63,7 +63,7 @@ export function applyToTree(tree: Tree, step: Step): boolean {
     case "root": tree.mountRoot(step.path, step.made); break;
     case "mount": mountOne(tree, step); break;
     case "cgroup-mount": cgroups().mountCgroup(tree.root, step); break;
-    case "node": makeNode(tree, step.node); break;
+    case "node": makeNode(tree, step.node, step.made); break;
     case "dev-links": devLinks(tree); break;
     case "console": openConsole(tree, step.rows, step.columns); break;
     case "read-only": makeReadOnly(tree.root, step.path); break;

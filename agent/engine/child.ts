@@ -123,7 +123,7 @@ function prepare(steps: readonly Step[], args: ChildArgs, keep?: Fd): void {
   const { ends } = args;
   const namespaces = openNamespaces(steps);
   if (args.labels.length > 0) opened = labels().openLabels(args.labels);
-  const copies = steps.flatMap((s) => ((s.do === "mount" || s.do === "root") && s.made !== undefined ? [s.made] : []));
+  const copies = steps.flatMap((s) => ("made" in s && s.made !== undefined ? [s.made] : []));
   const kept = [args.channel.fd, ...opened.map(({ dir }) => dir), ...(args.door === undefined ? [] : [args.door]), ...(ends === undefined ? [] : [ends.stdin, ends.stdout, ends.stderr]), ...(keep === undefined ? [] : [keep]), ...namespaces.map(({ fd }) => fd)];
   closeOthers([...kept.map((fd) => fd.n), ...copies, ...args.keep]);
   if (steps.some((s) => s.do === "rlimit" && s.resource === RLIMIT_FSIZE)) readyStub(args);

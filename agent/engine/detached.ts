@@ -1,14 +1,15 @@
 // Copies of mounts that the parent makes before the clone and the child only puts in their places: what a mapped root might not be
 // able to reach, what is to stay a peer of the machine's own mounts, and what gets other ids (facts 1.4, step 1).
-import { sys } from "../sys/call.js";
+import { isErrno, sys } from "../sys/call.js";
+import { E } from "../sys/errno.js";
 import type { Fd } from "../sys/fd.js";
-import { AT, lstat, S } from "../sys/file.js";
-import { MOUNT_ATTR, mountSetattr, MS } from "../sys/mount.js";
+import { AT, fchmodat, fchownat, lstat, mknodat, S } from "../sys/file.js";
+import { fsMount, MOUNT_ATTR, mountSetattr, MS, OPEN_TREE, openTree } from "../sys/mount.js";
 import { NR } from "../sys/nr.js";
 import { AppError, attempt } from "../lib/errors.js";
 import { EXTRA, isBind, type MountPlan, PROPAGATION } from "../oci/mounts.js";
-import type { Linux } from "../oci/spec.js";
-import { describe, type Step } from "../oci/steps.js";
+import type { IdMapping, Linux } from "../oci/spec.js";
+import { describe, type Node, type Step } from "../oci/steps.js";
 import { openNamespace } from "./spawn.js";
 import { copyOf } from "./tree.js";
 import { makeUserNamespace, type Maps } from "./user-namespace.js";
@@ -18,6 +19,12 @@ export interface Detached {
   readonly steps: readonly Step[];
   /** Closes the copies, once the child has them. */
   close(): void;
+}
+
+/** The machine's number of a container's id; undefined when there is none. */
+function outside(maps: readonly IdMapping[] = [], id: number): number | undefined {
+  const map = maps.find(({ containerID, size }) => id >= containerID && id < containerID + size);
+  return map === undefined ? undefined : id - map.containerID + map.hostID;
 }
 
 /** Copies what has to be copied outside. Throws naming the mount; nothing stays open then. */
@@ -49,7 +56,30 @@ export function detach(steps: readonly Step[], linux: Linux): Detached {
     if ((plan.extra & EXTRA.IDMAP) !== 0) mountSetattr(tree, "", AT.EMPTY_PATH | (plan.extra & EXTRA.RIDMAP ? AT.RECURSIVE : 0), MOUNT_ATTR.IDMAP, 0, 0, idsOf(plan).n);
     return tree;
   };
+  let scratch: Fd | undefined;
+  /** A device node on a tmpfs that nobody else sees; undefined where the kernel does not copy from such (before 6.15). */
+  const nodeOf = ({ type, mode, major, minor, uid, gid }: Node): number | undefined => {
+    const [owner, group] = [outside(linux.uidMappings, uid), outside(linux.gidMappings, gid)];
+    if (type === "p" || owner === undefined || group === undefined) return undefined;
+    if (scratch === undefined) held.push((scratch = fsMount("tmpfs", [["mode", "0700"]], MOUNT_ATTR.NOSUID | MOUNT_ATTR.NOEXEC)));
+    const name = `node${held.length}`;
+    try {
+      mknodat(scratch, name, (type === "b" ? S.IFBLK : S.IFCHR) | mode, major, minor);
+      fchmodat(scratch, name, mode);
+      fchownat(scratch, name, owner, group);
+      const tree = openTree(scratch, name, OPEN_TREE.CLONE);
+      held.push(tree);
+      return tree.n;
+    } catch (error) {
+      if (isErrno(error, E.EINVAL, E.EPERM)) return undefined;
+      throw error;
+    }
+  };
   const made = (step: Step): Step => {
+    if (step.do === "node" && user !== undefined && root) {
+      const node = nodeOf(step.node);
+      return node === undefined ? step : { ...step, made: node };
+    }
     if (step.do === "root" && user !== undefined && root) return { ...step, made: copy(step.path, MS.REC, true).n };
     if (step.do !== "mount" || !isBind(step.mount) || (step.mount.flags & MS.REMOUNT) !== 0) return step;
     const mapped = (step.mount.extra & EXTRA.IDMAP) !== 0;
@@ -59,7 +89,7 @@ export function detach(steps: readonly Step[], linux: Linux): Detached {
     return { ...step, made: bound(step.mount).n };
   };
   try {
-    return { steps: steps.map((step) => (step.do === "mount" || step.do === "root" ? attempt(describe(step), () => made(step)) : step)), close };
+    return { steps: steps.map((step) => (step.do === "mount" || step.do === "root" || step.do === "node" ? attempt(describe(step), () => made(step)) : step)), close };
   } catch (error) {
     close();
     throw error;

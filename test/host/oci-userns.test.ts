@@ -2,6 +2,7 @@
 // privileges, and clocks with offsets.
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { release } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { until } from "../helpers/lab.js";
@@ -14,6 +15,10 @@ const clocks = existsSync("/proc/self/timens_offsets");
 if (!clocks) console.warn("skipped in part: this kernel has no time namespaces");
 const rootless = spawnSync("setpriv", ["--version"]).status === 0 && existsSync("/usr/bin/newuidmap") && existsSync("/etc/subuid") && existsSync("/etc/subgid");
 if (!rootless) console.warn("skipped in part: needs setpriv, newuidmap, /etc/subuid and /etc/subgid");
+
+const [major = 0, minor = 0] = release().split(".").map(Number);
+const copies = major > 6 || (major === 6 && minor >= 15);
+if (!copies) console.warn("skipped in part: this kernel copies no mounts from a file system that is mounted nowhere (6.15)");
 
 const FIRST = 100000;
 const RANGE = 700000;
@@ -42,8 +47,22 @@ describe.skipIf(why !== undefined)("a user namespace", () => {
   const refused = (message: string): object => ({ status: 1, stdout: "", stderr: expect.stringContaining(message) as string });
 
   it("has the maps asked for, and a root out of its reach", () => {
-    const script = "cat /proc/self/uid_map | tr -s ' '; id -u; id -G; stat -c %u /bin /dev/null; ls -d /dev/ptmx /dev/pts/ptmx; touch /dev/x && stat -c %u:%g /dev/x";
-    expect(box.run(script, (c) => mapped(c))).toEqual(ok(` 0 ${FIRST} 65536\n0\n0\n65534\n65534\n/dev/ptmx\n/dev/pts/ptmx\n0:0\n`));
+    const script = "cat /proc/self/uid_map | tr -s ' '; id -u; id -G; stat -c %u /bin; echo x > /dev/null; ls -d /dev/ptmx /dev/pts/ptmx; touch /dev/x && stat -c %u:%g /dev/x";
+    expect(box.run(script, (c) => mapped(c))).toEqual(ok(` 0 ${FIRST} 65536\n0\n0\n65534\n/dev/ptmx\n/dev/pts/ptmx\n0:0\n`));
+  });
+
+  it("maps the caller alone when no maps are given", () => {
+    expect(box.run("cat /proc/self/uid_map /proc/self/gid_map | tr -s ' '", (c) => c.linux.namespaces.push({ type: "user" }))).toEqual(ok(" 0 0 1\n 0 0 1\n"));
+  });
+
+  it.skipIf(!copies)("has devices of its own, with owner and mode", () => {
+    const device = (path: string, more: object): object => ({ path, type: "c", major: 1, minor: 3, ...more });
+    const change: ConfigChange = (c) => {
+      mapped(c);
+      c.linux["devices"] = [device("/dev/a", { uid: 10, gid: 11, fileMode: 0o157 }), device("/dev/sub/b", { type: "b", major: 7, minor: 1 }), device("/dev/p", { type: "p", fileMode: 0o640 })];
+    };
+    expect(box.run("stat -c '%n %F %a %u:%g %t:%T' /dev/a /dev/sub/b /dev/p; echo x > /dev/a && echo open", change)).toEqual(ok(
+      "/dev/a character special file 157 10:11 1:3\n/dev/sub/b block special file 666 0:0 7:1\n/dev/p fifo 640 0:0 0:0\nopen\n"));
   });
 
   it("owns the container's other namespaces", () => {
@@ -101,7 +120,7 @@ describe.skipIf(why !== undefined)("a user namespace", () => {
   });
 
   it("is refused with maps that it cannot have", () => {
-    expect(box.run("true", (c) => c.linux.namespaces.push({ type: "user" }))).toEqual(refused("linux.namespaces: a user namespace needs uidMappings and gidMappings"));
+    expect(box.run("true", (c) => (mapped(c), delete c.linux["gidMappings"]))).toEqual(refused("linux.namespaces: a user namespace needs uidMappings and gidMappings"));
     expect(box.run("true", (c) => (mapped(c), (c.process["user"] = { uid: 70000, gid: 0 })))).toEqual(refused("process.user.uid: 70000 is not in linux.uidMappings"));
     expect(box.run("true", (c) => (mapped(c), (c.process["user"] = { uid: 0, gid: 0, additionalGids: [1, 70000] })))).toEqual(refused("process.user.additionalGids[1]: 70000"));
     const many = Array.from({ length: 341 }, (_, i) => ({ containerID: i, hostID: FIRST + i, size: 1 }));
