@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Box } from "../helpers/engine-box.js";
 import { Bundles, type Config, type ConfigChange } from "../helpers/oci-bundle.js";
 import { whyNot } from "../helpers/private-agent.js";
 
@@ -56,7 +57,7 @@ describe.skipIf(why !== undefined)("hooks", () => {
     expect(order.slice(11)).toEqual(["poststop", "again", ""]);
     const state = (status: string, its: number): Json => ({ ociVersion: "1.2.1", id, status, pid: its, bundle, annotations: { "org.example": "ä" } });
     expect(Object.fromEntries(KINDS.map((kind) => [kind, JSON.parse(note(kind)) as Json]))).toEqual({
-      prestart: state("creating", pid), createRuntime: state("creating", pid), createContainer: state("creating", pid),
+      prestart: state("created", pid), createRuntime: state("creating", pid), createContainer: state("creating", pid),
       startContainer: state("created", 1), poststart: state("running", pid), poststop: state("stopped", 0),
     });
   });
@@ -153,5 +154,28 @@ describe.skipIf(why !== undefined)("hooks", () => {
   ]))("a wrong %s hook is refused with its field (%o)", (kind, hook, message) => {
     const change: ConfigChange = (c: Config) => void (c["hooks"] = { [kind]: [{ path: "/bin/true" }, hook] });
     expect(box.run("true", change)).toMatchObject({ status: 1, stdout: "", stderr: expect.stringContaining(message) });
+  });
+});
+
+describe.skipIf(why !== undefined)("hooks that hosts of the agent ask for", () => {
+  let lab: Box;
+  beforeAll(async () => {
+    lab = await Box.start();
+  });
+  afterAll(() => lab?.stop());
+
+  it("have no environment but their own; a failing poststart hook is no error", async () => {
+    const dir = lab.outside();
+    const hooks = {
+      Prestart: [{ Path: "/bin/sh", Args: ["sh", "-c", `/usr/bin/env > ${dir}/env; cat > ${dir}/state`] }],
+      StartContainer: [{ Path: "/bin/sh", Args: ["sh", "-c", "echo $PATH > /tmp/path"] }],
+      Poststart: [{ Path: "/bin/false" }, { Path: "/bin/sh", Args: ["sh", "-c", `touch ${dir}/next`] }],
+      Poststop: [{ Path: "/bin/false" }, { Path: "/bin/sh", Args: ["sh", "-c", `cat > ${dir}/stopped`] }],
+    };
+    expect(await lab.run("cat /tmp/path", (s) => (s["Hooks"] = hooks))).toMatchObject({ status: 0, stdout: "/bin\n" });
+    expect(readFileSync(join(dir, "env"), "utf8")).toMatch(/^(PWD=.*\n|OLDPWD=.*\n|SHLVL=.*\n|_=.*\n)*$/);
+    expect(JSON.parse(readFileSync(join(dir, "state"), "utf8"))).toMatchObject({ status: "creating", ociVersion: expect.stringMatching(/^1\./) });
+    expect(JSON.parse(readFileSync(join(dir, "stopped"), "utf8"))).toMatchObject({ status: "stopped", pid: 0 });
+    expect(existsSync(join(dir, "next"))).toBe(true);
   });
 });
