@@ -14,11 +14,15 @@ const control = lazy<typeof import("./control.js")>("cli/control.js");
 const exec = lazy<typeof import("./exec.js")>("cli/exec.js");
 const spec = lazy<typeof import("./spec.js")>("cli/spec.js");
 const features = lazy<typeof import("./features.js")>("cli/features.js");
+const ps = lazy<typeof import("./ps.js")>("cli/ps.js");
+const events = lazy<typeof import("./events.js")>("cli/events.js");
+const update = lazy<typeof import("./update.js")>("cli/update.js");
 const report = lazy<typeof import("./report.js")>("cli/report.js");
 
 const RUN: { readonly [command: string]: () => Run } = {
   create: () => create().create, run: () => create().run, start: () => control().start, kill: () => control().kill, delete: () => control().remove, pause: () => control().pause,
   resume: () => control().resume, exec: () => exec().exec, state: () => report().state, list: () => report().list, spec: () => spec().spec, features: () => features().run,
+  ps: () => ps().ps, events: () => events().events, update: () => update().update,
 };
 
 const DEFAULT_ROOT = "/run/kata-oci";

@@ -8,7 +8,7 @@ import { AT, DT, fstat, getdents, mkdirat, O, open, openat, renameat, unlinkat, 
 import { NR } from "../sys/nr.js";
 import { AF, bind, connect, listen, SOCK, socket, unixAddress } from "../sys/socket.js";
 import { AppError, attempt } from "../lib/errors.js";
-import { mkdirs, readText } from "../lib/fs.js";
+import { mkdirs, readText, readTextIf } from "../lib/fs.js";
 import type { ResctrlGroup } from "../engine/container.js";
 import { lives, type Identity } from "../engine/revive.js";
 import type { Hooks } from "../oci/spec.js";
@@ -36,7 +36,7 @@ export interface Saved extends Identity {
 
 const LOCK_SH = 1, LOCK_EX = 2, LOCK_NB = 4;
 const MAX_CONFIG = 16 << 20;
-const STATE = "state.json", CONFIG = "config.json", DOOR = "door";
+const STATE = "state.json", CONFIG = "config.json", RESOURCES = "resources.json", DOOR = "door";
 
 const unknown = (id: string): AppError => new AppError("not-found", `container "${id}" does not exist`);
 const taken = (id: string): AppError => new AppError("exists", `container with given ID already exists: ${id}`);
@@ -73,6 +73,13 @@ export class Entry {
   }
   writeConfig(text: string): void {
     this.#put(CONFIG, text);
+  }
+  /** linux.resources as the last update left them; undefined: as the configuration has them. */
+  resources(): string | undefined {
+    return readTextIf(`${fdPath(this.dir)}/${RESOURCES}`);
+  }
+  writeResources(text: string): void {
+    this.#put(RESOURCES, text);
   }
   #put(name: string, text: string): void {
     attempt(`write ${this.root}/${this.id}/${name}`, () => {
