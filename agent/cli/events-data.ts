@@ -15,19 +15,21 @@ const list = (entries: readonly BlkioEntry[]): Json[] => entries.map(({ major, m
 /** The data of a "stats" event. `version`: of the cgroups. */
 export function eventsData(stats: Stats, version: 1 | 2): Json {
   const { cpuStats: cpu, memoryStats: mem, blkioStats: block, pidsStats } = stats;
+  const psi = (of: "cpu" | "memory" | "io"): Json => (stats.pressure?.[of] === undefined ? {} : { psi: stats.pressure[of] });
   const usage = mem && memory(mem.usage);
   const swap = mem && memory(mem.swapUsage);
   return {
     cpu: cpu === undefined ? { usage: { total: 0, kernel: 0, user: 0 }, throttling: {} } : {
       usage: { total: cpu.cpuUsage.totalUsage, percpu: cpu.cpuUsage.percpuUsage, kernel: cpu.cpuUsage.usageInKernelmode, user: cpu.cpuUsage.usageInUsermode },
       throttling: { periods: cpu.throttlingData.periods, throttledPeriods: cpu.throttlingData.throttledPeriods, throttledTime: cpu.throttlingData.throttledTime },
+      ...psi("cpu"),
     },
     cpuset: {},
     memory: mem === undefined || usage === undefined || swap === undefined ? {} : {
-      cache: mem.cache, usage, swap: version === 1 ? swap : both(usage, swap), kernel: memory(mem.kernelUsage), kernelTCP: { limit: 0 }, raw: mem.stats,
+      cache: mem.cache, usage, swap: version === 1 ? swap : both(usage, swap), kernel: memory(mem.kernelUsage), kernelTCP: { limit: 0 }, raw: mem.stats, ...psi("memory"),
     },
     pids: pidsStats ?? {},
-    blkio: block === undefined ? {} : { ioServiceBytesRecursive: list(block.ioServiceBytesRecursive), ioServicedRecursive: list(block.ioServicedRecursive) },
+    blkio: block === undefined ? {} : { ioServiceBytesRecursive: list(block.ioServiceBytesRecursive), ioServicedRecursive: list(block.ioServicedRecursive), ...psi("io") },
     hugetlb: Object.fromEntries(Object.entries(stats.hugetlbStats).map(([size, h]) => [size, { usage: h.usage, max: h.maxUsage, failcnt: h.failcnt }])),
     intel_rdt: {}, network_interfaces: null,
   };

@@ -76,9 +76,3 @@ export function makeStrictly({ cgroupsPath, resources = {} }: Linux, id: string,
     return NONE;
   }
 }
-
-/** New limits for a group. Throws AppError "invalid" for what cannot be honoured, before anything is written. */
-export function updateStrictly(cgroup: Cgroup, resources: Resources): void {
-  checkResources(resources, cgroup.version);
-  cgroup.update(resources);
-}

@@ -22,10 +22,13 @@ export interface BlkioStats {
   readonly ioServiceTimeRecursive: BlkioEntry[]; readonly ioWaitTimeRecursive: BlkioEntry[]; readonly ioMergedRecursive: BlkioEntry[];
   readonly ioTimeRecursive: BlkioEntry[]; readonly sectorsRecursive: BlkioEntry[];
 }
+/** Percentages of the last 10, 60 and 300 seconds, and microseconds in all. See Documentation/accounting/psi.rst. */
+export interface Pressure { readonly avg10: number; readonly avg60: number; readonly avg300: number; readonly total: number }
+export interface Pressures { readonly some?: Pressure; readonly full?: Pressure }
 export interface HugetlbStats { readonly usage: number; readonly maxUsage: number; readonly failcnt: number }
 export interface Stats {
   cpuStats?: CpuStats; memoryStats?: MemoryStats; pidsStats?: { readonly current: number; readonly limit: number };
-  blkioStats?: BlkioStats; hugetlbStats: Record<string, HugetlbStats>;
+  blkioStats?: BlkioStats; pressure?: { readonly cpu?: Pressures; readonly memory?: Pressures; readonly io?: Pressures }; hugetlbStats: Record<string, HugetlbStats>;
 }
 
 const NO_LIMIT = 18446744073709551615;
@@ -93,9 +96,19 @@ function hugetlb(dir: string, usage: string, max: string, events: (size: string)
   return table;
 }
 
+/** "some avg10=0.00 avg60=0.00 avg300=0.00 total=0" and "full ..."; undefined when the kernel does not count. */
+export function pressures(content: string | undefined): Pressures | undefined {
+  if (content === undefined) return undefined;
+  return Object.fromEntries(lines(content).map((line) => {
+    const [kind = "", ...fields] = words(line);
+    return [kind, Object.fromEntries(fields.map((field) => [field.slice(0, field.indexOf("=")), Number(field.slice(field.indexOf("=") + 1))]))];
+  })) as Pressures;
+}
+
 /** The figures of a version 2 group. */
-export function statsV2(dir: string): Stats {
+export function statsV2(dir: string, pressure: boolean): Stats {
   const result: Stats = { hugetlbStats: {} };
+  if (pressure) result.pressure = Object.fromEntries(["cpu", "memory", "io"].map((name) => [name, pressures(text(`${dir}/${name}.pressure`))]));
   const cpu = text(`${dir}/cpu.stat`);
   if (cpu !== undefined) {
     const s = keyed(cpu);

@@ -214,11 +214,11 @@ class Group implements Cgroup {
     if (checkBeforeUpdate !== true) return;
     const used = (file: string): number => Number(readTextIf(`${this.dir}/${file}`) ?? 0);
     const current = used("memory.current");
-    const check = (field: string, value: number | undefined, use: number): void => {
-      if (value !== undefined && value > 0 && use > value) throw new AppError("precondition", `linux.resources.memory.${field}: ${value} is below what the container uses (${use} bytes)`);
+    const check = (field: string, what: string, value: number | undefined, use: number): void => {
+      if (value !== undefined && value > 0 && use > value) throw new AppError("precondition", `linux.resources.memory.${field}: rejecting ${what} limit ${value} because of the usage of ${use} bytes`);
     };
-    check("limit", limit, current);
-    check("swap", swap, current + used("memory.swap.current"));
+    check("swap", "memory+swap", swap, current + used("memory.swap.current"));
+    check("limit", "memory", limit, current);
   }
 
   #replaceDevices(rules: readonly DeviceRule[]): void {
@@ -265,8 +265,8 @@ class Group implements Cgroup {
     }
   }
 
-  stats(): Stats {
-    return stats().statsV2(this.dir);
+  stats(pressure = false): Stats {
+    return stats().statsV2(this.dir, pressure);
   }
   watchOom(onOom: () => void): () => void {
     return oom().watchV2(this.dir, onOom);

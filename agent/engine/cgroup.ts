@@ -43,7 +43,8 @@ export interface Cgroup {
   pids(): number[];
   /** SIGKILL to everybody; they may still be dying when it resolves. */
   killAll(): Promise<void>;
-  stats(): Stats;
+  /** What is used; on version 2 also how long was waited for it, when asked for. */
+  stats(pressure?: boolean): Stats;
   /** Calls `onOom` once for each process that the kernel killed for want of memory; the answer ends that, after a last look. */
   watchOom(onOom: () => void): () => void;
   /** Removes it at once, when nobody has been in it. */

@@ -64,7 +64,7 @@ function checkLinux(linux: Linux, spec: Spec, machine: Machine | undefined): voi
   if (linux.personality !== undefined || linux.memoryPolicy !== undefined) schedule().traitsOf({}, linux);
   linux.resources?.devices?.forEach((rule, i) => {
     if (rule.type !== undefined && !["a", "b", "c"].includes(rule.type)) refuse(`linux.resources.devices[${i}].type`, `unknown type "${rule.type}"`);
-    for (const c of rule.access ?? "") if (!"rwm".includes(c)) refuse(`linux.resources.devices[${i}].access`, `"${rule.access}" has more than r, w and m`);
+    for (const c of rule.access ?? "") if (!"rwma".includes(c)) refuse(`linux.resources.devices[${i}].access`, `"${rule.access}" has more than r, w and m`); // "a" adds nothing, as elsewhere
   });
 }
 

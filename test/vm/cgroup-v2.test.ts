@@ -134,8 +134,8 @@ describe.skipIf(missing !== undefined)(`cgroups of version 2${missing === undefi
     const inLab = async (script: string): Promise<Ended> => await execIn(vm.client, "lab", `in${n++}`, ["/bin/sh", "-c", script]);
     const tree = async (): Promise<string> => (await inLab(`find ${GROUPS} -type d`)).stdout;
     const oci = async (...args: string[]): Promise<Ended> => await execIn(vm.client, "lab", `oci${n++}`, ["/bin/kata-agent", "oci", "--root", "/run/oci", ...args]);
-    /** `run` of a script with a group at a path; its streams and status. */
-    const run = async (script: string, path: string, resources: object, change: (c: Config) => void = () => undefined): Promise<Ended> => {
+    /** A bundle with a group at a path; its name. */
+    const bundle = (script: string, path: string, resources: object, change: (c: Config) => void = () => undefined): string => {
       const id = `cli${n++}`;
       const dir = join(share, "rootfs", id);
       mkdirSync(dir);
@@ -146,6 +146,11 @@ describe.skipIf(missing !== undefined)(`cgroups of version 2${missing === undefi
       config.mounts.push({ destination: GROUPS, type: "cgroup", source: "cgroup", options: ["ro"] });
       change(config);
       writeFileSync(join(dir, "config.json"), JSON.stringify(config));
+      return id;
+    };
+    /** `run` of a script with a group at a path; its streams and status. */
+    const run = async (script: string, path: string, resources: object, change?: (c: Config) => void): Promise<Ended> => {
+      const id = bundle(script, path, resources, change);
       return await oci("run", "--bundle", `/${id}`, id);
     };
 
@@ -163,6 +168,23 @@ describe.skipIf(missing !== undefined)(`cgroups of version 2${missing === undefi
       const { stdout } = await inLab(`cat ${GROUPS}/cgroup.controllers`);
       expect(stdout).toMatch(/cpuset cpu io memory .*pids/);
       expect(await run(`cat ${GROUPS}/cgroup.controllers`, "/outer/whole", {})).toEqual({ status: 0, stdout, stderr: "" });
+    });
+
+    it("are changed by another process, but not below what is in use when that is not wanted", async () => {
+      const id = bundle("sleep 1000", "/other", { memory: { limit: 64 * MIB, swap: 64 * MIB } });
+      expect(await inLab(`kata-agent oci --root /run/oci run --detach --bundle /${id} ${id} > /dev/null 2>&1 < /dev/null`)).toMatchObject({ status: 0 });
+      const update = async (resources: object): Promise<Ended> => await inLab(`echo '${JSON.stringify(resources)}' | kata-agent oci --root /run/oci update -r - ${id}`);
+      expect((await update({ memory: { limit: 1024, checkBeforeUpdate: true } })).stderr).toContain("rejecting memory limit 1024");
+      expect((await update({ memory: { limit: 1024, swap: 2048, checkBeforeUpdate: true } })).stderr).toContain("rejecting memory+swap limit 2048");
+      expect((await update({ cpu: { realtimeRuntime: 5 } })).stderr).toContain("linux.resources.cpu.realtimeRuntime: cgroup version 2 has nothing like it");
+      expect(await update({ memory: { limit: 32 * MIB, checkBeforeUpdate: true }, pids: { limit: 9 }, unified: { "memory.high": String(16 * MIB) } })).toMatchObject({ status: 0, stderr: "" });
+      expect((await inLab(`cd ${GROUPS}/other; cat memory.max memory.high pids.max`)).stdout).toBe(`${32 * MIB}\n${16 * MIB}\n9\n`);
+      const { data } = JSON.parse((await oci("events", "--stats", id)).stdout) as { data: { cpu: { usage: { total: number } }; memory: { usage: { limit: number; usage: number } }; pids: object } };
+      expect(data).toMatchObject({ memory: { usage: { limit: 32 * MIB } }, pids: { current: 1, limit: 9 } });
+      expect(data.cpu.usage.total).toBeGreaterThan(100_000);
+      expect(data.memory.usage.usage).toBeGreaterThan(4096);
+      expect(await oci("delete", "--force", id)).toMatchObject({ status: 0 });
+      expect(await tree()).toBe(before);
     });
 
     it("may be idle", async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import "../../helpers/fake-epoll.js";
-import { blkioV1, ioStat, keyed } from "../../../agent/engine/cgroup-stats.js";
+import { blkioV1, ioStat, keyed, pressures } from "../../../agent/engine/cgroup-stats.js";
 import { oomKills } from "../../../agent/engine/cgroup-oom.js";
 import { ownGroups } from "../../../agent/engine/cgroup-place.js";
 import { eventsData, statsEvent } from "../../../agent/cli/events-data.js";
@@ -51,6 +51,12 @@ describe("the figures of events", () => {
   });
   it("tell swap together with memory, as version 1 does", () => {
     expect(eventsData(stats, 2)).toMatchObject({ memory: { swap: { usage: 107, limit: NO_LIMIT } } });
+  });
+  it("tell how long was waited, where the kernel counts that", () => {
+    const cpu = pressures("some avg10=1.50 avg60=0.25 avg300=0.00 total=123\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=7\n");
+    expect(pressures(undefined)).toBeUndefined();
+    expect(eventsData({ ...stats, pressure: { cpu } as never }, 2)).toMatchObject({ cpu: { psi: { some: { avg10: 1.5, avg60: 0.25, avg300: 0, total: 123 }, full: { total: 7 } } } });
+    expect(JSON.stringify(eventsData(stats, 2))).not.toContain("psi");
   });
   it("are a line whose numbers fit into 64 bits", () => {
     const line = statsEvent("box", stats, 2);
