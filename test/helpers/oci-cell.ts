@@ -48,6 +48,11 @@ export class Cell {
     writeFileSync(join(this.root, "b/config.json"), text);
   }
 
+  /** What exec is given with --process /b/process.json. */
+  process(text: string): void {
+    writeFileSync(join(this.root, "b/process.json"), text);
+  }
+
   /** One command of the binary, or another program's of the cell; status -1: it did not end in time. A container may keep its streams, which are a file. */
   command(args: readonly string[], program = "/kata-oci"): { readonly status: number; readonly text: string } {
     const log = join(this.folder, "log");

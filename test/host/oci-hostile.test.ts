@@ -131,4 +131,27 @@ describe.skipIf(why !== undefined)("the command line", () => {
     );
     expect(taken).toBeGreaterThan(3);
   }, TIME + 40_000);
+
+  it("takes a changed process for exec or refuses it in one line, and the container stays as it is", () => {
+    cell.config(JSON.stringify({ ...fitting(cell.tag), process: { ...fitting(cell.tag).process, args: ["sleep", "1000"] } }));
+    const id = cell.id();
+    for (const args of [["create", "--bundle", "/b", id], ["start", id]]) expect(cell.command(args)).toEqual({ status: 0, text: "" });
+    const running = cell.state();
+    let taken = 0;
+    fc.assert(
+      fc.property(hostile(fitting(cell.tag).process, cell.tag), ({ text }) => {
+        cell.process(text);
+        const { status, text: said } = cell.command(["exec", "--process", "/b/process.json", id]);
+        const lines = said.trim().split("\n").filter((l) => l.startsWith("kata-oci: "));
+        if (status === 255) expect(lines[0]?.replace(/^kata-oci: (exec .*?: |\/b\/process\.json: )?/, ""), said).toSatisfy(namesField);
+        else expect(status, said).toBeGreaterThanOrEqual(0); // the program's own
+        if (status === 0) taken++;
+        expect(cell.state()).toEqual(running);
+      }),
+      { numRuns: 100_000, interruptAfterTimeLimit: TIME / 2, markInterruptAsFailure: false, endOnFailure: true },
+    );
+    expect(taken).toBeGreaterThan(3);
+    expect(cell.command(["delete", "--force", id])).toEqual({ status: 0, text: "" });
+    expect(cell.state()).toEqual(before);
+  }, TIME + 40_000);
 });
