@@ -3,29 +3,38 @@
 import { isErrno } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import { closeNumber, type Fd, fdPath } from "../sys/fd.js";
-import { AT, mkdirat, O, openat2, RESOLVE, symlinkat } from "../sys/file.js";
-import { mount, MOUNT_ATTR, mountSetattr, MS } from "../sys/mount.js";
+import { AT, mkdirat, O, openat2, RESOLVE, statfs, symlinkat } from "../sys/file.js";
+import { mount, MOUNT_ATTR, mountSetattr, moveMountFds, MS } from "../sys/mount.js";
 import { readText } from "../lib/fs.js";
 import { lines } from "../lib/text.js";
 import type { MountPlan } from "../oci/mounts.js";
 import type { Step } from "../oci/steps.js";
-import { attributes, bind, IN_ROOT, makeDirectory } from "./tree.js";
+import { attributes, bind, copyOf, IN_ROOT, makeDirectory } from "./tree.js";
 
 type CgroupMount = Extract<Step, { do: "cgroup-mount" }>;
 
 /** Mounts afresh where the container has a cgroup namespace, else, or where that may not be, binds the group's folder. */
-function mountOr(type: string, target: number, plan: MountPlan, data: string, fresh: boolean, folder: string): void {
+function mountOr(type: string, target: number, plan: MountPlan, data: string, fresh: boolean, folder: string | undefined): void {
   try {
     if (fresh) return mount("cgroup", fdPath(target), type, plan.flags & ~MS.REC, data);
   } catch (error) {
     if (!isErrno(error, E.EPERM, E.EBUSY)) throw error;
   }
-  bind(folder, target, plan.flags, plan.cleared);
+  if (folder !== undefined) return bind(folder, target, plan.flags, plan.cleared);
+  // no group of its own: it is in its caller's, which it may see but not change with its caller's rights (CVE-2023-25809)
+  const tree = copyOf(callersFolder(), plan.flags | MS.REC);
+  mountSetattr(tree, "", AT.EMPTY_PATH | AT.RECURSIVE, attributes(plan.flags, 0).set | MOUNT_ATTR.RDONLY, 0);
+  moveMountFds(tree, target);
+  tree.close();
 }
 
-/** The group that this process is in, where version 2 usually is. */
-function ownFolder(): string {
-  return `/sys/fs/cgroup${lines(readText("/proc/self/cgroup")).find((line) => line.startsWith("0::"))?.slice(3) ?? "/"}`;
+const CGROUP2 = 0x63677270;
+
+/** The group that this process is in, where version 2 usually is; all there is where there are others. */
+function callersFolder(): string {
+  const top = "/sys/fs/cgroup";
+  const own = lines(readText("/proc/self/cgroup")).find((line) => line.startsWith("0::"))?.slice(3);
+  return own === undefined || statfs(top).type !== CGROUP2 ? top : top + own;
 }
 
 function spread(at: Fd, plan: MountPlan): void {
@@ -36,7 +45,7 @@ function spread(at: Fd, plan: MountPlan): void {
 /** Mounts the container's groups. */
 export function mountCgroup(root: Fd, { mount: plan, fresh, folder, v1 }: CgroupMount): void {
   const target = makeDirectory(root, plan.at);
-  if (v1 === undefined) mountOr("cgroup2", target, plan, plan.data, fresh, folder ?? ownFolder());
+  if (v1 === undefined) mountOr("cgroup2", target, plan, plan.data, fresh, folder);
   else mount("tmpfs", fdPath(target), "tmpfs", MS.NOSUID | MS.NODEV | MS.NOEXEC, "mode=755");
   closeNumber(target);
   const base = openat2(root, plan.at, O.PATH | O.DIRECTORY, IN_ROOT);

@@ -243,10 +243,10 @@ describe.skipIf(why !== undefined)("a process of a container cannot", () => {
       chownSync(dir, NOBODY, NOBODY);
       return ["--root", join(dir, "state"), "--rootless", "true"];
     };
-    const run = (script: string, change?: ConfigChange) => {
+    const run = (script: string, change?: ConfigChange, through: readonly string[] = []) => {
       const bundle = box.make(script, rootless(change));
       spawnSync("chown", ["-R", `${NOBODY}:${NOBODY}`, bundle]);
-      return box.command([...state(), "run", "--bundle", bundle, box.id()], asNobody);
+      return box.command([...state(), "run", "--bundle", bundle, box.id()], [...through, ...asNobody]);
     };
     const plain = "echo ran";
     let works = false;
@@ -263,15 +263,20 @@ describe.skipIf(why !== undefined)("a process of a container cannot", () => {
       expect(more.status).not.toBe(0);
     });
 
-    // Fails when a cgroup mount with "rw" is made from the host's tree without a cgroup namespace.
-    it("cannot write to the host's cgroups (CVE-2023-25809)", ({ skip }) => {
+    // [1.1.5 fails] without a cgroup of its own, as here: the container makes a group within its caller's.
+    it("cannot write to its caller's cgroups (CVE-2023-25809)", ({ skip }) => {
       if (!works) skip();
-      for (const options of [["rw"], ["rw", "nosuid", "noexec", "nodev", "relatime"]]) {
-        const { status: code, stdout } = run("for d in /sys/fs/cgroup /sys/fs/cgroup/*; do mkdir $d/kata-made 2>/dev/null && echo made; done", (c) => {
-          c.mounts.push({ destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup", options });
-        });
-        if (code === 0) expect(stdout).not.toContain("made");
-      }
+      const group = `/sys/fs/cgroup/oci${process.pid}ndelegated`;
+      const version2 = `mount --make-rprivate /; while umount -l /sys/fs/cgroup 2> /dev/null; do :; done; mount -t cgroup2 cgroup2 /sys/fs/cgroup
+        mkdir -p ${group}; chown -R ${NOBODY}:${NOBODY} ${group}; echo $$ > ${group}/cgroup.procs
+        "$@"; s=$?; echo $$ > /sys/fs/cgroup/cgroup.procs; find ${group} -depth -type d -exec rmdir '{}' ';'; exit $s`;
+      const script = "cd /sys/fs/cgroup && for d in . $(busybox find . -maxdepth 3 -type d); do mkdir $d/made 2>/dev/null && echo made $d; done; ls -d cgroup.procs */cgroup.procs 2>/dev/null | head -n 1";
+      const rw: ConfigChange = (c) => c.mounts.push({ destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup", options: ["rw", "nosuid", "noexec", "nodev", "relatime"] });
+      const ownGroup = run(script, rw, ["unshare", "-m", "sh", "-c", version2, "sh"]);
+      expect(ownGroup).toMatchObject({ status: 0, stdout: "cgroup.procs\n" }); // it is seen, and nothing was made in it
+      const asHere = run(script, rw);
+      expect(asHere.stdout).not.toContain("made");
+      expect(asHere.status).toBe(0);
     });
   });
 
