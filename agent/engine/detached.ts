@@ -57,10 +57,11 @@ export function detach(steps: readonly Step[], linux: Linux): Detached {
     return tree;
   };
   let scratch: Fd | undefined;
+  let able = root;
   /** A device node on a tmpfs that nobody else sees; undefined where the kernel does not copy from such (before 6.15). */
   const nodeOf = ({ type, mode, major, minor, uid, gid }: Node): number | undefined => {
     const [owner, group] = [outside(linux.uidMappings, uid), outside(linux.gidMappings, gid)];
-    if (type === "p" || owner === undefined || group === undefined) return undefined;
+    if (!able || type === "p" || owner === undefined || group === undefined) return undefined;
     if (scratch === undefined) held.push((scratch = fsMount("tmpfs", [["mode", "0700"]], MOUNT_ATTR.NOSUID | MOUNT_ATTR.NOEXEC)));
     const name = `node${held.length}`;
     try {
@@ -71,12 +72,13 @@ export function detach(steps: readonly Step[], linux: Linux): Detached {
       held.push(tree);
       return tree.n;
     } catch (error) {
-      if (isErrno(error, E.EINVAL, E.EPERM)) return undefined;
-      throw error;
+      if (!isErrno(error, E.EINVAL, E.EPERM)) throw error;
+      able = false;
+      return undefined;
     }
   };
   const made = (step: Step): Step => {
-    if (step.do === "node" && user !== undefined && root) {
+    if (step.do === "node" && user !== undefined) {
       const node = nodeOf(step.node);
       return node === undefined ? step : { ...step, made: node };
     }

@@ -170,6 +170,22 @@ describe.skipIf(missing !== undefined)(`cgroups of version 2${missing === undefi
       expect(await run(`cat ${GROUPS}/cgroup.controllers`, "/outer/whole", {})).toEqual({ status: 0, stdout, stderr: "" });
     });
 
+    it("are mounted with the container's own as the root, with and without a namespace of their own", async () => {
+      const script = `cat ${GROUPS}/pids.max; [ -e ${GROUPS}/outer ] || echo alone; while read -r a b c part at options rest; do [ $at = ${GROUPS} ] && echo $part $options; done < /proc/self/mountinfo; mkdir ${GROUPS}/x`;
+      const without = (c: Config): void => void (c.linux.namespaces = c.linux.namespaces.filter((ns) => ns["type"] !== "cgroup"));
+      const mapped = (c: Config): void => {
+        c.linux.namespaces.push({ type: "user" });
+        c.linux["uidMappings"] = c.linux["gidMappings"] = [{ containerID: 0, hostID: 100000, size: 65536 }];
+      };
+      const writable = (c: Config): void => void (c.mounts.find((m) => m["type"] === "cgroup") as { options: string[] }).options.splice(0, 1, "nosuid", "rw");
+      const seen = async (change?: (c: Config) => void): Promise<Ended> => await run(script, "/outer/shown", { pids: { limit: 77 } }, change);
+      expect(await seen()).toMatchObject({ stdout: "77\nalone\n/ ro,relatime\n", stderr: expect.stringContaining("Read-only file system") as string });
+      expect(await seen(without)).toMatchObject({ stdout: expect.stringMatching(/^77\nalone\n\S*\/outer\/shown ro,nosuid,nodev,noexec,relatime\n$/) as string, stderr: expect.stringContaining("Read-only file system") as string });
+      expect(await seen(mapped)).toMatchObject({ stdout: "77\nalone\n/ ro,relatime\n", stderr: expect.stringContaining("Read-only file system") as string });
+      expect(await seen((c) => (mapped(c), without(c)))).toMatchObject({ stdout: expect.stringMatching(/^77\nalone\n\S*\/outer\/shown ro,nosuid,nodev,noexec,relatime\n$/) as string });
+      expect(await seen(writable)).toMatchObject({ status: 0, stdout: "77\nalone\n/ rw,nosuid,relatime\n", stderr: "" });
+    });
+
     it("are changed by another process, but not below what is in use when that is not wanted", async () => {
       const id = bundle("sleep 1000", "/other", { memory: { limit: 64 * MIB, swap: 64 * MIB } });
       expect(await inLab(`kata-agent oci --root /run/oci run --detach --bundle /${id} ${id} > /dev/null 2>&1 < /dev/null`)).toMatchObject({ status: 0 });
