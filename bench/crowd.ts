@@ -1,6 +1,6 @@
 // Owns the question whether a container costs more to create when many are there already: 500 alive at once, the median of the
 // last 20 creates over that of the first 20; by the agent, and by our command line.
-import { HOME_ID, writePauseBundle } from "./bundle.js";
+import { writePauseBundle } from "./bundle.js";
 import { commandLines } from "./command-lines.js";
 import type { Session } from "./session.js";
 import { median, rounded } from "./stats.js";
@@ -13,7 +13,7 @@ const ratio = (took: readonly number[]): number => rounded(median(took.slice(-ED
 /** One container comes and goes first, so that code which is loaded once is not in the first ones' time. */
 const byAgent = async (s: Session): Promise<void> => {
   const pid = await s.startAgent();
-  await s.driver.do("sequence", "agent", HOME_ID, "create-pause", "start", "kill", "wait", "remove");
+  await s.driver.do("sequence", "agent", s.id(), "create-pause", "start", "kill", "wait", "remove");
   const ids = Array.from({ length: CROWD }, s.id);
   const took: number[] = [];
   for (const id of ids) took.push((await s.driver.do("sequence", "agent", id, "create-pause", "start"))[1] ?? NaN);
