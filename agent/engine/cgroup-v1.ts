@@ -9,13 +9,14 @@ import { pause } from "../lib/async.js";
 import { AppError, attempt } from "../lib/errors.js";
 import { readText, readTextIf } from "../lib/fs.js";
 import { lazy } from "../lib/lazy.js";
-import { cleanGroup, fieldOf, type Limit, limitsV1 } from "../oci/cgroup-limits.js";
+import { cleanGroup, fieldOf, hasLimits, type Limit } from "../oci/cgroup.js";
 import { deviceLines } from "../oci/device-lines.js";
 import type { DeviceRule, Resources } from "../oci/spec.js";
 import { type Cgroup, hierarchy } from "./cgroup.js";
 import type { Stats } from "./cgroup-stats.js";
 import { killPids, makeGroup, openDir, parentsMade, put, readPids, removeGroup, removeGroupNow, writeLimits } from "./cgroup-tree.js";
 
+const limits = lazy<typeof import("../oci/cgroup-limits.js")>("oci/cgroup-limits.js");
 const stats = lazy<typeof import("./cgroup-stats.js")>("engine/cgroup-stats.js");
 const oom = lazy<typeof import("./cgroup-oom.js")>("engine/cgroup-oom.js");
 
@@ -91,11 +92,11 @@ class Groups implements Cgroup {
   }
 
   create(resources: Resources | undefined): void {
-    const limits = limitsV1(resources ?? {});
+    const wanted = hasLimits(resources) ? limits().limitsV1(resources) : [];
     try {
       for (const name of USUAL) if (hierarchy().mounts.has(name)) this.#join(name);
-      for (const limit of limits) this.#join(limit.controller, limit);
-      writeLimits(limits, (controller) => this.#dir(controller));
+      for (const limit of wanted) this.#join(limit.controller, limit);
+      writeLimits(wanted, (controller) => this.#dir(controller));
       if (hierarchy().mounts.has("devices")) this.#devices(resources?.devices ?? []);
     } catch (error) {
       this.removeNow();
@@ -133,7 +134,7 @@ class Groups implements Cgroup {
     for (const controller of controllers) {
       const root = hierarchy().mounts.get(controller);
       if (root === undefined) throw new AppError("invalid", `--cgroup: unknown controller ${controller}`);
-      if (!this.#roots.includes(root)) continue;
+      if (!this.#roots.includes(root) && (cut < 0 || clean === "")) continue; // the container is where its caller was
       const dir = this.#full(root) + clean;
       if (!exists(dir)) throw new AppError("not-found", `adding pid of the process to cgroups: ${dir}/cgroup.procs: no such file or directory`);
       at.set(root, this.#in(root) + clean);
@@ -142,8 +143,8 @@ class Groups implements Cgroup {
   }
 
   update(resources: Resources): void {
-    const limits = limitsV1(resources);
-    for (const limit of limits) {
+    const wanted = limits().limitsV1(resources);
+    for (const limit of wanted) {
       const { controller } = limit;
       if (!this.#join(controller, limit)) continue;
       for (const pid of this.pids()) {
@@ -151,7 +152,7 @@ class Groups implements Cgroup {
         attempt(`move process ${pid} to the ${controller} cgroup`, () => writePid(`${this.#dir(controller)}/cgroup.procs`, bytes));
       }
     }
-    writeLimits(limits, (controller) => this.#dir(controller));
+    writeLimits(wanted, (controller) => this.#dir(controller));
     if (resources.devices !== undefined && resources.devices.length > 0) this.#devices(resources.devices);
   }
 

@@ -2,7 +2,7 @@
 // waits for start, and leaves by execve or exit_group. It must never return to the event loop. Synchronous throughout.
 import { SysError } from "../sys/call.js";
 import { Fd } from "../sys/fd.js";
-import { F, fcntl, open, O, umask } from "../sys/file.js";
+import { F, fchdir, fcntl, open, O, umask } from "../sys/file.js";
 import { unblockSignals } from "../sys/poll.js";
 import { execve, exitGroup, restoreDescriptorLimit, setns, setsid } from "../sys/process.js";
 import { setresgid, setresuid } from "../sys/cred.js";
@@ -69,18 +69,19 @@ export function runInit(args: ChildArgs): never {
     const tree = new Tree();
     for (const step of args.steps) {
       if (EARLY.includes(step.do)) continue;
-      attemptStep(step, () => applyToTree(tree, step) || applyToProcess(step) || hookStep(args, step));
+      attemptStep(step, () => applyToTree(tree, step) || applyToProcess(step) || hookStep(args, step, tree));
     }
     finish(args, tree.terminal, true);
   });
 }
 
 /** Hooks before the root changes: the parent's own, then those that run in the container's namespaces. */
-function hookStep(args: ChildArgs, step: Step): void {
+function hookStep(args: ChildArgs, step: Step, tree: Tree): void {
   if (step.do === "hooks-outside") {
     args.channel.hooks();
     if (!args.channel.wait("go")) exitGroup(1);
   } else if (step.do === "hooks-inside" && args.hooks !== undefined) {
+    fchdir(tree.root); // where runc's begin
     hooks().runHooksHere("createContainer", step.hooks, hooks().stateOf(args.hooks, "creating", hooks().pidOutside()), [], args.hooks.command);
   }
 }

@@ -134,10 +134,10 @@ export async function runHooks(kind: HookKind, hooks: readonly Hook[], state: Ho
   }
 }
 
-/** In a container's child, synchronously; `env` is what a hook without a list of its own gets. */
+/** In a container's child, synchronously and where that is; `env` is what a hook without a list of its own gets. */
 export function runHooksHere(kind: "createContainer" | "startContainer", hooks: readonly Hook[], state: HookState, env: readonly string[], command: boolean): void {
   const outside = kind === "createContainer";
-  const setting = { env, seconds: command ? undefined : DEFAULT_SECONDS, cwd: outside ? state.bundle : undefined, setUp: () => outside && umask(0o022) };
+  const setting = { env, seconds: command ? undefined : DEFAULT_SECONDS, cwd: undefined, setUp: () => outside && umask(0o022) };
   hooks.forEach((hook, i) =>
     attempt(title(kind, i, hook), () => {
       const { pid, output } = begin(hook, state, setting);

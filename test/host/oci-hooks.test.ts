@@ -62,15 +62,15 @@ describe.skipIf(why !== undefined)("hooks", () => {
     });
   });
 
-  it("run in the namespaces of their kind, beginning in the bundle, with nothing but the three streams open", () => {
-    const look = (kind: string): Json => sh(`exec > ${at(kind)}; readlink /proc/self/ns/net; pwd; echo /proc/self/fd/*; umask; if test -e rootfs/proc/self; then echo mounted; fi`);
+  it("run in the namespaces of their kind, beginning in the bundle or the root, with nothing but the three streams open", () => {
+    const look = (kind: string): Json => sh(`exec > ${at(kind)}; readlink /proc/self/ns/net; pwd; echo /proc/self/fd/*; umask; if test -e ${kind === "createContainer" ? "." : "rootfs"}/proc/self; then echo mounted; fi`);
     const bundle = box.make("readlink /proc/self/ns/net", noting(Object.fromEntries(KINDS.map((kind) => [kind, [look(kind)]]))));
     const { status, stdout } = box.command(["run", "--preserve-fds", "3", "--bundle", bundle, box.id()], ["sh", "-c", 'exec 3</ 4</etc 5</tmp; exec "$@"', "sh"]);
     expect(status).toBe(0);
     for (const kind of KINDS) {
       const [net, cwd, fds, umask, mounted] = note(kind).split("\n");
       expect([kind, net === stdout.trim()]).toEqual([kind, kind === "createContainer" || kind === "startContainer"]);
-      expect([kind, cwd]).toEqual([kind, kind === "startContainer" ? "/" : bundle]);
+      expect([kind, cwd]).toEqual([kind, kind === "startContainer" ? "/" : kind === "createContainer" ? `${bundle}/rootfs` : bundle]);
       expect([kind, fds]).toEqual([kind, "/proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2 /proc/self/fd/3"]);
       expect([kind, umask]).toEqual([kind, "0022"]);
       expect([kind, mounted]).toEqual([kind, kind === "createContainer" ? "mounted" : ""]);
