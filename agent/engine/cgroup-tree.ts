@@ -9,7 +9,7 @@ import { pause } from "../lib/async.js";
 import { AppError, because } from "../lib/errors.js";
 import { readText, readTextIf } from "../lib/fs.js";
 import { decimal, lines } from "../lib/text.js";
-import { fieldOf, type Limit } from "../oci/cgroup-limits.js";
+import { fieldOf, type Limit } from "../oci/cgroup.js";
 
 export const CGROUP2_MAGIC = 0x63677270;
 const CGROUP_MAGIC = 0x27e0eb;

@@ -11,13 +11,14 @@ import { AppError, attempt, because } from "../lib/errors.js";
 import { readText, readTextIf } from "../lib/fs.js";
 import { lazy } from "../lib/lazy.js";
 import { lines, words } from "../lib/text.js";
-import { cleanGroup, fieldOf, type Limit, limitsV2 } from "../oci/cgroup-limits.js";
+import { cleanGroup, fieldOf, hasLimits, type Limit } from "../oci/cgroup.js";
 import { deviceProgram } from "../oci/device-rules.js";
 import type { DeviceRule, Memory, Resources } from "../oci/spec.js";
 import { type Cgroup, hierarchy } from "./cgroup.js";
 import type { Stats } from "./cgroup-stats.js";
 import { killPids, makeGroup, makeParent, onParentGone, openDir, parentsMade, put, readPids, removeGroup, removeGroupNow, writeLimits } from "./cgroup-tree.js";
 
+const limits = lazy<typeof import("../oci/cgroup-limits.js")>("oci/cgroup-limits.js");
 const stats = lazy<typeof import("./cgroup-stats.js")>("engine/cgroup-stats.js");
 const oom = lazy<typeof import("./cgroup-oom.js")>("engine/cgroup-oom.js");
 
@@ -31,9 +32,9 @@ let available: Set<string> | undefined;
 /** What limits need, with the field that needs it. */
 type Needed = ReadonlyMap<string, string>;
 
-function neededBy(limits: readonly Limit[]): Needed {
+function neededBy(wanted: readonly Limit[]): Needed {
   const needed = new Map<string, string>();
-  for (const limit of limits) if (limit.controller !== "cgroup" && !needed.has(limit.controller)) needed.set(limit.controller, fieldOf(limit));
+  for (const limit of wanted) if (limit.controller !== "cgroup" && !needed.has(limit.controller)) needed.set(limit.controller, fieldOf(limit));
   return needed;
 }
 
@@ -124,13 +125,13 @@ class Group implements Cgroup {
   }
 
   create(resources: Resources | undefined, owner = 0, every = false): void {
-    const limits = limitsV2(resources ?? {});
-    const needed = neededBy(limits);
+    const wanted = hasLimits(resources) ? limits().limitsV2(resources) : [];
+    const needed = neededBy(wanted);
     const again = (): boolean => enable(this.path, every ? offered() : USUAL, needed);
     const whole = again();
     attempt("make the container's cgroup", () => this.#make(needed, whole, again));
     try {
-      if (limits.length > 0) writeLimits(limits, () => this.dir);
+      if (wanted.length > 0) writeLimits(wanted, () => this.dir);
       this.#devices(resources?.devices ?? []);
       if (owner > 0) attempt("hand over the container's cgroup", () => this.#handOver(owner));
     } catch (error) {
@@ -201,11 +202,11 @@ class Group implements Cgroup {
   }
 
   update(resources: Resources): void {
-    const limits = limitsV2(resources);
-    const needed = neededBy(limits);
+    const wanted = limits().limitsV2(resources);
+    const needed = neededBy(wanted);
     enable(this.path, [], needed);
     if (resources.memory !== undefined) this.#checkMemory(resources.memory);
-    writeLimits(limits, () => this.dir);
+    writeLimits(wanted, () => this.dir);
     if (resources.devices !== undefined && resources.devices.length > 0) this.#replaceDevices(resources.devices);
   }
 

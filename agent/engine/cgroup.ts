@@ -7,7 +7,7 @@ import { AppError } from "../lib/errors.js";
 import { readText } from "../lib/fs.js";
 import { lazy } from "../lib/lazy.js";
 import { lines, words } from "../lib/text.js";
-import { cgroupPath } from "../oci/cgroup-limits.js";
+import { cgroupPath } from "../oci/cgroup.js";
 import type { Linux, Resources, Spec } from "../oci/spec.js";
 import type { Stats } from "./cgroup-stats.js";
 import { adoptParents, CGROUP2_MAGIC } from "./cgroup-tree.js";

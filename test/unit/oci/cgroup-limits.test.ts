@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { cgroupPath, cleanGroup, fieldOf, ioWeight, limitsV1, limitsV2, swapAlone, weightOfShares } from "../../../agent/oci/cgroup-limits.js";
+import { cgroupPath, cleanGroup, fieldOf } from "../../../agent/oci/cgroup.js";
+import { ioWeight, limitsV1, limitsV2, swapAlone, weightOfShares } from "../../../agent/oci/cgroup-limits.js";
 import { checkResources } from "../../../agent/oci/check-resources.js";
 import type { Resources } from "../../../agent/oci/spec.js";
 
