@@ -154,11 +154,11 @@ function placeOf({ cloneFlags, pidNamespace: shared, ...plan }: ReturnType<typeo
   }
 }
 
-function startChild(args: CreateArgs, spec: Parameters<typeof makePlan>[0], cgroup: Cgroup, group: ResctrlGroup | undefined, filter: Filter | undefined): Started {
+function startChild(args: CreateArgs & { readonly mountLabel: string | undefined }, spec: Parameters<typeof makePlan>[0], cgroup: Cgroup, group: ResctrlGroup | undefined, filter: Filter | undefined): Started {
   const { linux, hooks } = spec;
   const command = args.own !== undefined;
   const plan = makePlan(spec, {
-    command, cgroupProcs: cgroup.procsFiles(), cgroupFolders: cgroup.v1Mounts(), cgroupFolder: cgroup.path === "" ? undefined : hierarchy().root + cgroup.path, bundle: args.bundleDir, noPivot: args.noPivot,
+    command, cgroupProcs: cgroup.procsFiles(), cgroupFolders: cgroup.v1Mounts(), cgroupFolder: cgroup.path === "" ? undefined : hierarchy().root + cgroup.path, bundle: args.bundleDir, noPivot: args.noPivot, mountLabel: args.mountLabel,
   });
   for (const step of plan.steps) if (step.do === "mount" && step.mount.data !== "" && isBind(step.mount)) log(Level.WARN, `the options ${step.mount.data} of the bind mount on ${step.mount.at} mean nothing`);
   if (spec.mounts?.length && !linux.namespaces?.some((n) => n.type === "mount")) log(Level.WARN, "mounts: without a mount namespace nothing is mounted");
@@ -227,7 +227,7 @@ export async function createContainer(args: CreateArgs): Promise<Container> {
   const { spec, id } = args;
   try {
     checkSpec(spec, args.own === undefined ? undefined : MACHINE);
-    if (spec.linux.mountLabel) labels().checkMountLabel(spec, args.own !== undefined);
+    const mountLabel = spec.linux.mountLabel ? labels().mountLabelOf(spec, args.own !== undefined) : undefined;
     const filter = filterOf(spec.linux.seccomp);
     const cgroup = makeCgroup(spec, id, args.own !== undefined);
     let group: ResctrlGroup | undefined;
@@ -236,7 +236,7 @@ export async function createContainer(args: CreateArgs): Promise<Container> {
     try {
       if (spec.linux.intelRdt !== undefined) group = resctrl().openGroup(id, spec.linux.intelRdt);
       const { oomScoreAdj: score, ...unscored } = spec.process;
-      const started = withScore(score, args.own !== undefined, (left) => startChild(args, left ? spec : { ...spec, process: unscored }, cgroup, group, filter));
+      const started = withScore(score, args.own !== undefined, (left) => startChild({ ...args, mountLabel }, left ? spec : { ...spec, process: unscored }, cgroup, group, filter));
       gate = started.channel;
       gate.program = spec.process.args[0] ?? "";
       process = processOf(id, started.cloned, started.streams);

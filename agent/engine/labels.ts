@@ -48,11 +48,11 @@ export function labelsOf({ apparmorProfile, selinuxLabel }: Process, command: bo
   return labels;
 }
 
-/** A label for mounts is refused, or left out with a warning, like one for processes; where SELinux is on, mounts are not labelled yet. */
-export function checkMountLabel({ linux }: Spec, command: boolean): void {
-  if (!linux?.mountLabel) return;
-  if (selinuxOn()) throw new AppError("unimplemented", "linux.mountLabel: mounts are not labelled by this engine");
+/** The label that mounts get here: without SELinux it is refused, or left out with a warning, like one for processes. */
+export function mountLabelOf({ linux }: Spec, command: boolean): string | undefined {
+  if (!linux?.mountLabel || selinuxOn()) return linux?.mountLabel;
   missing("linux.mountLabel", "SELinux", command);
+  return undefined;
 }
 
 /** In the child, while /proc is the engine's. */

@@ -58,6 +58,8 @@ export interface PlanContext {
   readonly bundle?: string | undefined;
   /** The new root is moved over the old one, which cannot be put away. */
   readonly noPivot?: boolean | undefined;
+  /** SELinux's, for new file systems; absent where it is off. */
+  readonly mountLabel?: string | undefined;
 }
 
 const DEFAULT_NODES: readonly Step[] = ([["null", 1, 3], ["zero", 1, 5], ["full", 1, 7], ["random", 1, 8], ["urandom", 1, 9], ["tty", 5, 0]] as const).map(
@@ -165,6 +167,14 @@ function mountSteps({ linux, process }: { linux: Linux; process: Process }, moun
   return steps;
 }
 
+const UNLABELLED = ["proc", "sysfs", "mqueue", "cgroup"];
+
+/** New file systems carry the label as an option; the kernel's own are labelled by the policy. */
+function labelled(mount: MountPlan, label: string): MountPlan {
+  if (isBind(mount) || UNLABELLED.includes(mount.type) || (mount.flags & MS.REMOUNT) !== 0) return mount;
+  return { ...mount, data: `${mount.data}${mount.data === "" ? "" : ","}context="${label}"` };
+}
+
 /** A read-only tmpfs is filled first and made read-only at the end. */
 function late(mount: MountPlan): boolean {
   return mount.type === "tmpfs" && (mount.flags & (MS.RDONLY | MS.BIND | MS.REMOUNT)) === MS.RDONLY;
@@ -180,7 +190,9 @@ function hookSteps({ hooks }: Spec): Step[] {
 function rootSteps(spec: Spec & { process: Process; root: NonNullable<Spec["root"]>; linux: Linux }, context: PlanContext): Step[] {
   const { linux, root } = spec;
   if (!linux.namespaces?.some((n) => n.type === "mount")) return [{ do: "plain-root", path: root.path }, ...hookSteps(spec), { do: "enter-root" }];
-  const mounts = (spec.mounts ?? []).map((mount) => mountPlan(mount, context.bundle));
+  const plans = (spec.mounts ?? []).map((mount) => mountPlan(mount, context.bundle));
+  const { mountLabel } = context;
+  const mounts = mountLabel === undefined ? plans : plans.map((mount) => labelled(mount, mountLabel));
   const propagation = PROPAGATION[linux.rootfsPropagation ?? ""] ?? 0;
   const kept = (propagation & MS.PRIVATE) !== 0 ? MS.PRIVATE : MS.SLAVE;
   const steps: Step[] = [{ do: "propagation", flags: kept | MS.REC }, { do: "root", path: root.path }, ...mountSteps(spec, mounts, context)];

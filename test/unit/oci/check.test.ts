@@ -12,6 +12,9 @@ const spec = (change: Partial<Spec> = {}): Spec => ({ ociVersion: "1.1.0", proce
 const withProcess = (change: Partial<Process>): Spec => spec({ process: { ...process, ...change } });
 const withLinux = (change: Partial<Linux>): Spec => spec({ linux: { namespaces, ...change } });
 
+const one = [{ containerID: 0, hostID: 5, size: 1 }];
+const withUser = (change: Partial<Linux>): Spec => withLinux({ namespaces: [...namespaces, { type: "user" }], uidMappings: one, gidMappings: one, ...change });
+
 describe("a spec that can be honoured", () => {
   it("passes", () => {
     expect(() => checkSpec(spec())).not.toThrow();
@@ -55,6 +58,17 @@ describe("what cannot be honoured is refused with its place", () => {
     ["a tmpfs over /proc", spec({ mounts: [{ destination: "/proc", type: "tmpfs" }] }), "mounts[0].destination: only a proc file system"],
     ["a mount inside /proc", spec({ mounts: [{ destination: "/x/../proc//self", type: "tmpfs" }] }), "mounts[0].destination: /proc/self lies inside /proc"],
     ["an empty destination", spec({ mounts: [{ destination: "", type: "tmpfs" }] }), "mounts[0].destination: is empty"],
+    ["a bind without a source", spec({ mounts: [{ destination: "/x", options: ["rbind"] }] }), "mounts[0].source: a bind mount needs a source"],
+    ["ids of a mount without any to take", spec({ mounts: [{ destination: "/x", source: "/s", options: ["bind", "idmap"] }] }), "mounts[0].options: idmap needs"],
+    ["half of the ids of a mount", spec({ mounts: [{ destination: "/x", type: "bind", source: "/s", gidMappings: [{ containerID: 0, hostID: 0, size: 1 }] }] }), "mounts[0].uidMappings: are missing"],
+    ["a map of nothing", withUser({ uidMappings: [{ containerID: 0, hostID: 0, size: 0 }] }), "linux.uidMappings[0].size: is 0"],
+    ["a map beyond the last id", withUser({ gidMappings: [{ containerID: 0, hostID: 4294967290, size: 9 }] }), "linux.gidMappings[0].size: 9 ids go beyond"],
+    ["maps of more text than a page", withUser({ uidMappings: Array.from({ length: 200 }, (_, i) => ({ containerID: 1000000000 + i, hostID: 2000000000 + i, size: 1 })) }), "linux.uidMappings: are more text"],
+    ["a user that the maps leave out", { ...withUser({}), process: { ...process, user: { uid: 9, gid: 0 } } }, "process.user.uid: 9 is not in linux.uidMappings"],
+    ["a clock without a time namespace", withLinux({ timeOffsets: { boottime: { secs: 1 } } }), "linux.timeOffsets: needs a new time namespace"],
+    ["a clock of others", withLinux({ namespaces: [...namespaces, { type: "time", path: "/t" }], timeOffsets: { boottime: { secs: 1 } } }), "linux.timeOffsets: needs a new"],
+    ["a read-only root without a mount namespace", { ...withLinux({ namespaces: [{ type: "pid" }] }), root: { path: "/r", readonly: true } }, "root.readonly: needs a mount namespace"],
+    ["a device without numbers", withLinux({ devices: [{ path: "/dev/x", type: "c", minor: 3 }] }), "linux.devices[0].major: is missing"],
     ["a device type", withLinux({ devices: [{ path: "/dev/x", type: "z" }] }), 'linux.devices[0].type: unknown type "z"'],
     ["a device rule's type", withLinux({ resources: { devices: [{ allow: true, type: "q" }] } }), "linux.resources.devices[0].type"],
     ["a device rule's access", withLinux({ resources: { devices: [{ allow: true, access: "rx" }] } }), "linux.resources.devices[0].access"],

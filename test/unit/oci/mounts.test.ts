@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import "../../helpers/fake-native.js";
 import * as sysMount from "../../../agent/sys/mount.js";
 import * as ociMounts from "../../../agent/oci/mounts.js";
-import { isBind, mountPlan } from "../../../agent/oci/mounts.js";
+import { EXTRA, isBind, mountPlan } from "../../../agent/oci/mounts.js";
 
 const plan = (...options: string[]): ReturnType<typeof mountPlan> => mountPlan({ destination: "/x", type: "tmpfs", source: "tmpfs", options });
 
@@ -34,6 +34,17 @@ describe("mount options", () => {
   });
   it("hands the rest to the file system, also names of an object's own", () => {
     expect(plan("size=5k", "nosuid", "mode=755", "constructor", "__proto__").data).toBe("size=5k,mode=755,constructor,__proto__");
+  });
+  it.each([["tmpcopyup", EXTRA.COPY_UP], ["idmap", EXTRA.IDMAP], ["ridmap", EXTRA.IDMAP | EXTRA.RIDMAP], ["copy-symlink", EXTRA.COPY_LINK], ["src-nofollow", EXTRA.SOURCE_LINK], ["dest-nofollow", EXTRA.DESTINATION_LINK]])("%s is about the mount itself", (option, extra) => {
+    expect(plan(option)).toMatchObject({ flags: 0, data: "", extra });
+  });
+  it("maps ids when it has mappings, asked for or not", () => {
+    const maps = [{ containerID: 0, hostID: 5, size: 1 }];
+    expect(mountPlan({ destination: "/x", type: "bind", source: "/s", uidMappings: maps, gidMappings: maps })).toMatchObject({ extra: EXTRA.IDMAP, maps: { uids: maps, gids: maps } });
+  });
+  it("finds a relative source of a bind in the bundle", () => {
+    expect(mountPlan({ destination: "/x", source: "a/b", options: ["rbind"] }, "/bundle").source).toBe("/bundle/a/b");
+    expect(mountPlan({ destination: "/x", type: "tmpfs", source: "tmpfs" }, "/bundle").source).toBe("tmpfs");
   });
   it("binds by type as well as by option, and reads a relative destination from the root", () => {
     const m = mountPlan({ destination: "data", type: "bind", source: "/s" });

@@ -78,6 +78,25 @@ describe("the plan", () => {
     expect(bound).not.toContain("dev-links");
   });
 
+  it("labels new file systems where labels are", () => {
+    const data = makePlan(base, { cgroupProcs: [], mountLabel: "a:b:c:s0:c1,c2" }).steps.flatMap((s) => (s.do === "mount" ? [`${s.mount.type} ${s.mount.data}`] : []));
+    expect(data).toEqual(["proc ", 'tmpfs context="a:b:c:s0:c1,c2"', "bind "]);
+  });
+
+  it("copies outside what a mapped root may not reach, what is to stay a peer, and what gets other ids", () => {
+    const copies = (linux: Partial<Linux>, options: string[] = []): boolean =>
+      makePlan({ ...base, mounts: [{ destination: "/m", type: "bind", source: "/s", options }], linux: { namespaces: [{ type: "mount" }], ...linux } }, { cgroupProcs: [] }).copies;
+    expect(copies({})).toBe(false);
+    expect(copies({ rootfsPropagation: "rshared" })).toBe(true);
+    expect(copies({}, ["ridmap"])).toBe(true);
+    expect(copies({ namespaces: [{ type: "mount" }, { type: "user", path: "/u" }] })).toBe(true);
+  });
+
+  it("enters the root without a mount namespace, and moves it where it cannot be pivoted", () => {
+    expect(names({ ...base, root: { path: "/r", readonly: false }, linux: { namespaces: [] } }).slice(-2)).toEqual(["plain-root", "enter-root"]);
+    expect(makePlan(base, { cgroupProcs: [], noPivot: true }).steps.map((s) => s.do)).toContain("move-root");
+  });
+
   it("mounts a read-only tmpfs writable first", () => {
     const dev = makePlan(base, { cgroupProcs: [] }).steps.find((s) => s.do === "mount" && s.mount.at === "/dev");
     expect(dev).toMatchObject({ mount: { flags: 0 } });
