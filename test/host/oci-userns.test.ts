@@ -165,8 +165,9 @@ describe.skipIf(why !== undefined)("a user namespace", () => {
   });
 
   describe.skipIf(!rootless)("without privileges", () => {
-    /** A bundle of nobody's, run by nobody. */
-    const asNobody = (script: string, change: ConfigChange): { status: number | null; stdout: string; stderr: string } => {
+    type Said = { status: number | null; stdout: string; stderr: string };
+    /** Commands of nobody on a bundle of nobody's; `then` are further ones while the container runs. */
+    const asNobody = (script: string, change: ConfigChange, ...then: string[][]): Said => {
       const dir = box.make(script, (c) => {
         c.linux.namespaces.push({ type: "user" });
         c.linux["uidMappings"] = c.linux["gidMappings"] = maps(65534, 1);
@@ -178,15 +179,29 @@ describe.skipIf(why !== undefined)("a user namespace", () => {
       writeFileSync(sub, `nobody:${RANGE}:1000\n`);
       mkdirSync(state);
       for (const path of [dir, state, join(dir, "rootfs")]) chownSync(path, 65534, 65534);
+      const command = (stdio: "pipe" | "ignore", ...args: string[]): Said => {
+        const words = ["-m", "sh", "-c", `mount --bind ${sub} /etc/subuid && mount --bind ${sub} /etc/subgid && exec "$@"`, "sh", "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+        const { status, stdout, stderr } = spawnSync("unshare", [...words, BINARY, "oci", "--root", state, ...args], { encoding: "utf8", stdio: ["ignore", stdio, stdio], timeout: 30_000 });
+        return { status, stdout, stderr };
+      };
       try {
-        const command = (...args: string[]): ReturnType<typeof spawnSync> =>
-          spawnSync("unshare", ["-m", "sh", "-c", `mount --bind ${sub} /etc/subuid && mount --bind ${sub} /etc/subgid && exec "$@"`, "sh", "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", BINARY, "oci", "--root", state, ...args], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"], timeout: 30_000 });
-        const { status, stdout, stderr } = command("run", "--bundle", dir, box.id());
-        return { status, stdout: String(stdout), stderr: String(stderr) };
+        if (then.length === 0) return command("pipe", "run", "--bundle", dir, "it");
+        expect(command("ignore", "run", "--detach", "--bundle", dir, "it").status).toBe(0);
+        let last: Said | undefined;
+        for (const args of then) last = command("pipe", ...args);
+        return last as Said;
       } finally {
+        command("ignore", "delete", "--force", "it");
         chmodSync(box.folder, 0o700);
       }
     };
+
+    it("runs further processes", () => {
+      const more = ["exec", "it", "/bin/sh", "-c", "id -u; cat /proc/self/uid_map | tr -s ' '; cat /proc/1/comm; hostname"];
+      expect(asNobody("exec sleep 1000", (c) => (c["hostname"] = "mine"), more)).toEqual(ok("0\n 0 65534 1\nsleep\nmine\n"));
+      const host: ConfigChange = (c) => (c.linux.namespaces = c.linux.namespaces.filter((n) => n["type"] !== "network"));
+      expect(asNobody("exec sleep 1000", host, ["exec", "it", "/bin/id", "-u"])).toEqual(ok("0\n"));
+    });
 
     it("maps the caller alone, who gives up changing groups (CVE-2014-8989)", () => {
       expect(asNobody("id -u; cat /proc/self/setgroups /proc/self/uid_map | tr -s ' '; ls -d /dev/null", () => undefined)).toEqual(ok("0\ndeny\n 0 65534 1\n/dev/null\n"));
