@@ -79,27 +79,29 @@ describe.skipIf(why !== undefined)("a process of a container cannot", () => {
     expect(box.command(["exec", sleeper, "/bin/sh", "-c", lists], withHostFd).stdout.trim().split(/\s+/)).toEqual(["0", "1", "2", "3", "0", "1", "2"]);
   });
 
-  describe.skipIf(!compiler)("see the engine at work in its pid namespace", () => {
-    const spied = async (caps: readonly string[], runs: number): Promise<string[]> => {
-      const change: ConfigChange = (c) => {
-        withCaps(...caps)(c);
-        c.process["args"] = ["/spy", "watch", marker, String(statSync(engine).size), "/found"];
-      };
-      const bundle = box.make("", change);
-      copyFileSync(join(box.folder, "spy"), join(bundle, "rootfs/spy"));
-      const id = box.id();
-      const found = join(bundle, "rootfs/found");
-      expect(box.quiet(["run", "--detach", "--bundle", bundle, id])).toMatchObject({ status: 0 });
-      await until("the spy has begun", () => existsSync(found));
-      try {
-        for (let i = 0; i < runs; i++) expect(box.quiet(["exec", id, "/bin/true"])).toMatchObject({ status: 0 });
-      } finally {
-        rmSync(engine); // the next test has a new one, whatever became of this
-        copyFileSync(RUNTIME, engine);
-        expect(box.quiet(["delete", "--force", id])).toMatchObject({ status: 0 });
-      }
-      return readFileSync(found, "utf8").split("\n");
+  /** A container that looks at what it can while `once` (an exec) is done so many times; its finds. */
+  const spied = async (caps: readonly string[], runs: number, once?: (id: string) => object): Promise<string[]> => {
+    const change: ConfigChange = (c) => {
+      withCaps(...caps)(c);
+      c.process["args"] = ["/spy", "watch", marker, String(statSync(engine).size), "/found"];
     };
+    const bundle = box.make("", change);
+    copyFileSync(join(box.folder, "spy"), join(bundle, "rootfs/spy"));
+    const id = box.id();
+    const found = join(bundle, "rootfs/found");
+    expect(box.quiet(["run", "--detach", "--bundle", bundle, id])).toMatchObject({ status: 0 });
+    await until("the spy has begun", () => existsSync(found));
+    try {
+      for (let i = 0; i < runs; i++) expect(once?.(id) ?? box.quiet(["exec", id, "/bin/true"])).toMatchObject({ status: 0 });
+    } finally {
+      rmSync(engine); // the next test has a new one, whatever became of this
+      copyFileSync(RUNTIME, engine);
+      expect(box.quiet(["delete", "--force", id])).toMatchObject({ status: 0 });
+    }
+    return readFileSync(found, "utf8").split("\n");
+  };
+
+  describe.skipIf(!compiler)("see the engine at work in its pid namespace", () => {
     // Fails without PR_SET_DUMPABLE off before the clone.
     it("neither its folders (CVE-2016-9962) nor its program (CVE-2019-5736)", async () => {
       expect((await spied([], 150)).filter((line) => line.length > 0)).toEqual(["begun "]);
@@ -111,6 +113,18 @@ describe.skipIf(why !== undefined)("a process of a container cannot", () => {
       expect(found.some((line) => line.startsWith("program"))).toBe(true); // it is seen, which makes this a test
       expect(found.filter((line) => line.startsWith("written"))).toEqual([]);
     });
+  });
+
+  // The same where the spy's pid namespace is that of further containers. Fails without protectSelf in create.
+  it.skipIf(!compiler)("see the engine's program, or write to it, from a pid namespace that containers share (CVE-2019-5736)", async () => {
+    const pidOf = (id: string): number => (JSON.parse(box.command(["state", id]).stdout) as { pid: number }).pid;
+    let bundle: string | undefined;
+    const joins = (id: string): object => {
+      bundle ??= box.make("true", (c) => (c.linux.namespaces = c.linux.namespaces.map((ns) => (ns["type"] === "pid" ? { type: "pid", path: `/proc/${pidOf(id)}/ns/pid` } : ns))));
+      return box.quiet(["run", "--bundle", bundle, box.id()]);
+    };
+    const found = await spied(["CAP_SYS_PTRACE"], 60, joins);
+    expect(found.filter((line) => line.startsWith("written"))).toEqual([]);
   });
 
   // Fails without the sealed stub between the engine's child and the program.
