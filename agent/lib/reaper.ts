@@ -25,16 +25,33 @@ export function exitOf(pid: number): Promise<ExitStatus> {
   return new Promise((done) => onExit(pid, done));
 }
 
+const left = new Set<number>();
+
+/** The child's end is for whoever inherits it when this process leaves: it is not waited for, and `onExit` is not told. */
+export function leaveToHeirs(pid: number): void {
+  left.add(pid);
+}
+
+/** It is waited for after all. */
+export function takeBack(pid: number): void {
+  if (left.delete(pid)) reap();
+}
+
+/** Reaps one child, `which` or (-1) any; false when none has ended. */
+function collect(which: number): boolean {
+  const pid = sys(NR.wait4, which, status.buffer as ArrayBuffer, WNOHANG | __WALL, null);
+  if (pid <= 0) return false;
+  const word = status[0] as number;
+  const signal = word & 0x7f;
+  const done = waiting.get(pid);
+  waiting.delete(pid);
+  done?.(signal === 0 ? (word >> 8) & 0xff : 128 + signal);
+  return true;
+}
+
 function reap(): void {
-  for (;;) {
-    const pid = sys(NR.wait4, -1, status.buffer as ArrayBuffer, WNOHANG | __WALL, null);
-    if (pid <= 0) return;
-    const word = status[0] as number;
-    const signal = word & 0x7f;
-    const done = waiting.get(pid);
-    waiting.delete(pid);
-    done?.(signal === 0 ? (word >> 8) & 0xff : 128 + signal);
-  }
+  if (left.size === 0) while (collect(-1));
+  else for (const pid of [...waiting.keys()]) if (!left.has(pid)) collect(pid);
 }
 
 /** Starts reaping; `onSignal` gets the other signals that the agent acts on. Signals must be blocked already. */
