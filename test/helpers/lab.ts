@@ -39,11 +39,11 @@ export class Lab {
   readonly prefix = `lab${process.pid}n`;
   private constructor(readonly agent: PrivateAgent, readonly folder: string) {}
 
-  /** Starts an agent with a sandbox; `settings` and `before` as for startPrivateAgent. */
-  static async start(settings = "", before = ":", binary?: string): Promise<Lab> {
+  /** Starts an agent with a sandbox; the arguments are those of startPrivateAgent. */
+  static async start(settings = "", before = ":", binary?: string, apart?: boolean): Promise<Lab> {
     const folder = mkdtempSync(join(tmpdir(), "kata-lab-"));
     fillRootfs(join(folder, "rootfs"));
-    const agent = await startPrivateAgent(settings, before, binary);
+    const agent = await startPrivateAgent(settings, before, binary, apart);
     const lab = new Lab(agent, folder);
     try {
       await agent.client.createSandbox(sandboxRequest("lab", false) as never);

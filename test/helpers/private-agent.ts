@@ -36,14 +36,17 @@ export interface PrivateAgent {
 /** Its twin with ASAN and UBSAN; there only after `make debug`. */
 export const SANITISED = `${BINARY}.debug`;
 
-/** Starts an agent; `settings` are further lines of its configuration file, `before` runs in its namespaces first. */
-export const startPrivateAgent = async (settings = "", before = ":", binary = BINARY): Promise<PrivateAgent> => {
+/**
+ * Starts an agent; `settings` are further lines of its configuration file, `before` runs in its namespaces first. `apart`: a terminal's
+ * interrupt is not for it, the caller sees to its end.
+ */
+export const startPrivateAgent = async (settings = "", before = ":", binary = BINARY, apart = false): Promise<PrivateAgent> => {
   const dir = mkdtempSync(join(tmpdir(), "kata-private-"));
   const socket = join(dir, "a.sock");
   const config = join(dir, "agent.toml");
   writeFileSync(config, `server_addr = "unix://${socket}"\n${settings}\n`);
   const script = `mount -t tmpfs tmpfs /run && ${before} && exec "$0" --config "$1"`;
-  const child: ChildProcess = spawn("unshare", ["-m", "-n", "sh", "-ec", script, binary, config], { stdio: ["ignore", "pipe", "pipe"] });
+  const child: ChildProcess = spawn("unshare", ["-m", "-n", "sh", "-ec", script, binary, config], { stdio: ["ignore", "pipe", "pipe"], detached: apart });
   let text = "";
   child.stdout?.on("data", (d) => (text += String(d)));
   child.stderr?.on("data", (d) => (text += String(d)));

@@ -37,7 +37,7 @@ const differences = (before: object, after: object): string[] =>
 
 /** Through the agent's API. */
 export const soakAgent = async ({ rounds, progress, stop, binary }: Soak): Promise<AgentSoak> => {
-  const lab = await Lab.start("", ":", binary);
+  const lab = await Lab.start("", ":", binary, true);
   const args = ["/bin/sleep", mark()];
   let done = 0;
   let early = NaN;
