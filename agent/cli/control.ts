@@ -106,8 +106,12 @@ async function removeOne(context: Context, id: string, force: boolean): Promise<
   const { status } = it;
   if (!force && status !== "stopped" && status !== "created" && status !== "creating") refuse(`cannot delete container ${id} that is not stopped: ${status}`);
   const container = revive(it);
-  await container.cgroup.thaw().catch(() => undefined);
-  await destroyContainer(container);
+  // a create that died on the way: its child ends by itself, and who else is in that group is not known to be the container's
+  if (it.saved.pid === 0) await container.cgroup.remove();
+  else {
+    await container.cgroup.thaw().catch(() => undefined);
+    await destroyContainer(container);
+  }
   entry.remove();
 }
 

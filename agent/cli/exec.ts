@@ -10,7 +10,7 @@ import { whenEnded } from "../engine/process.js";
 import { parseProcess, parseSpec } from "../oci/parse.js";
 import type { Capabilities, Process, User } from "../oci/spec.js";
 import { type Context, idOf, invalid } from "./context.js";
-import { descriptorsToKeep, writePidFile } from "./create.js";
+import { announce, descriptorsToKeep } from "./caller.js";
 import { type Known, known, revive } from "./load.js";
 import type { Options } from "./options.js";
 
@@ -77,15 +77,10 @@ export async function exec(context: Context, options: Options, rest: readonly st
   const container = { ...revived, cgroup: options.all("cgroup").reduce((group, path) => group.sub(path), revived.cgroup) };
   let master: Fd | undefined;
   const process = await execProcess(container, "exec", spec, {
-    keep: descriptorsToKeep(options),
-    terminal: (fd) => {
-      if (socket === undefined) master = fd;
-      else sockets().sendTerminal(socket, fd);
-    },
+    keep: descriptorsToKeep(options), left: detached,
+    terminal: (fd) => (socket === undefined ? (master = fd) : sockets().sendTerminal(socket, fd)),
   });
-  const pidfds = options.get("pidfd-socket");
-  if (pidfds !== undefined) sockets().sendPidfd(pidfds, process.pidfd);
-  writePidFile(options, process.pid);
+  announce(options, process, undefined);
   if (detached) return 0;
   const attached = foreground().attach(master, (signal) => pidfdSendSignal(process.pidfd, signal));
   try {

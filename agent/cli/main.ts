@@ -63,10 +63,10 @@ export function commandLine(args: readonly string[], self: string, uid: number):
     if (global.has("version")) return print(1, texts().versionText(self)), 0;
     if (global.has("help") || name === "help") return print(1, texts().help(self, rest[1])), 0;
     if (name === undefined) return print(2, texts().help(self)), 1;
+    context = contextOf(global, self, uid);
     const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
     if (command === undefined) throw new AppError("invalid", `unknown command "${name}" (see ${self} --help)`);
     if (name === "exec") status = 255;
-    context = contextOf(global, self, uid);
     if (context.debug) setLevel(Level.DEBUG);
     divertLog((level, message) => (level <= Level.WARN || context.debug) && say(context, level <= Level.ERROR ? "error" : level === Level.WARN ? "warning" : "debug", message));
     const { options, rest: further } = readOptions(command, rest.slice(1), name);

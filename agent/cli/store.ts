@@ -10,7 +10,7 @@ import { AF, bind, connect, listen, SOCK, socket, unixAddress } from "../sys/soc
 import { AppError, attempt } from "../lib/errors.js";
 import { mkdirs, readText, readTextIf } from "../lib/fs.js";
 import type { ResctrlGroup } from "../engine/container.js";
-import { lives, type Identity } from "../engine/revive.js";
+import { type Identity, lives } from "../engine/identity.js";
 import type { Hooks } from "../oci/spec.js";
 
 /** state.json. */

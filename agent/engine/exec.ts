@@ -13,7 +13,8 @@ import type { Process as ProcessSpec } from "../oci/spec.js";
 import type { Step } from "../oci/steps.js";
 import { birth } from "./birth.js";
 import { mustBe, type Container } from "./container.js";
-import { abandon, granted, withScore, labelsOf, limitsOf, type OwnStreams, processOf, READY_MS, readyForChildren, takeMaster, withoutGroups } from "./create.js";
+import { abandon, granted, labelsOf, type OwnStreams, processOf, READY_MS, readyForChildren, takeMaster, withoutGroups, withScore } from "./newborn.js";
+import { limitsOf } from "./template.js";
 import type { Channel } from "./handshake.js";
 import type { Process } from "./process.js";
 
@@ -62,7 +63,7 @@ function start(container: Container, execId: string, spec: ProcessSpec, limits: 
     },
   });
   const { cloned, channel, streams } = initial === undefined ? born() : schedule().onCpus(initial, born);
-  const process = processOf(execId, cloned, streams);
+  const process = processOf(execId, cloned, streams, own);
   channel.program = spec.args[0] ?? "";
   return { process, channel, done: untilRunning(container, process, channel, own) };
 }

@@ -5,21 +5,15 @@ import { E } from "../sys/errno.js";
 import type { Fd } from "../sys/fd.js";
 import { EPOLL } from "../sys/poll.js";
 import { pidfdOpen } from "../sys/process.js";
-import { readTextIf } from "../lib/fs.js";
 import { watch } from "../lib/loop.js";
-import { decimal, words } from "../lib/text.js";
 import type { Spec } from "../oci/spec.js";
 import { reopenCgroup } from "./cgroup.js";
+import { type Identity, lives } from "./identity.js";
 import type { Container, ResctrlGroup, Status } from "./container.js";
-import { filterOf, templateOf } from "./create.js";
+import { filterOf } from "./newborn.js";
+import { templateOf } from "./template.js";
 import { knock } from "./handshake.js";
 import { ended, type Process } from "./process.js";
-
-export interface Identity {
-  readonly pid: number;
-  /** Field 22 of /proc/PID/stat: with the pid it names one process for ever. */
-  readonly startTime: number;
-}
 
 export interface Remembered extends Identity {
   readonly id: string;
@@ -33,25 +27,6 @@ export interface Remembered extends Identity {
   readonly spec: Spec;
   /** A connection to the door of a container that has not been started. */
   readonly door?: Fd | undefined;
-}
-
-/** When the process started (clock ticks since boot), or undefined when there is none that lives. See proc_pid_stat(5). */
-export function startTimeOf(pid: number): number | undefined {
-  let text: string | undefined;
-  try {
-    text = readTextIf(`/proc/${pid}/stat`);
-  } catch (error) {
-    if (error instanceof SysError && error.errno === E.ESRCH) return undefined;
-    throw error;
-  }
-  if (text === undefined) return undefined;
-  const fields = words(text.slice(text.lastIndexOf(")") + 1)); // from field 3, the state
-  return fields[0] === "Z" || fields[0] === "X" ? undefined : decimal(fields[19] ?? "");
-}
-
-/** Is it still that process? */
-export function lives({ pid, startTime }: Identity): boolean {
-  return pid > 0 && startTimeOf(pid) === startTime;
 }
 
 const UNKNOWN_STATUS = 255;

@@ -2,7 +2,7 @@
 import { AppError, because } from "../lib/errors.js";
 import { lazy } from "../lib/lazy.js";
 import { mustBe, type Container } from "./container.js";
-import { READY_MS } from "./create.js";
+import { READY_MS } from "./newborn.js";
 
 const hooks = lazy<typeof import("./hooks.js")>("engine/hooks.js");
 

@@ -1,0 +1,107 @@
+// What the first and the further processes of a container have in common on the parent's side: the filter and the labels that
+// wait for them, what they may be given, and their record once they are there.
+import { must, sys } from "../sys/call.js";
+import { Fd } from "../sys/fd.js";
+import { NR } from "../sys/nr.js";
+import { SIG } from "../sys/poll.js";
+import { type Cloned, pidfdSendSignal } from "../sys/process.js";
+import { AppError } from "../lib/errors.js";
+import { lazy } from "../lib/lazy.js";
+import { Level, log } from "../lib/log.js";
+import { leaveToHeirs, onExit, takeBack } from "../lib/reaper.js";
+import { agree } from "../oci/caps.js";
+import type { ProcessPlan } from "../oci/plan.js";
+import type { Process as ProcessSpec, Seccomp } from "../oci/spec.js";
+import type { Filter } from "./container.js";
+import type { Streams } from "./io.js";
+import type { Label } from "./labels.js";
+import { ended, type Process } from "./process.js";
+
+/**
+ * The child's half. Who makes many containers has it before the first clone; who makes one lets the child load it, while the
+ * parent goes on.
+ */
+const child = lazy<typeof import("./child.js")>("engine/child.js");
+const io = lazy<typeof import("./io.js")>("engine/io.js");
+const seccomp = lazy<typeof import("./seccomp.js")>("engine/seccomp.js");
+const labels = lazy<typeof import("./labels.js")>("engine/labels.js");
+const grant = lazy<typeof import("./grant.js")>("engine/grant.js");
+const limits = lazy<typeof import("./limits.js")>("engine/limits.js");
+const bpf = lazy<typeof import("../sys/bpf.js")>("sys/bpf.js");
+
+/** Milliseconds a child has to get ready. */
+export const READY_MS = 60_000;
+
+/** A process with the streams of whoever runs the engine, as a command line has it. */
+export interface OwnStreams {
+  /** Descriptors of the caller that go along under their numbers. */
+  readonly keep: readonly number[];
+  /** Gets the terminal's master, when the process has one. */
+  readonly terminal: ((master: Fd) => void) | undefined;
+  /** Nobody here waits for its end: that is for whoever inherits it (containerd's shim, conmon). */
+  readonly left: boolean;
+}
+
+/** The compiled filter of a spec. */
+export function filterOf(rules: Seccomp | undefined): Filter | undefined {
+  if (rules === undefined) return undefined;
+  const filter = { program: seccomp().compileSeccomp(rules), flags: seccomp().seccompFlags(rules), listener: seccomp().listenerOf(rules) };
+  log(Level.DEBUG, `seccomp filter flags: ${filter.flags}`);
+  return filter;
+}
+
+/** The labels of a process; throws AppError when they cannot be had. */
+export function labelsOf(process: ProcessSpec, command: boolean): readonly Label[] {
+  return process.apparmorProfile || process.selinuxLabel ? labels().labelsOf(process, command) : [];
+}
+
+/** Loads what every child needs, when there will be more than one. */
+export function readyForChildren(filter: Filter | undefined): void {
+  child();
+  if (filter !== undefined) bpf();
+}
+
+/** Takes the terminal's master from a child that has said `ready`: for the caller, or as the process's streams. See pidfd_getfd(2). */
+export function takeMaster(process: Process, n: number, own: OwnStreams | undefined): void {
+  const master = new Fd(must("pidfd_getfd", NR.pidfd_getfd, process.pidfd.n, n, 0));
+  if (own === undefined) process.streams = io().ptyStreams(master);
+  else if (own.terminal === undefined) master.close();
+  else own.terminal(master);
+}
+
+/** The record of a child that has just been made; its end is noted from now on. */
+export function processOf(execId: string, cloned: Cloned, streams: Streams | undefined, own?: OwnStreams): Process {
+  if (own?.left === true) leaveToHeirs(cloned.pid);
+  const process: Process = { execId, pid: cloned.pid, pidfd: cloned.pidfd, streams, status: undefined, collected: false, waiters: [] };
+  onExit(cloned.pid, (status) => ended(process, status));
+  return process;
+}
+
+/** Ends a child that did not get ready and resolves when it has been reaped. */
+export function abandon(process: Process): Promise<void> {
+  return new Promise((done) => {
+    if (process.status !== undefined) return done();
+    process.waiters.push(() => done());
+    pidfdSendSignal(process.pidfd, SIG.KILL);
+    takeBack(process.pid);
+  });
+}
+
+/** Warns of capabilities that nobody knows; leaves out those that cannot be given. */
+export function granted(plan: ProcessPlan, command: boolean, userNamespace: boolean): ProcessPlan {
+  const { unknown } = plan.caps;
+  if (unknown.length > 0) log(Level.WARN, `process.capabilities: unknown names are left out: ${unknown.join(" ")}`);
+  const own = command && !userNamespace; // in a user namespace of its own a process may have what the engine has not
+  return own || !agree(plan.caps) ? { ...plan, caps: grant().settle(plan.caps, own) } : plan;
+}
+
+/** `fn` makes a child: with `left` true it sets its own oom score, else it is born with it, since a command that is not root could not set it later. */
+export function withScore<T>(score: number | undefined, command: boolean, fn: (left: boolean) => T): T {
+  return score === undefined || !command || sys(NR.geteuid) === 0 ? fn(true) : limits().bornScored(score, () => fn(false));
+}
+
+/** Groups that nobody may change any more: asking for some is an error, asking for none leaves them (CVE-2014-8989). */
+export function withoutGroups(plan: ProcessPlan): ProcessPlan {
+  if (plan.gids !== undefined && plan.gids.length > 0) throw new AppError("invalid", "process.user.additionalGids: groups cannot be changed in this user namespace");
+  return { ...plan, gids: undefined };
+}
