@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Group, Key } from "../../bench/keys.js";
 import { measureNative } from "../../bench/native-run.js";
 import { nativeTools, type Tools } from "../../bench/native-tools.js";
+import { BINARY } from "../helpers/private-agent.js";
 
 const root = process.getuid?.() === 0;
 const folders = (): string[] => readdirSync(tmpdir()).filter((name) => name.startsWith("kata-bench-")).sort();
@@ -47,6 +48,18 @@ describe.skipIf(!root)("the native part of the bench (needs root)", () => {
     ]);
     for (const [key, value] of Object.entries(results)) if (key !== "container_anon_bytes") expect(value, key).toBeGreaterThan(0);
     expect({ folders: folders(), mounts: mounts(), floors: floors(tools) }).toEqual(before);
+  });
+
+  it.skipIf(!existsSync(BINARY))("measures the command line beside the agent, and why a peer cannot be", async () => {
+    const before = { folders: folders(), mounts: mounts() };
+    failures.length = 0;
+    const results = await measureNative({
+      agent: BINARY, tools, groups: new Set<Group>(["run", "exec"]), rounds: 2, runtimes: { oci: BINARY, crun: "/bin/false" }, progress: () => undefined,
+      failed: (keys, why) => void failures.push(`${keys.join(" ")}: ${why}`),
+    });
+    expect(Object.keys(results).sort()).toEqual(["exec_ms", "oci_exec_ms", "oci_run_ms", "run_ms", "run_ms_floor"]);
+    expect(failures.map((line) => line.split(":")[0])).toEqual(["oci_exec_ms_crun", "run_ms_crun"]);
+    expect({ folders: folders(), mounts: mounts() }).toEqual(before);
   });
 
   it("tells why there is no number when the agent does not start", async () => {
