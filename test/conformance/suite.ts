@@ -1,6 +1,6 @@
 // The validation suite of runtime-tools, fetched through the Go module proxy at the pinned version and built into the cache
 // outside the tree. It owns that folder: runtimetest, the programs validation/NAME/NAME.t and the root file system they unpack.
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { cacheFolder } from "../../ctl/vm/places.js";
@@ -30,6 +30,13 @@ export interface Suite {
 // Static, so that the same files run in a VM that holds nothing else.
 const GO = { GOTOOLCHAIN: "local", CGO_ENABLED: "0", GOFLAGS: "-mod=mod -buildvcs=false -trimpath" };
 
+/** Throws Error when there is no Go that can build the suite. */
+const needGo = (): void => {
+  const { stdout } = spawnSync("go", ["env", "GOVERSION"], { encoding: "utf8", env: { ...process.env, ...GO } });
+  const [, minor] = /^go1\.(\d+)/.exec(stdout ?? "") ?? [];
+  if (minor === undefined || Number(minor) < 21) throw new Error(`building the validation suite needs Go 1.21 or newer on PATH; ${minor === undefined ? "there is none" : `this is ${stdout.trim()}`} (Debian 12: golang-1.23-go of bookworm-backports)`);
+};
+
 const programsOf = (folder: string): string[] =>
   readdirSync(join(folder, "validation"), { withFileTypes: true }).filter((e) => e.isDirectory() && e.name !== "util").map((e) => e.name).sort();
 
@@ -46,6 +53,7 @@ export const validationSuite = (say: (line: string) => void): Suite => {
   const pin = PINS.runtimeTools;
   const folder = join(conformanceCache(), `runtime-tools-${pin.version}`);
   if (!existsSync(folder)) {
+    needGo();
     say(`fetching ${pin.module} ${pin.version}`);
     const told = JSON.parse(execFileSync("go", ["mod", "download", "-json", `${pin.module}@${pin.version}`], { cwd: "/", encoding: "utf8", env: { ...process.env, ...GO } })) as { Dir: string; Sum: string };
     if (told.Sum !== pin.sum) throw new Error(`${pin.module} ${pin.version} has the sum ${told.Sum}, pinned is ${pin.sum}`);
