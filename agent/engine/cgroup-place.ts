@@ -8,13 +8,13 @@ import { AppError, messageOf } from "../lib/errors.js";
 import { readText } from "../lib/fs.js";
 import { lazy } from "../lib/lazy.js";
 import { lines, words } from "../lib/text.js";
-import { cleanGroup } from "../oci/cgroup.js";
-import { limitsV1, limitsV2 } from "../oci/cgroup-limits.js";
-import { checkResources } from "../oci/check-resources.js";
+import { cleanGroup, hasLimits } from "../oci/cgroup.js";
 import type { Linux, Resources } from "../oci/spec.js";
 import { type Cgroup, hierarchy } from "./cgroup.js";
-import { NONE } from "./cgroup-none.js";
 
+const none = lazy<typeof import("./cgroup-none.js")>("engine/cgroup-none.js");
+const limits = lazy<typeof import("../oci/cgroup-limits.js")>("oci/cgroup-limits.js");
+const checks = lazy<typeof import("../oci/check-resources.js")>("oci/check-resources.js");
 const v1 = lazy<typeof import("./cgroup-v1.js")>("engine/cgroup-v1.js");
 const v2 = lazy<typeof import("./cgroup-v2.js")>("engine/cgroup-v2.js");
 
@@ -58,13 +58,13 @@ const denied = (error: unknown): boolean =>
 
 /** What the configuration wants limited, for a machine whose groups we cannot use. */
 function wishes(resources: Resources): boolean {
-  return limitsV2(resources).length > 0 || (resources.unified === undefined && limitsV1(resources).length > 0);
+  return hasLimits(resources) && (limits().limitsV2(resources).length > 0 || (resources.unified === undefined && limits().limitsV1(resources).length > 0));
 }
 
 /** Makes the group. Throws AppError "invalid" for what cannot be honoured. */
 export function makeStrictly({ cgroupsPath, resources = {} }: Linux, id: string, owner: number | undefined): Cgroup {
   try {
-    checkResources(resources, hierarchy().version);
+    if (hasLimits(resources)) checks().checkResources(resources, hierarchy().version);
     const cgroup = place(cgroupsPath, id);
     cgroup.create(resources, owner, true);
     if (!cgroup.frozen()) return cgroup;
@@ -74,6 +74,6 @@ export function makeStrictly({ cgroupsPath, resources = {} }: Linux, id: string,
     const nowhere = error instanceof AppError && error.kind === "precondition" && error.message.startsWith("no cgroup hierarchy");
     if (!(nowhere || denied(error)) || !unprivileged()) throw error;
     if (wishes(resources)) throw new AppError("invalid", `linux.resources: no limits without the right to make a cgroup: ${messageOf(error)}`, error);
-    return NONE;
+    return none().NONE;
   }
 }

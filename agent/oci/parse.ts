@@ -7,42 +7,42 @@ import type { Process, Resources, Spec } from "./spec.js";
 
 const TEXTS: Shape = ["s"];
 const MAP: Shape = { "*": "s" };
-const MAPPINGS: Shape = [{ "containerID!": "u32", "hostID!": "u32", "size!": "u32" }];
-const HOOKS: Shape = [{ "path!": "s", args: TEXTS, env: TEXTS, timeout: "i64" }];
-const RATES: Shape = [{ "major!": "i64", "minor!": "i64", "rate!": "u64" }];
+const MAPPINGS: Shape = [{ "!": "containerID hostID size", containerID: "u32", hostID: "u32", size: "u32" }];
+const HOOKS: Shape = [{ "!": "path", path: "s", args: TEXTS, env: TEXTS, timeout: "i64" }];
+const RATES: Shape = [{ "!": "major minor rate", major: "i64", minor: "i64", rate: "u64" }];
 
-const PROCESS: Shape = {
-  terminal: "b", consoleSize: { "height!": "u32", "width!": "u32" }, user: { uid: "u32", gid: "u32", umask: "u32", additionalGids: ["u32"] }, args: TEXTS, env: TEXTS, "cwd!": "s",
-  capabilities: { bounding: TEXTS, effective: TEXTS, inheritable: TEXTS, permitted: TEXTS, ambient: TEXTS }, rlimits: [{ "type!": "s", "hard!": "x64", "soft!": "x64" }], noNewPrivileges: "b",
+const PROCESS: Shape = { "!": "cwd",
+  terminal: "b", consoleSize: { "!": "height width", height: "u32", width: "u32" }, user: { uid: "u32", gid: "u32", umask: "u32", additionalGids: ["u32"] }, args: TEXTS, env: TEXTS, cwd: "s",
+  capabilities: { bounding: TEXTS, effective: TEXTS, inheritable: TEXTS, permitted: TEXTS, ambient: TEXTS }, rlimits: [{ "!": "type hard soft", type: "s", hard: "x64", soft: "x64" }], noNewPrivileges: "b",
   apparmorProfile: "s", oomScoreAdj: "i32", selinuxLabel: "s",
-  scheduler: { "policy!": "s", nice: "i32", priority: "i32", flags: TEXTS, runtime: "x64", deadline: "x64", period: "x64" }, ioPriority: { "class!": "s", priority: "i32" },
+  scheduler: { "!": "policy", policy: "s", nice: "i32", priority: "i32", flags: TEXTS, runtime: "x64", deadline: "x64", period: "x64" }, ioPriority: { "!": "class", class: "s", priority: "i32" },
   execCPUAffinity: { initial: "s", final: "s" },
 };
 const RESOURCES: Shape = {
-  devices: [{ "allow!": "b", type: "s", major: "i64", minor: "i64", access: "s" }],
+  devices: [{ "!": "allow", allow: "b", type: "s", major: "i64", minor: "i64", access: "s" }],
   memory: { limit: "i64", reservation: "i64", swap: "i64", kernel: "i64", kernelTCP: "i64", swappiness: "u64", useHierarchy: "b", disableOOMKiller: "b", checkBeforeUpdate: "b" },
   cpu: { shares: "u64", quota: "i64", period: "u64", burst: "u64", idle: "i64", realtimeRuntime: "i64", realtimePeriod: "u64", cpus: "s", mems: "s" },
   pids: { limit: "i64" },
   blockIO: {
-    weight: "u16", leafWeight: "u16", weightDevice: [{ "major!": "i64", "minor!": "i64", weight: "u16", leafWeight: "u16" }],
+    weight: "u16", leafWeight: "u16", weightDevice: [{ "!": "major minor", major: "i64", minor: "i64", weight: "u16", leafWeight: "u16" }],
     throttleReadBpsDevice: RATES, throttleWriteBpsDevice: RATES, throttleReadIOPSDevice: RATES, throttleWriteIOPSDevice: RATES,
   },
-  hugepageLimits: [{ "pageSize!": "s", "limit!": "u64" }], network: { classID: "u32", priorities: [{ "name!": "s", "priority!": "u32" }] },
+  hugepageLimits: [{ "!": "pageSize limit", pageSize: "s", limit: "u64" }], network: { classID: "u32", priorities: [{ "!": "name priority", name: "s", priority: "u32" }] },
   rdma: { "*": { hcaHandles: "u32", hcaObjects: "u32" } }, unified: MAP,
 };
-const SECCOMP: Shape = {
-  "defaultAction!": "s", defaultErrnoRet: "u32", architectures: TEXTS, flags: TEXTS, listenerPath: "s", listenerMetadata: "s",
-  syscalls: [{ "names!": TEXTS, "action!": "s", errnoRet: "u32", args: [{ "index!": "u32", "value!": "x64", valueTwo: "x64", "op!": "s" }] }],
+const SECCOMP: Shape = { "!": "defaultAction",
+  defaultAction: "s", defaultErrnoRet: "u32", architectures: TEXTS, flags: TEXTS, listenerPath: "s", listenerMetadata: "s",
+  syscalls: [{ "!": "names action", names: TEXTS, action: "s", errnoRet: "u32", args: [{ "!": "index value op", index: "u32", value: "x64", valueTwo: "x64", op: "s" }] }],
 };
-const SPEC: Shape = {
-  "ociVersion!": "s", process: PROCESS, root: { "path!": "s", readonly: "b" }, hostname: "s", domainname: "s",
-  mounts: [{ "destination!": "s", type: "s", source: "s", options: TEXTS, uidMappings: MAPPINGS, gidMappings: MAPPINGS }],
+const SPEC: Shape = { "!": "ociVersion",
+  ociVersion: "s", process: PROCESS, root: { "!": "path", path: "s", readonly: "b" }, hostname: "s", domainname: "s",
+  mounts: [{ "!": "destination", destination: "s", type: "s", source: "s", options: TEXTS, uidMappings: MAPPINGS, gidMappings: MAPPINGS }],
   hooks: { prestart: HOOKS, createRuntime: HOOKS, createContainer: HOOKS, startContainer: HOOKS, poststart: HOOKS, poststop: HOOKS },
   annotations: MAP,
   linux: {
-    uidMappings: MAPPINGS, gidMappings: MAPPINGS, sysctl: MAP, resources: RESOURCES, cgroupsPath: "s", namespaces: [{ "type!": "s", path: "s" }],
-    devices: [{ "path!": "s", "type!": "s", major: "i64", minor: "i64", fileMode: "u32", uid: "u32", gid: "u32" }], seccomp: SECCOMP, rootfsPropagation: "s", maskedPaths: TEXTS, readonlyPaths: TEXTS,
-    mountLabel: "s", timeOffsets: { "*": { secs: "i64", nanosecs: "u32" } }, personality: { "domain!": "s", flags: TEXTS }, memoryPolicy: { mode: "s", nodes: "s", flags: TEXTS },
+    uidMappings: MAPPINGS, gidMappings: MAPPINGS, sysctl: MAP, resources: RESOURCES, cgroupsPath: "s", namespaces: [{ "!": "type", type: "s", path: "s" }],
+    devices: [{ "!": "path type", path: "s", type: "s", major: "i64", minor: "i64", fileMode: "u32", uid: "u32", gid: "u32" }], seccomp: SECCOMP, rootfsPropagation: "s", maskedPaths: TEXTS, readonlyPaths: TEXTS,
+    mountLabel: "s", timeOffsets: { "*": { secs: "i64", nanosecs: "u32" } }, personality: { "!": "domain", domain: "s", flags: TEXTS }, memoryPolicy: { mode: "s", nodes: "s", flags: TEXTS },
     intelRdt: { closID: "s", l3CacheSchema: "s", memBwSchema: "s", schemata: TEXTS, enableMonitoring: "b" }, netDevices: { "*": { name: "s" } },
   },
 };

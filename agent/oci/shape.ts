@@ -4,7 +4,7 @@ import { AppError } from "../lib/errors.js";
 
 /**
  * "s" text, "b" boolean, "u8" "u16" "u32" "i32" "u64" "i64" whole numbers, "x64" an unsigned one that must stay exact; [shape] a list; { "*": shape } a map; else an object,
- * whose names that end in "!" must be there. What a shape does not name is left out.
+ * of which the names in "!" must be there. What a shape does not name is left out.
  */
 export type Shape = string | readonly [Shape] | { readonly [name: string]: Shape };
 
@@ -33,44 +33,49 @@ class Walker {
     throw new AppError("invalid", `${field === "" ? "the configuration" : field}: ${why}`);
   }
 
+  /** Returns the value, whose parts are changed in place: it comes from JSON.parse and has no other owner. */
   walk(value: unknown, shape: Shape): unknown {
     if (typeof shape === "string") return this.scalar(value, shape);
-    if (isList(shape)) {
-      if (!Array.isArray(value)) this.refuse("is not a list");
-      return value.map((item: unknown, i) => this.at(i, item, shape[0]));
-    }
-    if (typeof value !== "object" || value === null || Array.isArray(value)) this.refuse("is not an object");
-    return this.object(value as { readonly [name: string]: unknown }, shape);
+    if (typeof value !== "object" || value === null) this.refuse(isList(shape) ? "is not a list" : "is not an object");
+    if (isList(shape)) return Array.isArray(value) ? this.list(value as unknown[], shape[0]) : this.refuse("is not a list");
+    return Array.isArray(value) ? this.refuse("is not an object") : this.object(value as { [name: string]: unknown }, shape);
   }
 
-  private object(value: { readonly [name: string]: unknown }, shape: { readonly [name: string]: Shape }): unknown {
-    const out: { [name: string]: unknown } = {};
+  private list(items: unknown[], shape: Shape): unknown {
+    const plainText = shape === "s" && !this.noNul && !this.exact;
+    for (let i = 0; i < items.length; i++) {
+      if (plainText && typeof items[i] === "string") continue;
+      this.path.push(i);
+      items[i] = this.walk(items[i], shape);
+      this.path.pop();
+    }
+    return items;
+  }
+
+  /** What is there is looked at, not what could be: most of what a shape names is absent. */
+  private object(value: { [name: string]: unknown }, shape: { readonly [name: string]: Shape }): unknown {
     const each = shape["*"];
-    if (each !== undefined) {
-      for (const name of Object.keys(value)) {
-        this.path.push(name);
-        if (this.noNul && name.includes("\0")) this.refuse("has a NUL byte");
-        Object.defineProperty(out, name, { value: this.walk(value[name], each), enumerable: true, configurable: true, writable: true }); // "__proto__" is a name too
-        this.path.pop();
+    for (const name of Object.keys(value)) {
+      const given = value[name];
+      const form = each ?? (Object.hasOwn(shape, name) ? (shape[name] as Shape) : undefined);
+      if (form === undefined || name === "!" || (given === null && each === undefined)) {
+        delete value[name];
+        continue;
       }
-      return out;
+      this.path.push(name);
+      if (this.noNul && name.includes("\0")) this.refuse("has a NUL byte");
+      const checked = this.walk(given, form);
+      if (checked !== given) value[name] = checked; // only numbers are ever replaced, so "__proto__" as a name is left alone
+      this.path.pop();
     }
-    for (const key in shape) {
-      const must = key.endsWith("!");
-      const name = must ? key.slice(0, -1) : key;
-      const given = Object.hasOwn(value, name) ? value[name] : undefined;
-      if (given !== undefined && given !== null) out[name] = this.at(name, given, shape[key] as Shape);
-      else if (must) this.at(name, undefined, "");
-    }
-    return out;
+    const needed = shape["!"];
+    if (typeof needed === "string") for (const name of needed.split(" ")) if (value[name] === undefined) this.missing(name);
+    return value;
   }
 
-  private at(part: string | number, value: unknown, shape: Shape): unknown {
-    this.path.push(part);
-    if (shape === "") this.refuse("is missing");
-    const out = this.walk(value, shape);
-    this.path.pop();
-    return out;
+  private missing(name: string): never {
+    this.path.push(name);
+    this.refuse("is missing");
   }
 
   private scalar(value: unknown, kind: string): unknown {
