@@ -132,8 +132,10 @@ export function findProgram(plan: ProcessPlan, env: readonly string[]): string {
   const candidates = name.includes("/") ? [name] : path.split(":").map((dir) => `${dir || "."}/${name}`);
   let denied = false;
   for (const candidate of candidates) {
-    if (!exists(candidate) || (stat(candidate).mode & S.IFMT) === S.IFDIR) continue;
-    if (sys(NR.faccessat2, AT_FDCWD, candidate, X_OK, AT_EACCESS) === 0) return candidate;
+    if (!exists(candidate)) continue;
+    const folder = (stat(candidate).mode & S.IFMT) === S.IFDIR;
+    if (folder && !name.includes("/")) continue;
+    if (!folder && sys(NR.faccessat2, AT_FDCWD, candidate, X_OK, AT_EACCESS) === 0) return candidate;
     denied = true;
   }
   if (denied) throw new AppError("internal", `process.args[0]: exec "${name}": permission denied`);

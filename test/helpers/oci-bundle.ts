@@ -65,6 +65,11 @@ export class Bundles {
     return id;
   }
 
+  /** All words of a command, for whoever starts it in another way. */
+  words(args: readonly string[]): readonly string[] {
+    return [...this.#words, "--root", this.#state, ...args];
+  }
+
   /** One command, to its end; `through` are words before it ("taskset", "-c", "0"). */
   command(args: readonly string[], through: readonly string[] = []): Outcome {
     const [program = this.binary, ...rest] = [...through, ...this.#words, "--root", this.#state, ...args];
