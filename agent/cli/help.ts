@@ -1,5 +1,23 @@
 // What --help and --version print.
-import { COMMANDS, GLOBAL, type Command } from "./options.js";
+import { commandNames, commandOf, globalOptions, type Command } from "./options.js";
+
+const ABOUT: { readonly [command: string]: string } = {
+  create: "make a container, ready to be started",
+  run: "make a container, start it, wait for its end and delete it",
+  start: "run the program of a created container",
+  state: "print a container's state as JSON",
+  kill: "send a signal (default TERM) to a container's first process",
+  delete: "remove what a container has left",
+  exec: "run a further process in a container",
+  list: "list the containers",
+  ps: "list a container's processes",
+  pause: "freeze all processes of a container",
+  resume: "let a paused container go on",
+  update: "change a container's resource limits",
+  events: "print figures and out-of-memory events of a container",
+  features: "print what this runtime knows as JSON",
+  spec: "write a config.json to begin with",
+};
 
 const WHAT: { readonly [option: string]: string } = {
   bundle: "folder with config.json (default: the current one)", config: "another file than config.json", "console-socket": "unix socket that gets the terminal's master",
@@ -14,7 +32,7 @@ const WHAT: { readonly [option: string]: string } = {
 };
 
 function optionLines(command: Command): string {
-  const letters = new Map(Object.entries(command.short ?? {}).map(([letter, name]) => [name, letter]));
+  const letters = new Map(Object.entries(command.short).map(([letter, name]) => [name, letter]));
   const all = Object.keys(command.options);
   if (!all.includes("help")) all.push("help");
   return all.map((name) => {
@@ -26,10 +44,10 @@ function optionLines(command: Command): string {
 
 /** The help of one command, or of all. */
 export function help(self: string, name?: string): string {
-  const command = name === undefined ? undefined : COMMANDS[name];
-  if (command !== undefined) return `usage: ${self} [GLOBAL-OPTION...] ${name} [OPTION...] ${command.usage}\n\n${command.about}\n\noptions:\n${optionLines(command)}`;
-  const commands = Object.entries(COMMANDS).map(([n, c]) => `  ${`${n} ${c.usage}`.padEnd(26)} ${c.about}\n`).join("");
-  return `usage: ${self} [GLOBAL-OPTION...] COMMAND [OPTION...] [ARGUMENT...]\n\nAn OCI runtime with the command line of runc.\n\ncommands:\n${commands}\nglobal options:\n${optionLines(GLOBAL)}\n${self} COMMAND --help tells about a command.\n`;
+  const command = name === undefined ? undefined : commandOf(name);
+  if (command !== undefined) return `usage: ${self} [GLOBAL-OPTION...] ${name} [OPTION...] ${command.usage}\n\n${ABOUT[name ?? ""]}\n\noptions:\n${optionLines(command)}`;
+  const commands = commandNames().map((n) => `  ${`${n} ${commandOf(n)?.usage}`.padEnd(26)} ${ABOUT[n]}\n`).join("");
+  return `usage: ${self} [GLOBAL-OPTION...] COMMAND [OPTION...] [ARGUMENT...]\n\nAn OCI runtime with the command line of runc.\n\ncommands:\n${commands}\nglobal options:\n${optionLines(globalOptions())}\n${self} COMMAND --help tells about a command.\n`;
 }
 
 /** What --version prints: name, version, specification, and the words that tools look for. */

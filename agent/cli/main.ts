@@ -6,7 +6,7 @@ import { lazy } from "../lib/lazy.js";
 import { divertLog, Level, setLevel } from "../lib/log.js";
 import { onCrash } from "../lib/loop.js";
 import { complain, print, say, type Context, type Run } from "./context.js";
-import { COMMANDS, GLOBAL, Options, readOptions } from "./options.js";
+import { commandOf, globalOptions, Options, readOptions } from "./options.js";
 
 const texts = lazy<typeof import("./help.js")>("cli/help.js");
 const create = lazy<typeof import("./create.js")>("cli/create.js");
@@ -58,20 +58,20 @@ export function commandLine(args: readonly string[], self: string, uid: number):
   };
   onCrash(fail);
   const go = async (): Promise<number> => {
-    const { options: global, rest } = readOptions(GLOBAL, args, self);
+    const { options: global, rest } = readOptions(globalOptions(), args, self);
     const name = rest[0];
     if (global.has("version")) return print(1, texts().versionText(self)), 0;
     if (global.has("help") || name === "help") return print(1, texts().help(self, rest[1])), 0;
     if (name === undefined) return print(2, texts().help(self)), 1;
     context = contextOf(global, self, uid);
-    const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+    const command = commandOf(name);
     if (command === undefined) throw new AppError("invalid", `unknown command "${name}" (see ${self} --help)`);
     if (name === "exec") status = 255;
     if (context.debug) setLevel(Level.DEBUG);
     divertLog((level, message) => (level <= Level.WARN || context.debug) && say(context, level <= Level.ERROR ? "error" : level === Level.WARN ? "warning" : "debug", message));
     const { options, rest: further } = readOptions(command, rest.slice(1), name);
     if (options.has("help")) return print(1, texts().help(self, name)), 0;
-    const [least, most] = command.words;
+    const { least, most } = command;
     const words = options.words.length + further.length;
     const given = command.stopAt === undefined ? new Options(options.given, [...options.words, ...further]) : options;
     if (words < least || words > most) throw new AppError("invalid", `${name}: ${words < least ? "too few" : "too many"} arguments: usage: ${self} ${name} [OPTION...] ${command.usage}`);

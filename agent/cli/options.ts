@@ -7,62 +7,66 @@ type Kind = "switch" | "value" | "list";
 export interface Command {
   /** What follows the options, as the help shows it. */
   readonly usage: string;
-  readonly about: string;
   readonly options: { readonly [name: string]: Kind };
-  readonly short?: { readonly [letter: string]: string };
+  readonly short: { readonly [letter: string]: string };
   /** Least and most words besides options. */
-  readonly words: readonly [number, number];
+  readonly least: number;
+  readonly most: number;
   /** After this many words the rest is taken as it is. */
-  readonly stopAt?: number;
+  readonly stopAt: number | undefined;
 }
 
-const CREATE = {
-  bundle: "value", "console-socket": "value", "pidfd-socket": "value", "pid-file": "value", "no-pivot": "switch", "no-new-keyring": "switch", "preserve-fds": "value", config: "value",
-} as const;
+/** Usage, options, least and most words, stopAt. Options as words: "NAME" a switch, "NAME=" a value, "NAME*" several; "x,NAME" has a letter. */
+type Row = readonly [usage: string, options: string, least: number, most: number, stopAt?: number];
 
-export const COMMANDS: { readonly [name: string]: Command } = {
-  create: { usage: "ID", about: "make a container, ready to be started", options: CREATE, short: { b: "bundle", f: "config" }, words: [1, 1] },
-  run: {
-    usage: "ID", about: "make a container, start it, wait for its end and delete it", options: { ...CREATE, detach: "switch", keep: "switch", "no-subreaper": "switch" },
-    short: { b: "bundle", d: "detach", f: "config" }, words: [1, 1],
-  },
-  start: { usage: "ID", about: "run the program of a created container", options: {}, words: [1, 1] },
-  state: { usage: "ID", about: "print a container's state as JSON", options: {}, words: [1, 1] },
-  kill: { usage: "ID [SIGNAL]", about: "send a signal (default TERM) to a container's first process", options: { all: "switch" }, short: { a: "all" }, words: [1, 2] },
-  delete: { usage: "ID...", about: "remove what a container has left", options: { force: "switch" }, short: { f: "force" }, words: [1, 1000] },
-  exec: {
-    usage: "ID COMMAND [ARG...]", about: "run a further process in a container",
-    options: {
-      "console-socket": "value", "pidfd-socket": "value", cwd: "value", env: "list", tty: "switch", user: "value", "additional-gids": "list", process: "value", detach: "switch", "pid-file": "value",
-      "process-label": "value", apparmor: "value", "no-new-privs": "switch", cap: "list", "preserve-fds": "value", cgroup: "list", "ignore-paused": "switch",
-    },
-    short: { e: "env", t: "tty", u: "user", g: "additional-gids", p: "process", d: "detach", c: "cap" }, words: [1, 100000], stopAt: 1,
-  },
-  list: { usage: "", about: "list the containers", options: { format: "value", quiet: "switch" }, short: { f: "format", q: "quiet" }, words: [0, 0] },
-  ps: { usage: "ID [PS-OPTION...]", about: "list a container's processes", options: { format: "value" }, short: { f: "format" }, words: [1, 1000], stopAt: 1 },
-  pause: { usage: "ID", about: "freeze all processes of a container", options: {}, words: [1, 1] },
-  resume: { usage: "ID", about: "let a paused container go on", options: {}, words: [1, 1] },
-  update: {
-    usage: "ID", about: "change a container's resource limits",
-    options: {
-      resources: "value", "blkio-weight": "value", "cpu-period": "value", "cpu-quota": "value", "cpu-burst": "value", "cpu-share": "value", "cpu-rt-period": "value", "cpu-rt-runtime": "value",
-      "cpuset-cpus": "value", "cpuset-mems": "value", memory: "value", "memory-reservation": "value", "memory-swap": "value", "pids-limit": "value", "l3-cache-schema": "value", "mem-bw-schema": "value", "cpu-idle": "value",
-      "kernel-memory": "value", "kernel-memory-tcp": "value",
-    },
-    short: { r: "resources" }, words: [1, 1],
-  },
-  events: { usage: "ID", about: "print figures and out-of-memory events of a container", options: { interval: "value", stats: "switch" }, words: [1, 1] },
-  features: { usage: "", about: "print what this runtime knows as JSON", options: {}, words: [0, 0] },
-  spec: { usage: "", about: "write a config.json to begin with", options: { bundle: "value", rootless: "switch" }, short: { b: "bundle" }, words: [0, 0] },
+const CREATE = "b,bundle= console-socket= pidfd-socket= pid-file= no-pivot no-new-keyring preserve-fds= f,config=";
+const ROWS: { readonly [name: string]: Row } = {
+  create: ["ID", CREATE, 1, 1],
+  run: ["ID", `${CREATE} d,detach keep no-subreaper`, 1, 1],
+  start: ["ID", "", 1, 1],
+  state: ["ID", "", 1, 1],
+  kill: ["ID [SIGNAL]", "a,all", 1, 2],
+  delete: ["ID...", "f,force", 1, 1000],
+  exec: [
+    "ID COMMAND [ARG...]",
+    "console-socket= pidfd-socket= cwd= e,env* t,tty u,user= g,additional-gids* p,process= d,detach pid-file= process-label= apparmor= no-new-privs c,cap* preserve-fds= cgroup* ignore-paused", 1, 100000, 1,
+  ],
+  list: ["", "f,format= q,quiet", 0, 0],
+  ps: ["ID [PS-OPTION...]", "f,format=", 1, 1000, 1],
+  pause: ["ID", "", 1, 1],
+  resume: ["ID", "", 1, 1],
+  update: [
+    "ID",
+    "r,resources= blkio-weight= cpu-period= cpu-quota= cpu-burst= cpu-share= cpu-rt-period= cpu-rt-runtime= cpuset-cpus= cpuset-mems= memory= memory-reservation= memory-swap= pids-limit= l3-cache-schema= mem-bw-schema= cpu-idle= kernel-memory= kernel-memory-tcp=", 1, 1,
+  ],
+  events: ["ID", "interval= stats", 1, 1],
+  features: ["", "", 0, 0],
+  spec: ["", "b,bundle= rootless", 0, 0],
 };
 
-export const GLOBAL: Command = {
-  usage: "COMMAND", about: "",
-  options: {
-    debug: "switch", log: "value", "log-format": "value", root: "value", "systemd-cgroup": "switch", "cgroup-manager": "value", rootless: "value", version: "switch", help: "switch",
-  },
-  short: { v: "version", h: "help" }, words: [0, 0], stopAt: 0,
-};
+/** The names of all commands. */
+export const commandNames = (): string[] => Object.keys(ROWS);
+
+function fromRow([usage, text, least, most, stopAt]: Row): Command {
+  const options: { [name: string]: Kind } = {};
+  const short: { [letter: string]: string } = {};
+  for (const word of text === "" ? [] : text.split(" ")) {
+    const named = word[1] === "," ? word.slice(2) : word;
+    const kind = named.endsWith("=") ? "value" : named.endsWith("*") ? "list" : "switch";
+    const name = kind === "switch" ? named : named.slice(0, -1);
+    options[name] = kind;
+    if (named !== word) short[word[0] as string] = name;
+  }
+  return { usage, options, short, least, most, stopAt };
+}
+
+/** What a command knows; undefined when there is none of that name. */
+export function commandOf(name: string): Command | undefined {
+  return Object.hasOwn(ROWS, name) ? fromRow(ROWS[name] as Row) : undefined;
+}
+
+/** The options before the command. */
+export const globalOptions = (): Command => fromRow(["COMMAND", "debug log= log-format= root= systemd-cgroup cgroup-manager= rootless= v,version h,help", 0, 0, 0]);
 
 export class Options {
   constructor(
@@ -125,17 +129,17 @@ export function readOptions(command: Command, args: readonly string[], name: str
     const value = cut < 0 ? undefined : plain.slice(cut + 1);
     if (option.length > 1) {
       if (arg.startsWith("--") || Object.hasOwn(command.options, option) || !spread(command, plain, note)) note(option, value);
-    } else note(command.short?.[option] ?? (option === "h" ? "help" : option), value);
+    } else note(command.short[option] ?? (option === "h" ? "help" : option), value);
   }
   return { options: new Options(given, words), rest: args.slice(i) };
 }
 
 /** "-it", "-uroot": letters in a row, the last of which may have its value joined on. */
 function spread(command: Command, letters: string, note: (option: string, value: string | undefined) => void): boolean {
-  const first = command.short?.[letters[0] as string];
+  const first = command.short[letters[0] as string];
   if (first === undefined) return false;
   for (let i = 0; i < letters.length; i++) {
-    const option = command.short?.[letters[i] as string] ?? bad(`unknown option -${letters[i]} (see --help)`);
+    const option = command.short[letters[i] as string] ?? bad(`unknown option -${letters[i]} (see --help)`);
     if (command.options[option] !== "switch" && i + 1 < letters.length) {
       note(option, letters.slice(letters[i + 1] === "=" ? i + 2 : i + 1));
       return true;
