@@ -23,8 +23,11 @@ const AGAIN = {};
 
 class Walker {
   private readonly path: (string | number)[];
+  /** Any text will do: the quick way for most of what there is. */
+  private readonly plain: boolean;
   constructor(private readonly exact: boolean, private readonly noNul: boolean, place: string) {
     this.path = place === "" ? [] : [place];
+    this.plain = !exact && !noNul;
   }
 
   private refuse(why: string): never {
@@ -42,7 +45,7 @@ class Walker {
   }
 
   private list(items: unknown[], shape: Shape): unknown {
-    const plainText = shape === "s" && !this.noNul && !this.exact;
+    const plainText = shape === "s" && this.plain;
     for (let i = 0; i < items.length; i++) {
       if (plainText && typeof items[i] === "string") continue;
       this.path.push(i);
@@ -57,8 +60,9 @@ class Walker {
     const each = shape["*"];
     for (const name of Object.keys(value)) {
       const given = value[name];
-      const form = each ?? (Object.hasOwn(shape, name) ? (shape[name] as Shape) : undefined);
-      if (form === undefined || name === "!" || (given === null && each === undefined)) {
+      const form = each ?? shape[name];
+      if (form === "s" ? this.plain && typeof given === "string" && name !== "!" : form === "b" && typeof given === "boolean") continue;
+      if (form === undefined || name === "!" || (given === null && each === undefined) || (each === undefined && !Object.hasOwn(shape, name))) {
         delete value[name];
         continue;
       }
