@@ -27,6 +27,21 @@ function outside(maps: readonly IdMapping[] = [], id: number): number | undefine
   return map === undefined ? undefined : id - map.containerID + map.hostID;
 }
 
+/** Binds whose source lies in the container's own tree, where earlier mounts are that only the child will see. */
+function builtInside(steps: readonly Step[]): ReadonlySet<Step> {
+  let root = "\0";
+  const places: string[] = [];
+  const found = new Set<Step>();
+  for (const step of steps) {
+    if (step.do === "root") root = `${step.path}/`;
+    if (step.do !== "mount") continue;
+    const { source, at } = step.mount;
+    if (source.startsWith(root) && places.some((place) => `${place}/`.startsWith(`${source}/`) || `${source}/`.startsWith(`${place}/`))) found.add(step);
+    places.push(root + at.slice(1));
+  }
+  return found;
+}
+
 /** Copies what has to be copied outside. Throws naming the mount; nothing stays open then. */
 export function detach(steps: readonly Step[], linux: Linux): Detached {
   const user = linux.namespaces?.find((n) => n.type === "user");
@@ -77,6 +92,7 @@ export function detach(steps: readonly Step[], linux: Linux): Detached {
       return undefined;
     }
   };
+  const built = builtInside(steps);
   const made = (step: Step): Step => {
     if (step.do === "node" && user !== undefined) {
       const node = nodeOf(step.node);
@@ -88,6 +104,7 @@ export function detach(steps: readonly Step[], linux: Linux): Detached {
     if (mapped && !root) throw new AppError("denied", "only root can map the ids of a mount");
     if (!mapped && (!root || (user === undefined && !shared))) return step;
     if ((step.mount.extra & EXTRA.COPY_LINK) !== 0 && (lstat(step.mount.source).mode & S.IFMT) === S.IFLNK) return step;
+    if (!mapped && built.has(step)) return step;
     return { ...step, made: bound(step.mount).n };
   };
   try {

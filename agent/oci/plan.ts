@@ -9,7 +9,7 @@ import { rlimitNumber } from "./check-process.js";
 import { cleanPath } from "./field.js";
 import { isBind, mountPlan, type MountPlan, MS, PROPAGATION } from "./mounts.js";
 import type { Traits } from "./schedule.js";
-import type { Device, Linux, Process, Spec } from "./spec.js";
+import type { Device, Linux, Mount, Process, Spec } from "./spec.js";
 import type { Node, Step } from "./steps.js";
 
 const schedule = lazy<typeof import("./schedule.js")>("oci/schedule.js");
@@ -187,10 +187,15 @@ function hookSteps({ hooks }: Spec): Step[] {
   return steps;
 }
 
+/** A destination that names the root itself is meant in it, as runc reads it. */
+function inside(root: string, mount: Mount): Mount {
+  return root !== "/" && mount.destination.startsWith(`${root}/`) ? { ...mount, destination: mount.destination.slice(root.length) } : mount;
+}
+
 function rootSteps(spec: Spec & { process: Process; root: NonNullable<Spec["root"]>; linux: Linux }, context: PlanContext): Step[] {
   const { linux, root } = spec;
   if (!linux.namespaces?.some((n) => n.type === "mount")) return [{ do: "plain-root", path: root.path }, ...hookSteps(spec), { do: "enter-root" }];
-  const plans = (spec.mounts ?? []).map((mount) => mountPlan(mount, context.bundle));
+  const plans = (spec.mounts ?? []).map((mount) => mountPlan(context.command === true ? inside(root.path, mount) : mount, context.bundle));
   const { mountLabel } = context;
   const mounts = mountLabel === undefined ? plans : plans.map((mount) => labelled(mount, mountLabel));
   const propagation = PROPAGATION[linux.rootfsPropagation ?? ""] ?? 0;
