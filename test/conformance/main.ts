@@ -8,7 +8,7 @@ import { TOP } from "../../ctl/vm/places.js";
 import { engineAt, newestCrun, ourEngine, type Engine } from "./engines.js";
 import { runInGuest, v2Missing } from "./guest.js";
 import { runOnHost, v1Missing } from "./host.js";
-import { behind, explanations, table, type Run } from "./results.js";
+import { behind, explain, explanations, table, type Run } from "./results.js";
 import { validationSuite } from "./suite.js";
 
 const USAGE = `usage: conformance [--v1] [--v2] [--engine PATH]... [--without-crun] [--only NAME]... [--json FILE] [--keep FOLDER] [--docs]
@@ -61,10 +61,19 @@ const main = async (): Promise<number> => {
         say(`cgroup ${name}: left out: ${missing}`);
         continue;
       }
-      if (name === "v2") runs.push(...await runInGuest(suite, engines, programs, say, o.keep));
-      else for (const engine of engines) {
-        say(`cgroup v1, ${engine.name} ${engine.version}`);
-        runs.push(runOnHost(suite, engine, programs, o.keep));
+      const some = async (which: readonly Engine[], what: readonly string[]): Promise<Run[]> => {
+        if (name === "v2") return runInGuest(suite, which, what, say, o.keep);
+        return which.map((engine) => {
+          say(`cgroup v1, ${engine.name} ${engine.version}`);
+          return runOnHost(suite, engine, what, o.keep);
+        });
+      };
+      for (const run of await some(engines, programs)) {
+        // some programs race with the container's own start: a signal may come before its shell has set the trap
+        const again = run.outcomes.filter((outcome) => explain(run, outcome).unexplained.length > 0).map(({ program }) => program);
+        if (again.length > 0) say(`${run.engine}, cgroup ${name}: once more: ${again.join(", ")}`);
+        const [second] = again.length > 0 ? await some(engines.filter((e) => e.name === run.engine), again) : [];
+        runs.push(second === undefined ? run : { ...run, outcomes: run.outcomes.map((outcome) => second.outcomes.find((s) => s.program === outcome.program && s.ok >= outcome.ok) ?? outcome) });
       }
     }
   } finally {
