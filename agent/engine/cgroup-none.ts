@@ -9,6 +9,6 @@ const refuse = (): never => {
 const nothing = (): Promise<void> => Promise.resolve();
 
 export const NONE: Cgroup = {
-  version: 2, path: "", madeParents: () => [], frozen: () => false, create: nothing, dirFd: () => undefined, procsFiles: () => [], v1Mounts: () => undefined,
+  version: 2, path: "", madeParents: () => [], frozen: () => false, create: nothing, restrictDevices: nothing, dirFd: () => undefined, procsFiles: () => [], v1Mounts: () => undefined,
   sub: refuse, update: refuse, freeze: () => Promise.resolve().then(refuse), thaw: nothing, pids: () => [], killAll: nothing, stats: () => ({ hugetlbStats: {} }), watchOom: () => () => undefined, removeNow: () => undefined, remove: nothing,
 };

@@ -97,11 +97,14 @@ class Groups implements Cgroup {
       for (const name of USUAL) if (hierarchy().mounts.has(name)) this.#join(name);
       for (const limit of wanted) this.#join(limit.controller, limit);
       writeLimits(wanted, (controller) => this.#dir(controller));
-      if (hierarchy().mounts.has("devices")) this.#devices(resources?.devices ?? []);
     } catch (error) {
       this.removeNow();
       throw error;
     }
+  }
+
+  restrictDevices(resources: Resources | undefined): void {
+    if (hierarchy().mounts.has("devices")) this.#devices(resources?.devices ?? []);
   }
 
   #devices(rules: readonly DeviceRule[]): void {

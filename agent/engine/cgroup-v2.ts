@@ -4,7 +4,6 @@ import { isErrno, SysError } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import { type Fd } from "../sys/fd.js";
 import { AT, exists, fchownat } from "../sys/file.js";
-import { attachDeviceProgram, attachedDevicePrograms, detachDeviceProgram, loadDeviceProgram } from "../sys/bpf.js";
 import { now } from "../lib/loop.js";
 import { pause } from "../lib/async.js";
 import { AppError, attempt, because } from "../lib/errors.js";
@@ -12,12 +11,13 @@ import { readText, readTextIf } from "../lib/fs.js";
 import { lazy } from "../lib/lazy.js";
 import { lines, words } from "../lib/text.js";
 import { cleanGroup, fieldOf, hasLimits, type Limit } from "../oci/cgroup.js";
-import { deviceProgram } from "../oci/device-rules.js";
 import type { DeviceRule, Memory, Resources } from "../oci/spec.js";
 import { type Cgroup, hierarchy } from "./cgroup.js";
 import type { Stats } from "./cgroup-stats.js";
 import { killPids, makeGroup, makeParent, onParentGone, openDir, parentsMade, put, readPids, removeGroup, removeGroupNow, writeLimits } from "./cgroup-tree.js";
 
+const bpf = lazy<typeof import("../sys/bpf.js")>("sys/bpf.js");
+const rulesOf = lazy<typeof import("../oci/device-rules.js")>("oci/device-rules.js");
 const limits = lazy<typeof import("../oci/cgroup-limits.js")>("oci/cgroup-limits.js");
 const stats = lazy<typeof import("./cgroup-stats.js")>("engine/cgroup-stats.js");
 const oom = lazy<typeof import("./cgroup-oom.js")>("engine/cgroup-oom.js");
@@ -102,9 +102,9 @@ let loaded: { readonly key: string; readonly program: Fd } | undefined;
 function programFor(rules: readonly DeviceRule[]): Fd | undefined {
   const key = JSON.stringify(rules);
   if (loaded?.key === key) return loaded.program;
-  const code = deviceProgram(rules);
+  const code = rulesOf().deviceProgram(rules);
   if (code === undefined) return undefined;
-  const program = attempt("load the device rules", () => loadDeviceProgram(code));
+  const program = attempt("load the device rules", () => bpf().loadDeviceProgram(code));
   loaded?.program.close();
   loaded = { key, program };
   return program;
@@ -132,7 +132,6 @@ class Group implements Cgroup {
     attempt("make the container's cgroup", () => this.#make(needed, whole, again));
     try {
       if (wanted.length > 0) writeLimits(wanted, () => this.dir);
-      this.#devices(resources?.devices ?? []);
       if (owner > 0) attempt("hand over the container's cgroup", () => this.#handOver(owner));
     } catch (error) {
       this.removeNow();
@@ -176,11 +175,11 @@ class Group implements Cgroup {
     }
   }
 
-  #devices(rules: readonly DeviceRule[]): void {
-    const program = programFor(rules);
+  restrictDevices(resources: Resources | undefined): void {
+    const program = programFor(resources?.devices ?? []);
     if (program === undefined) return;
     using dir = openDir(this.dir);
-    attempt("attach the device rules", () => attachDeviceProgram(dir, program));
+    attempt("attach the device rules", () => bpf().attachDeviceProgram(dir, program));
   }
 
   dirFd(like?: number): Fd | undefined {
@@ -224,11 +223,11 @@ class Group implements Cgroup {
 
   #replaceDevices(rules: readonly DeviceRule[]): void {
     using dir = openDir(this.dir);
-    const old = attachedDevicePrograms(dir);
+    const old = bpf().attachedDevicePrograms(dir);
     const program = programFor(rules);
     try {
-      if (program !== undefined) attempt("attach the device rules", () => attachDeviceProgram(dir, program, old[0]));
-      for (const fd of program === undefined ? old : old.slice(1)) detachDeviceProgram(dir, fd);
+      if (program !== undefined) attempt("attach the device rules", () => bpf().attachDeviceProgram(dir, program, old[0]));
+      for (const fd of program === undefined ? old : old.slice(1)) bpf().detachDeviceProgram(dir, fd);
     } finally {
       for (const fd of old) fd.close();
     }

@@ -61,6 +61,7 @@ export async function createContainer(args: CreateArgs): Promise<Container> {
       gate = started.channel;
       gate.program = spec.process.args[0] ?? "";
       process = processOf(id, started.cloned, started.streams, args.own);
+      cgroup.restrictDevices(spec.linux.resources);
       await untilReady(args, gate, process, started.late, filter);
     } catch (error) {
       gate?.close();

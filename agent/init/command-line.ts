@@ -4,7 +4,7 @@ import { fillStdio } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { blockSignals, defaultActions } from "../sys/poll.js";
 import { commandLine } from "../cli/main.js";
-import { run } from "../lib/loop.js";
+import { run, sleepAtOnce } from "../lib/loop.js";
 import { startReaper } from "../lib/reaper.js";
 
 /** A command ends before looking for cycles could pay. */
@@ -13,6 +13,7 @@ const GC_BYTES = 64 << 20;
 /** Runs one command; the process ends with its status. */
 export function start(args: readonly string[], self: string): void {
   native.gcThreshold(GC_BYTES);
+  sleepAtOnce();
   fillStdio();
   blockSignals();
   defaultActions();

@@ -115,12 +115,17 @@ function runTimers(): void {
  * How often the loop looks again before it sleeps, when the last round had something to do: some 40 microseconds. A peer that
  * answers at once then finds the agent awake; waking a sleeping processor of a virtual machine takes longer than that.
  */
-const LOOKS = 40;
+let looks = 40;
 let busy = false;
+
+/** The loop sleeps at once when there is nothing to do: for who talks to nobody again and again. */
+export function sleepAtOnce(): void {
+  looks = 0;
+}
 
 /** The number of events, now or after a wait that gives way to whoever else wants the processor. */
 function nextEvents(): number {
-  for (let i = 0; busy && i < LOOKS; i++) {
+  for (let i = 0; busy && i < looks; i++) {
     const n = epoll.wait(0);
     if (n !== 0) return n;
     sys(NR.sched_yield);

@@ -166,10 +166,10 @@ static JSContext *new_context(JSRuntime *rt)
 int main(int argc, char **argv, char **envp)
 {
     static const JSMallocFunctions heap = { heap_malloc, heap_free, heap_realloc, heap_usable };
+    int r = madvise(arena, 96 * PAGE, 23); /* MADV_POPULATE_WRITE: what every start needs, at once instead of page by page */
     JSRuntime *rt = JS_NewRuntime2(&heap, NULL);
     JSContext *ctx = rt ? new_context(rt) : NULL, *job;
     JSValue native, tick, result;
-    int r;
     if (!ctx) {
         fprintf(stderr, "kata-agent: out of memory at start\n");
         return 70;
