@@ -11,6 +11,9 @@ import { BINARY, whyNot } from "../helpers/private-agent.js";
 const why = whyNot();
 if (why !== undefined) console.warn(`skipped: ${why}`);
 
+const python = spawnSync("which", ["python3"]).status === 0;
+if (!python) console.warn("skipped in part: needs python3");
+
 describe.skipIf(why !== undefined)("the command line", () => {
   let box: Bundles;
   beforeAll(() => {
@@ -190,6 +193,21 @@ describe.skipIf(why !== undefined)("the command line", () => {
     fails(["exec", "--process", join(box.folder, "absent"), id], "--process", 255);
     fails(["exec", "-u", "root", id, "true"], "--user", 255);
     fails(["exec", "-t", "-d", id, "true"], "--console-socket", 255);
+  });
+
+  it.skipIf(!python)("leaves the end of a further process to whoever inherits it, however soon that is", () => {
+    // as shims do: they adopt what a command leaves behind, and wait for it
+    const adopt = `
+import ctypes, os, subprocess, sys
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) # PR_SET_CHILD_SUBREAPER
+for i in range(20):
+    subprocess.check_call(sys.argv[2:])
+    print(os.waitstatus_to_exitcode(os.waitpid(int(open(sys.argv[1]).read()), 0)[1]))
+`;
+    const pidFile = join(box.folder, "adopted.pid");
+    const words = box.words(["exec", "--detach", "--pid-file", pidFile, box.sleeper(), "sh", "-c", "exit 3"]);
+    const { stdout, stderr } = spawnSync("python3", ["-c", adopt, pidFile, ...words], { encoding: "utf8", timeout: 30_000, stdio: ["ignore", "pipe", "pipe"] });
+    expect({ stdout, stderr }).toEqual({ stdout: "3\n".repeat(20), stderr: "" });
   });
 
   it("writes a log as containerd's shim reads it: the last line tells the error", () => {
