@@ -5,7 +5,7 @@ import { E } from "../sys/errno.js";
 import type { Fd } from "../sys/fd.js";
 import { pidfdSendSignal, type Cloned } from "../sys/process.js";
 import { SIG } from "../sys/poll.js";
-import { because } from "../lib/errors.js";
+import { AppError, because } from "../lib/errors.js";
 import { lazy } from "../lib/lazy.js";
 import type { Cgroup } from "./cgroup.js";
 import type { Ends } from "./child.js";
