@@ -17,8 +17,6 @@ export function openNamespace(path: string): Fd {
   return attempt(`open the namespace ${path}`, () => open(path, O.RDONLY | O.NONBLOCK));
 }
 
-const NEVER = 1 << 30;
-
 let ownPidNamespace: Fd | undefined;
 
 export interface SpawnPlace {
@@ -56,7 +54,7 @@ export function spawn(place: SpawnPlace, child: () => never): Cloned {
     }
     made = clone3(place.flags, place.cgroup);
     if (made === 0) {
-      native.gcThreshold(NEVER); // it would write to every page of the heap, each a copy of the parent's
+      native.shortLived(); // looking for cycles would write to every page of the heap, each a copy of the parent's
       try {
         child();
       } finally {

@@ -7,12 +7,9 @@ import { commandLine } from "../cli/main.js";
 import { run, sleepAtOnce } from "../lib/loop.js";
 import { startReaper } from "../lib/reaper.js";
 
-/** A command ends before looking for cycles could pay. */
-const GC_BYTES = 64 << 20;
-
 /** Runs one command; the process ends with its status. */
 export function start(args: readonly string[], self: string): void {
-  native.gcThreshold(GC_BYTES);
+  native.shortLived();
   sleepAtOnce();
   fillStdio();
   blockSignals();

@@ -25,13 +25,13 @@ static void complain(JSContext *ctx)
     JS_FreeValue(ctx, error);
 }
 
-/* The bytecode was copied into the heap: its pages in the file need not stay resident. */
+/* The bytecode was copied into the heap: its pages in the file, and those the kernel mapped around them, need not stay resident. */
 static void drop_pages(const struct chunk *c)
 {
-    uintptr_t start = ((uintptr_t)c->data + 4095) & ~(uintptr_t)4095;
-    uintptr_t end = ((uintptr_t)c->data + c->size) & ~(uintptr_t)4095;
-    if (end > start)
-        madvise((void *)start, end - start, MADV_DONTNEED);
+    enum { AROUND = 65536 };
+    uintptr_t start = (uintptr_t)c->data & ~(uintptr_t)(AROUND - 1);
+    if (!short_lived)
+        madvise((void *)start, ((uintptr_t)c->data + c->size - start + AROUND - 1) & ~(uintptr_t)(AROUND - 1), MADV_DONTNEED);
 }
 
 static JSModuleDef *resolve_import(JSContext *ctx, const char *name, void *opaque)

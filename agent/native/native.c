@@ -132,9 +132,12 @@ static JSValue native_load(JSContext *ctx, JSValueConst self, int argc, JSValueC
     return ns;
 }
 
-static JSValue native_gc_threshold(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
+int short_lived;
+
+static JSValue native_short_lived(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
-    JS_SetGCThreshold(JS_GetRuntime(ctx), (size_t)to_long(ctx, argv[0]));
+    short_lived = 1;
+    JS_SetGCThreshold(JS_GetRuntime(ctx), (size_t)-1); /* never */
     return JS_UNDEFINED;
 }
 
@@ -193,7 +196,7 @@ JSValue install_native(JSContext *ctx, int argc, char **argv, char **envp)
         JS_CFUNC_DEF("utf8Decode", 3, native_utf8_decode),
         JS_CFUNC_DEF("load", 1, native_load),
         JS_CFUNC_DEF("seccomp", 4, native_seccomp),
-        JS_CFUNC_DEF("gcThreshold", 1, native_gc_threshold),
+        JS_CFUNC_DEF("shortLived", 0, native_short_lived),
     };
     JSValue global = JS_GetGlobalObject(ctx), native = JS_NewObject(ctx), buffer = JS_NewArrayBufferCopy(ctx, NULL, 0);
     array_buffer = JS_GetClassID(buffer);

@@ -17,8 +17,8 @@ declare const native: {
   load(name: string): unknown;
   /** libseccomp's calls by number (see oci/seccomp.ts); returns 0, a number, or a negative errno. */
   seccomp(op: number, a?: number, b?: number | string, c?: Uint8Array): number;
-  /** Cycles are looked for when the heap has grown beyond this many bytes. */
-  gcThreshold(bytes: number): void;
+  /** This process ends soon: from now on cycles are not looked for, and the bytecode's pages stay where they are. */
+  shortLived(): void;
   /** argv and envp as the kernel handed them over. */
   readonly args: string[];
   readonly env: string[];
