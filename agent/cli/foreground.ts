@@ -7,6 +7,7 @@ import { readRaw, setNonblock } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { EPOLL, SIG, signalfd } from "../sys/poll.js";
 import { after, watch, type Watch } from "../lib/loop.js";
+import { ENDING, forwardTo } from "./interrupt.js";
 
 const TCGETS = 0x5401, TCSETS = 0x5402, TIOCGWINSZ = 0x5413, TIOCSWINSZ = 0x5414;
 const SIGURG = 23;
@@ -21,7 +22,8 @@ export interface Attached {
 /** Signals for the program: all but those that only concern this process. */
 function forward(send: (signal: number) => void, resized: () => void): void {
   const all: number[] = [];
-  for (let s = 1; s <= 64; s++) if (![SIG.KILL, SIG.STOP, SIG.CHLD, SIGURG, 32, 33].includes(s)) all.push(s);
+  for (let s = 1; s <= 64; s++) if (![SIG.KILL, SIG.STOP, SIG.CHLD, SIGURG, 32, 33, ...ENDING].includes(s)) all.push(s);
+  forwardTo(send);
   const fd = signalfd(all);
   const info = new Uint8Array(128);
   watch(fd.n, EPOLL.IN, () => {

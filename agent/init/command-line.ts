@@ -3,6 +3,7 @@ import { sys } from "../sys/call.js";
 import { fillStdio } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { blockSignals, defaultActions } from "../sys/poll.js";
+import { ENDING, interrupted } from "../cli/interrupt.js";
 import { commandLine } from "../cli/main.js";
 import { run, sleepAtOnce } from "../lib/loop.js";
 import { startReaper } from "../lib/reaper.js";
@@ -14,7 +15,7 @@ export function start(args: readonly string[], self: string): void {
   fillStdio();
   blockSignals();
   defaultActions();
-  startReaper([], () => undefined);
+  startReaper(ENDING, interrupted);
   commandLine(args, self, sys(NR.geteuid));
   run();
 }

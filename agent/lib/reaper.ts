@@ -25,6 +25,12 @@ export function exitOf(pid: number): Promise<ExitStatus> {
   return new Promise((done) => onExit(pid, done));
 }
 
+/** SIGKILL to every child that somebody waits for; their number. */
+export function killChildren(): number {
+  for (const pid of waiting.keys()) sys(NR.kill, pid, SIG.KILL);
+  return waiting.size;
+}
+
 const left = new Set<number>();
 
 /** The child's end is for whoever inherits it when this process leaves: it is not waited for, and `onExit` is not told. */

@@ -107,4 +107,21 @@ describe.skipIf(why !== undefined)("commands at the same time", () => {
     }
     expect(cut).toBeGreaterThan(5); // else it tests nothing
   }, 120_000);
+
+  it.each(["SIGINT", "SIGTERM"] as const)("ends at %s while a hook hangs, and takes back what it has begun", async (signal) => {
+    const id = box.id();
+    const hung = join(box.folder, `${id}-hung`);
+    const bundle = box.make("sleep 1000", (config) => {
+      config["hooks"] = { createRuntime: [{ path: "/bin/sh", args: ["sh", "-c", `mkfifo ${hung} && echo there > ${hung}; exec sleep 1000`] }] };
+    });
+    const { child, end } = begin(["create", "--bundle", bundle, id]);
+    await new Promise<void>((done) => {
+      const look = (): void => (existsSync(hung) ? done() : void setImmediate(look));
+      look();
+    });
+    readFileSync(hung, "utf8"); // answers when the hook is at it
+    child.kill(signal);
+    expect((await end).status).not.toBe(0);
+    expect([ids(), cgroupsOf(id), processesOf(bundle)]).toEqual(["", [], []]);
+  });
 });

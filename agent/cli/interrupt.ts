@@ -1,0 +1,23 @@
+// What a signal that asks for the end does to a command: the processes that it has made and waits for are killed, and the command
+// takes back what it has begun, as after any failure. A second one, or one with nothing to kill, ends it at once. While a command
+// waits for a container in the foreground, the signal is the container's.
+import { SIG } from "../sys/poll.js";
+import { exitGroup } from "../sys/process.js";
+import { killChildren } from "../lib/reaper.js";
+
+/** Ctrl-C, Ctrl-\\, the terminal's end, and what kill(1) sends. */
+export const ENDING: readonly number[] = [SIG.HUP, SIG.INT, SIG.QUIT, SIG.TERM];
+
+let forward: ((signal: number) => void) | undefined;
+let asked = false;
+
+/** From now on these signals are somebody else's. */
+export function forwardTo(send: (signal: number) => void): void {
+  forward = send;
+}
+
+export function interrupted(signal: number): void {
+  if (forward !== undefined) return forward(signal);
+  if (asked || killChildren() === 0) exitGroup(128 + signal);
+  asked = true;
+}
