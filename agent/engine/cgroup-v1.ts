@@ -97,15 +97,15 @@ class Groups implements Cgroup {
       for (const name of USUAL) if (hierarchy().mounts.has(name)) this.#join(name);
       for (const limit of wanted) this.#join(limit.controller, limit);
       writeLimits(wanted, (controller) => this.#dir(controller));
+      if (hierarchy().mounts.has("devices")) this.#devices(resources?.devices ?? []);
     } catch (error) {
       this.removeNow();
       throw error;
     }
   }
 
-  restrictDevices(resources: Resources | undefined): void {
-    if (hierarchy().mounts.has("devices")) this.#devices(resources?.devices ?? []);
-  }
+  /** Nothing to do: they are set one by one, and a node that is made meanwhile would be denied, so `create` sets them. */
+  restrictDevices(): void {}
 
   #devices(rules: readonly DeviceRule[]): void {
     const path = this.#dir("devices");

@@ -25,7 +25,7 @@ export interface Cgroup {
    * who may then make groups below it; `every` controller that there is is passed on to it, not only the usual ones. Throws AppError naming field or file; "exists" when processes are in it.
    */
   create(resources: Resources | undefined, owner?: number, every?: boolean): void;
-  /** Sets its device rules, which takes a while: to be called when the first process has been born and is busy, before it may run its program. */
+  /** Version 2: sets its device rules, which takes a while: to be called when the first process has been born and is busy, before it may run its program. */
   restrictDevices(resources: Resources | undefined): void;
   /**
    * Version 2: the group's folder, to be born in (clone3's CLONE_INTO_CGROUP); the caller closes it. With `like` the group that
