@@ -81,7 +81,8 @@ export const qemuArgs = (machine: Machine): string[] => {
     // Daemons of vhost-user devices refuse the old form of virtio that virtio-mmio has by default.
     ...(machine.type === "microvm" ? ["-global", "virtio-mmio.force-legacy=false"] : []),
     "-accel", machine.accel === "kvm" ? "kvm" : machine.cpus > 1 ? "tcg,thread=multi" : "tcg",
-    "-cpu", machine.accel === "kvm" ? "host" : "max",
+    // Emulated, the string instructions of SSE 4.2 now and then run past a string's end: programs of a C library that uses them die.
+    "-cpu", machine.accel === "kvm" ? "host" : "max,sse4.2=off",
     "-m", `${machine.memoryMiB}M`, "-smp", String(machine.cpus),
     ...(sharesMemory(machine) ? ["-object", `memory-backend-memfd,id=mem0,size=${machine.memoryMiB}M,share=on`] : []),
     "-chardev", "stdio,id=console0,signal=off", "-serial", "chardev:console0",

@@ -25,7 +25,7 @@ describe.skipIf(why !== undefined)("a container that cannot be made", () => {
   it.each<[string, string[], string]>([
     ["is not there", ["/bin/nonesuch"], "the file /bin/nonesuch was not found"],
     ["is nowhere in PATH", ["nonesuch"], "executable file not found in $PATH"],
-    ["is a directory", ["/etc"], "the file /etc was not found"],
+    ["is a directory", ["/etc"], "permission denied"],
   ])("because its command %s", async (_what, args, message) => {
     expect(await refused(() => undefined, args)).toContain(message);
   });
