@@ -80,8 +80,9 @@ export const qemuArgs = (machine: Machine): string[] => {
     "-machine", `${board}${sharesMemory(machine) ? ",memory-backend=mem0" : ""}`,
     // Daemons of vhost-user devices refuse the old form of virtio that virtio-mmio has by default.
     ...(machine.type === "microvm" ? ["-global", "virtio-mmio.force-legacy=false"] : []),
-    "-accel", machine.accel === "kvm" ? "kvm" : machine.cpus > 1 ? "tcg,thread=multi" : "tcg",
-    // Emulated, the string instructions of SSE 4.2 now and then run past a string's end: programs of a C library that uses them die.
+    // Emulated processors take turns: in threads of their own one may still run what another has just patched, and the kernel stops ("Oops: int3").
+    "-accel", machine.accel === "kvm" ? "kvm" : "tcg,thread=single",
+    // Emulated, a string instruction of SSE 4.2 was seen to run past its string's end, and the program to die of it.
     "-cpu", machine.accel === "kvm" ? "host" : "max,sse4.2=off",
     "-m", `${machine.memoryMiB}M`, "-smp", String(machine.cpus),
     ...(sharesMemory(machine) ? ["-object", `memory-backend-memfd,id=mem0,size=${machine.memoryMiB}M,share=on`] : []),

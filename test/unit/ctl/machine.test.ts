@@ -15,7 +15,7 @@ describe("QEMU arguments", () => {
     expect(args).toContain("-no-reboot");
     expect(after(args, "-netdev")).toEqual([]);
     expect(after(args, "-append")).toEqual(["a=1 quiet"]);
-    expect(after(args, "-accel")).toEqual(["tcg"]);
+    expect(after(args, "-accel")).toEqual(["tcg,thread=single"]);
   });
 
   it("shares memory exactly when a device's daemon needs it", () => {
