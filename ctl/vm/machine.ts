@@ -82,8 +82,7 @@ export const qemuArgs = (machine: Machine): string[] => {
     ...(machine.type === "microvm" ? ["-global", "virtio-mmio.force-legacy=false"] : []),
     // Emulated processors take turns: in threads of their own one may still run what another has just patched, and the kernel stops ("Oops: int3").
     "-accel", machine.accel === "kvm" ? "kvm" : "tcg,thread=single",
-    // Emulated, a string instruction of SSE 4.2 was seen to run past its string's end, and the program to die of it.
-    "-cpu", machine.accel === "kvm" ? "host" : "max,sse4.2=off",
+    "-cpu", machine.accel === "kvm" ? "host" : "max",
     "-m", `${machine.memoryMiB}M`, "-smp", String(machine.cpus),
     ...(sharesMemory(machine) ? ["-object", `memory-backend-memfd,id=mem0,size=${machine.memoryMiB}M,share=on`] : []),
     "-chardev", "stdio,id=console0,signal=off", "-serial", "chardev:console0",
