@@ -129,7 +129,7 @@ describe.each(BINARIES)("the server in dist/%s", (binary) => {
       await (peers[3] as Peer).reply();
       for (const peer of peers) peer.socket.destroy();
     }
-    await until("all are closed", () => descriptors() === before);
+    await until("all are closed", () => descriptors() <= before); // some of the earlier tests' may have been open still
   });
 
   it("does not grow for a peer that sends and never reads, and serves the others meanwhile", async () => {
