@@ -35,7 +35,8 @@ const startAgent = async (binary: string, descriptors = 1024): Promise<Agent> =>
   child.stderr?.on("data", (d: Buffer) => (log += d.toString()));
   await until("the agent listens", () => {
     if (child.exitCode !== null) throw new Error(`the agent ended: ${log}`);
-    return existsSync(path);
+    // the file is there a moment before anybody listens: proc_net(5), flag __SO_ACCEPTCON
+    return readFileSync("/proc/net/unix", "utf8").split("\n").some((line) => line.endsWith(` ${path}`) && line.includes(" 00010000 "));
   });
   const stop = async (): Promise<void> => {
     child.kill("SIGKILL");
