@@ -6,10 +6,10 @@ import type { Fd } from "../sys/fd.js";
 import { readRaw, setNonblock } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { EPOLL, SIG, signalfd } from "../sys/poll.js";
+import { bareLines, copyWindowSize, makeRaw } from "../sys/tty.js";
 import { after, watch, type Watch } from "../lib/loop.js";
 import { ENDING, forwardTo } from "./interrupt.js";
 
-const TCGETS = 0x5401, TCSETS = 0x5402, TIOCGWINSZ = 0x5413, TIOCSWINSZ = 0x5414;
 const SIGURG = 23;
 
 export interface Attached {
@@ -32,29 +32,6 @@ function forward(send: (signal: number) => void, resized: () => void): void {
       else send(info[0] as number);
     }
   });
-}
-
-/** Raw mode for the terminal on standard input; returns what sets it back. */
-function raw(): () => void {
-  const old = new Uint8Array(64); // struct termios of the kernel: iflag, oflag, cflag, lflag (u32 each), line, cc
-  if (sys(NR.ioctl, 0, TCGETS, old) < 0) return () => undefined;
-  const now = old.slice();
-  const flags = new Uint32Array(now.buffer, 0, 4);
-  flags[0] = (flags[0] as number) & ~0o2753; // IGNBRK BRKINT PARMRK ISTRIP INLCR IGNCR ICRNL IXON
-  flags[1] = (flags[1] as number) & ~1; // OPOST
-  flags[2] = ((flags[2] as number) & ~0o460) | 0o60; // CSIZE PARENB, CS8
-  flags[3] = (flags[3] as number) & ~0o100113; // ECHO ECHONL ICANON ISIG IEXTEN
-  sys(NR.ioctl, 0, TCSETS, now);
-  return () => void sys(NR.ioctl, 0, TCSETS, old);
-}
-
-/** Lines of the container's terminal end in LF alone, as callers of such commands expect: the caller's own terminal adds what it needs. */
-function bareLines(master: Fd): void {
-  const termios = new Uint8Array(64);
-  if (sys(NR.ioctl, master.n, TCGETS, termios) < 0) return;
-  const flags = new Uint32Array(termios.buffer, 0, 4);
-  flags[1] = (flags[1] as number) & ~4; // ONLCR
-  sys(NR.ioctl, master.n, TCSETS, termios);
 }
 
 /** Copies from one descriptor to another until the end; writes wait, as the caller's own reader decides. */
@@ -87,16 +64,15 @@ function writeOut(to: number, bytes: Uint8Array): void {
 
 /** Ties the caller to the container: `master` is its terminal's, or undefined when it has the caller's streams. */
 export function attach(master: Fd | undefined, send: (signal: number) => void): Attached {
-  const size = new Uint8Array(8);
   const resize = (): void => {
-    if (master !== undefined && sys(NR.ioctl, 0, TIOCGWINSZ, size) === 0) sys(NR.ioctl, master.n, TIOCSWINSZ, size);
+    if (master !== undefined) copyWindowSize(0, master);
   };
   forward(send, resize);
   if (master === undefined) return { drain: () => undefined, restore: () => undefined };
   resize();
-  bareLines(master);
+  bareLines(master); // as callers of such commands expect: their own terminal adds what it needs
   setNonblock(master);
-  const restore = raw();
+  const restore = makeRaw(0) ?? (() => undefined);
   copy(master.n, 1);
   copy(0, master.n);
   const drain = (): void => {

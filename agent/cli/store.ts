@@ -4,7 +4,7 @@
 import { isErrno, sys, SysError } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import { Fd, fdPath } from "../sys/fd.js";
-import { AT, DT, fstat, getdents, mkdirat, O, open, openat, renameat, unlinkat, writeAll } from "../sys/file.js";
+import { AT, DT, F, fcntl, fstat, getdents, mkdirat, O, open, openat, renameat, unlinkat, writeAll } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { AF, bind, connect, listen, SOCK, socket, unixAddress } from "../sys/socket.js";
 import { AppError, attempt } from "../lib/errors.js";
@@ -92,7 +92,7 @@ export class Entry {
   /** Makes the socket where another command will start the container. */
   makeDoor(): Fd {
     const door = socket(AF.UNIX, SOCK.SEQPACKET);
-    sys(NR.fcntl, door.n, 4, 0); // F_SETFL: the child waits in accept4
+    fcntl(door, F.SETFL); // the child waits in accept4
     bind(door, unixAddress(`${fdPath(this.dir)}/${DOOR}`));
     listen(door, 8);
     return door;

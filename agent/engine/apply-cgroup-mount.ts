@@ -9,7 +9,7 @@ import { readText } from "../lib/fs.js";
 import { lines } from "../lib/text.js";
 import type { MountPlan } from "../oci/mounts.js";
 import type { Step } from "../oci/steps.js";
-import { attributes, bind, copyOf, IN_ROOT, makeDirectory } from "./tree.js";
+import { attributes, bind, copyOf, IN_ROOT, makeDirectory, spread } from "./tree.js";
 
 type CgroupMount = Extract<Step, { do: "cgroup-mount" }>;
 
@@ -35,11 +35,6 @@ function callersFolder(): string {
   const top = "/sys/fs/cgroup";
   const own = lines(readText("/proc/self/cgroup")).find((line) => line.startsWith("0::"))?.slice(3);
   return own === undefined || statfs(top).type !== CGROUP2 ? top : top + own;
-}
-
-function spread(at: Fd, plan: MountPlan): void {
-  if ((plan.setRecursive | plan.clearRecursive) !== 0) mountSetattr(at, "", AT.EMPTY_PATH | AT.RECURSIVE, plan.setRecursive, plan.clearRecursive);
-  for (const flags of plan.propagation) mountSetattr(at, "", AT.EMPTY_PATH | (flags & MS.REC ? AT.RECURSIVE : 0), 0, 0, flags & ~MS.REC);
 }
 
 /** Mounts the container's groups. */

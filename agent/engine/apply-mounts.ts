@@ -3,13 +3,13 @@
 import { SysError } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import { closeNumber, Fd, fdPath } from "../sys/fd.js";
-import { AT, modeOf, O, openat2, openat2Raw, RESOLVE, S } from "../sys/file.js";
-import { mount, mountSetattr, moveMountFds, MS } from "../sys/mount.js";
+import { modeOf, O, openat2, openat2Raw, RESOLVE, S } from "../sys/file.js";
+import { mount, moveMountFds, MS } from "../sys/mount.js";
 import { AppError, messageOf } from "../lib/errors.js";
 import { lazy } from "../lib/lazy.js";
 import { EXTRA, isBind, type MountPlan } from "../oci/mounts.js";
 import type { Step } from "../oci/steps.js";
-import { copyOf, find, flag, IN_ROOT, makeDirectory, makeFile, type Tree } from "./tree.js";
+import { copyOf, find, flag, IN_ROOT, makeDirectory, makeFile, spread, type Tree } from "./tree.js";
 
 const rare = lazy<typeof import("./rare-mounts.js")>("engine/rare-mounts.js");
 
@@ -17,8 +17,7 @@ const rare = lazy<typeof import("./rare-mounts.js")>("engine/rare-mounts.js");
 function afterwards(root: Fd, plan: MountPlan, tree?: Fd): void {
   if (plan.propagation.length === 0 && (plan.setRecursive | plan.clearRecursive) === 0) return;
   const mounted = tree ?? openat2(root, plan.at, O.PATH, IN_ROOT);
-  if ((plan.setRecursive | plan.clearRecursive) !== 0) mountSetattr(mounted, "", AT.EMPTY_PATH | AT.RECURSIVE, plan.setRecursive, plan.clearRecursive);
-  for (const flags of plan.propagation) mountSetattr(mounted, "", AT.EMPTY_PATH | (flags & MS.REC ? AT.RECURSIVE : 0), 0, 0, flags & ~MS.REC);
+  spread(mounted, plan);
   if (tree === undefined) mounted.close();
 }
 

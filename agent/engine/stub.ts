@@ -2,10 +2,10 @@
 // program is that link (or a script for it) would run the engine's own file and could write to it later (CVE-2019-5736). So the
 // child first becomes these few instructions in a sealed memory file: they mark the channel close-on-exec, load the seccomp
 // program if there is one, and become the program. What fails is told as two bytes, 0 and the errno. See elf(5), execve(2).
-import { isErrno } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import type { Fd } from "../sys/fd.js";
-import { F, fcntl, memfdCreate, writeAll } from "../sys/file.js";
+import { F, fcntl } from "../sys/file.js";
+import { sealedProgram } from "../sys/memfd.js";
 import { execve, execveat } from "../sys/process.js";
 import { struct } from "../sys/struct.js";
 
@@ -55,24 +55,9 @@ export function stubImage(channel: number, filter: LastFilter | undefined, arch:
   return image;
 }
 
-const MFD = 2, MFD_EXEC = 0x10; // MFD_ALLOW_SEALING
-const SEALS = 0xf; // F_SEAL_SEAL, SHRINK, GROW, WRITE
-
-function sealable(): Fd {
-  try {
-    return memfdCreate("stub", MFD | MFD_EXEC);
-  } catch (error) {
-    if (isErrno(error, E.EINVAL)) return memfdCreate("stub", MFD); // before Linux 6.3 every one could be executed
-    throw error;
-  }
-}
-
 /** Makes the stub; `channel` is the number under which it will find its end of the channel. */
 export function makeStub(channel: number, filter: LastFilter | undefined): Fd {
-  const file = sealable();
-  writeAll(file, stubImage(channel, filter));
-  fcntl(file, F.ADD_SEALS, SEALS);
-  return file;
+  return sealedProgram("stub", stubImage(channel, filter));
 }
 
 /**

@@ -8,6 +8,7 @@ import { AT, AT_FDCWD, fstat, O, open, openat2, openat2Raw, readlinkat, RESOLVE,
 import { NR } from "../sys/nr.js";
 import { fsMount, mountSetattr, MOUNT_ATTR, moveMountFds, MS, OPEN_TREE, openTree } from "../sys/mount.js";
 import { AppError } from "../lib/errors.js";
+import type { MountPlan } from "../oci/mounts.js";
 
 export const IN_ROOT = RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS;
 
@@ -175,4 +176,10 @@ export function bind(source: string | Fd, target: number, flags: number, cleared
   flag(tree, flags, cleared);
   moveMountFds(tree, target);
   tree.close();
+}
+
+/** Recursive attributes and propagation of a mount that is in its place. */
+export function spread(at: Fd, plan: MountPlan): void {
+  if ((plan.setRecursive | plan.clearRecursive) !== 0) mountSetattr(at, "", AT.EMPTY_PATH | AT.RECURSIVE, plan.setRecursive, plan.clearRecursive);
+  for (const flags of plan.propagation) mountSetattr(at, "", AT.EMPTY_PATH | (flags & MS.REC ? AT.RECURSIVE : 0), 0, 0, flags & ~MS.REC);
 }

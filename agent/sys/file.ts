@@ -208,7 +208,7 @@ export function pipe(flags = 0): { read: Fd; write: Fd } {
   return { read: new Fd(pair[0] as number), write: new Fd(pair[1] as number) };
 }
 
-export const enum F { DUPFD_CLOEXEC = 1030, GETFD = 1, SETFD = 2, GETFL = 3, SETFL = 4, SETPIPE_SZ = 1031, ADD_SEALS = 1033 }
+export const enum F { DUPFD_CLOEXEC = 1030, GETFD = 1, SETFD = 2, GETFL = 3, SETFL = 4, SETPIPE_SZ = 1031, ADD_SEALS = 1033, GET_SEALS = 1034 }
 export function fcntl(fd: At, command: number, argument = 0): number {
   return must("fcntl", NR.fcntl, dirNumber(fd), command, argument);
 }
