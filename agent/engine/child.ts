@@ -4,7 +4,7 @@ import { SysError } from "../sys/call.js";
 import { Fd } from "../sys/fd.js";
 import { F, fchdir, fcntl, open, O, umask } from "../sys/file.js";
 import { unblockSignals } from "../sys/poll.js";
-import { execve, exitGroup, restoreDescriptorLimit, setns, setsid } from "../sys/process.js";
+import { execve, exitGroup, raiseHardLimit, restoreDescriptorLimit, setns, setsid } from "../sys/process.js";
 import { setresgid, setresuid } from "../sys/cred.js";
 import { getpid } from "../sys/system.js";
 import { openPtyAt, setWindowSize } from "../sys/tty.js";
@@ -113,8 +113,6 @@ export function runExec(args: ChildArgs, pidfd: Fd, namespaces: number): never {
 /** What needs the agent's own view of the machine and all rights: cgroups, limits, namespaces of others. */
 const EARLY: readonly string[] = ["affinity", "join-cgroups", "oom-score", "rlimit", "join"];
 
-const RLIMIT_FSIZE = 1;
-
 /**
  * The agent's descriptors go first: none is within reach once a namespace has been joined (facts 3.1 rule 7), and under a low
  * limit there is room to open others.
@@ -127,8 +125,11 @@ function prepare(steps: readonly Step[], args: ChildArgs, keep?: Fd): void {
   const copies = steps.flatMap((s) => ("made" in s && s.made !== undefined ? [s.made] : []));
   const kept = [args.channel.fd, ...opened.map(({ dir }) => dir), ...(args.door === undefined ? [] : [args.door]), ...(ends === undefined ? [] : [ends.stdin, ends.stdout, ends.stderr]), ...(keep === undefined ? [] : [keep]), ...namespaces.map(({ fd }) => fd)];
   closeOthers([...kept.map((fd) => fd.n), ...copies, ...args.keep]);
-  if (steps.some((s) => s.do === "rlimit" && s.resource === RLIMIT_FSIZE)) readyStub(args);
-  for (const step of steps) if (step.do !== "join" && EARLY.includes(step.do)) attemptStep(step, () => applyToProcess(step));
+  const mayRaise = !args.newUser || keep !== undefined; // else see limits.ts
+  for (const step of steps) {
+    if (step.do === "rlimit") attemptStep(step, () => mayRaise && raiseHardLimit(0, step.resource, step.hard)); // the rest at the end: what is done until then may need more
+    else if (step.do !== "join" && EARLY.includes(step.do)) attemptStep(step, () => applyToProcess(step));
+  }
   joinNamespaces(namespaces);
 }
 
@@ -141,15 +142,22 @@ function finish(args: ChildArgs, terminal: { master: Fd; slave: Fd } | undefined
   const env = withHome(process);
   if (opened.length > 0) labels().writeLabels(opened);
   unblockSignals();
-  // the filter may forbid whatever is not the program's: as little as possible comes after it
-  let loaded = false;
+  // the limits and the filter may forbid whatever is not the program's: as little as possible comes after them
+  let limited = false, loaded = false;
+  const limit = (): void => {
+    if (limited) return;
+    limited = true;
+    readyStub(args);
+    for (const step of args.steps) if (step.do === "rlimit") attemptStep(step, () => applyToProcess(step));
+  };
   const load = (): void => {
+    limit();
     if (filter !== undefined && !loaded) loadFilter(channel, filter);
     loaded = true;
   };
   let program = "";
   const early = filter !== undefined && !process.noNewPrivileges;
-  if (early) readyStub(args);
+  if (early) readyStub(args); // with the rights it may need
   becomeUser(process, early ? () => {
     program = findProgram(process, env);
     load();
@@ -167,7 +175,7 @@ function finish(args: ChildArgs, terminal: { master: Fd; slave: Fd } | undefined
     hooks().runHooksHere("startContainer", args.hooks.start, hooks().stateOf(args.hooks, "created", getpid()), env, args.hooks.command);
   }
   if (program === "") exitGroup(0);
-  readyStub(args);
+  limit();
   if (!stubLoads(args)) load();
   const errno = -(stubFile === undefined ? execve(program, process.args, env) : stub().becomeByStub(stubFile, channel.fd, program, process.args, env, load));
   throw because(`exec "${process.args[0]}"`, new SysError("execve", errno));

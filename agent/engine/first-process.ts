@@ -51,7 +51,7 @@ function placeOf({ cloneFlags, pidNamespace: shared, ...plan }: ReturnType<typeo
   const joined = user === undefined ? [] : plan.steps.filter((s): s is Extract<Step, { do: "join" }> => s.do === "join" && (!!user.path || s.type !== "mount"));
   const late = user === undefined ? [] : limits().fromOutside(plan.steps);
   const offsets = linux.timeOffsets !== undefined && Object.keys(linux.timeOffsets).length > 0;
-  const steps = joined.length + late.length === 0 ? plan.steps : plan.steps.filter((s) => !(joined as Step[]).includes(s) && !late.includes(s));
+  const steps = joined.length + late.length === 0 ? plan.steps : plan.steps.filter((s) => !(joined as Step[]).includes(s) && (s.do === "rlimit" || !late.includes(s)));
   const maps = user?.path && linux.uidMappings !== undefined ? { uids: linux.uidMappings, gids: linux.gidMappings ?? [] } : undefined;
   const copied = copies ? detached().detach(steps, linux) : undefined;
   try {

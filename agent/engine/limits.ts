@@ -1,11 +1,12 @@
 // Limits and the oom score of children that cannot set their own. In a new user namespace a child has no right to raise them, so
-// the parent does it when the child is ready; and one who is not root sets the score before there is a child. Loaded only then. (facts 1.2, rlimits and oomScoreAdj; capabilities(7), CAP_SYS_RESOURCE)
-import { prlimit, setDumpable } from "../sys/process.js";
+// the parent does it when the child is ready; and one who is not root sets the score before there is a child. Loaded only then.
+// (facts 1.2, rlimits and oomScoreAdj; capabilities(7), CAP_SYS_RESOURCE)
+import { raiseHardLimit, setDumpable } from "../sys/process.js";
 import { attempt } from "../lib/errors.js";
 import { readText, writeText } from "../lib/fs.js";
 import { describe, type Step } from "../oci/steps.js";
 
-/** The steps that the parent does. */
+/** The steps that the parent has to do; of limits only the raising, before the child sets them. */
 export function fromOutside(steps: readonly Step[]): Step[] {
   return steps.filter((s) => s.do === "rlimit" || s.do === "oom-score");
 }
@@ -33,7 +34,7 @@ export function limitFromOutside(pid: number, steps: readonly Step[]): void {
   for (const step of steps) {
     attempt(describe(step), () => {
       if (step.do === "oom-score") writeText(`/proc/${pid}/oom_score_adj`, String(step.value));
-      else if (step.do === "rlimit") prlimit(pid, step.resource, step.soft, step.hard);
+      else if (step.do === "rlimit") raiseHardLimit(pid, step.resource, step.hard);
     });
   }
 }

@@ -92,6 +92,15 @@ export function prlimit(pid: number, resource: number, soft: number | bigint, ha
   setU64(view, 8, hard);
   must("prlimit64", NR.prlimit64, pid, resource, limit, null);
 }
+/** Raises a process's hard limit to `hard` where it is below; the soft one stays. Throws SysError (EPERM: no CAP_SYS_RESOURCE). */
+export function raiseHardLimit(pid: number, resource: number, hard: number | bigint): void {
+  const now = new Uint8Array(16);
+  must("prlimit64", NR.prlimit64, pid, resource, null, now);
+  const view = viewOf(now);
+  if (getU64(view, 8) >= hard) return;
+  setU64(view, 8, hard);
+  must("prlimit64", NR.prlimit64, pid, resource, now, null);
+}
 const RLIMIT_NOFILE = 7;
 let descriptors: Uint8Array | undefined;
 

@@ -156,6 +156,21 @@ describe.skipIf(why !== undefined)("the process of a bundle", () => {
     expect(box.command(["exec", id, "/bin/sh", "-c", script])).toEqual(expected);
   });
 
+  // Failed with EMFILE, or ENOMEM, while the child was still at work under them.
+  it.each([["RLIMIT_NOFILE", 1], ["RLIMIT_AS", 3 << 20], ["RLIMIT_FSIZE", 0], ["RLIMIT_DATA", 1 << 20]])("begins under a %s of %i", (type, n) => {
+    const change = (c: Config): void => {
+      c.process["rlimits"] = [{ type, soft: n, hard: n }];
+    };
+    const runs = (c: Config): void => (change(c), void (c.process["args"] = ["/bin/true"]));
+    expect(box.run("", runs)).toEqual(ok(""));
+    expect(box.run("", (c) => (runs(c), userNamespace(c)))).toEqual(ok(""));
+    const bundle = box.make("", (c) => (runs(c), userNamespace(c)));
+    const id = box.id();
+    for (const args of [["create", "--bundle", bundle, id], ["start", id]]) expect(box.quiet(args)).toMatchObject({ status: 0 });
+    const sleeper = box.sleeper(change);
+    expect(box.command(["exec", sleeper, "/bin/true"])).toEqual(ok(""));
+  });
+
   it("gets the sockets that a service manager has passed, and is told of them as process 1", () => {
     const script = 'echo $LISTEN_FDS $LISTEN_PID $LISTEN_FDNAMES; readlink /proc/self/fd/3; test -e /proc/self/fd/4 || echo no more';
     const passed = (before: string): string[] => ["sh", "-c", `exec 3< /etc/hostname 4< /etc/hostname; ${before} exec "$0" "$@"`];
