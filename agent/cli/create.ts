@@ -37,6 +37,11 @@ function firstRecord(id: string, bundle: Bundle): Saved {
   };
 }
 
+/** With what is known once it has been born. */
+function secondRecord(saved: Saved, { initPid: pid, cgroup, newKeyring, resctrl }: Container): Saved {
+  return { ...saved, pid, startTime: startTimeOf(pid) ?? 0, cgroup: cgroup.path, madeParents: cgroup.madeParents(), ...(newKeyring ? {} : { newKeyring }), ...(resctrl === undefined ? {} : { resctrl }) };
+}
+
 /** Where its cgroup will be, as far as that can be told: what a create that dies now leaves behind. */
 function expectedGroup({ linux }: Spec, id: string): string {
   const given = linux?.cgroupsPath;
@@ -70,13 +75,15 @@ async function make(context: Context, options: Options, waiting: boolean): Promi
     const saved = firstRecord(id, bundle);
     entry.write(saved);
     const door = waiting ? entry.makeDoor() : undefined;
-    const born = createContainer({
+    container = await createContainer({
       id, bundleDir: bundle.dir, spec: withSockets(bundle.spec), pipeSize: 0, door, newKeyring: !options.has("no-new-keyring"), noPivot: options.has("no-pivot"), own: { keep: descriptorsToKeep(options, passedSockets()), terminal: (fd) => (master = fd), left: detached },
+      born: (young) => {
+        entry.draft(secondRecord(saved, young));
+        whileItBuilds(entry, bundle, waiting);
+      },
     });
-    whileItBuilds(entry, bundle, waiting);
-    container = await born;
     door?.close();
-    entry.write({ ...saved, pid: container.initPid, startTime: startTimeOf(container.initPid) ?? 0, cgroup: container.cgroup.path, madeParents: container.cgroup.madeParents(), ...(container.newKeyring ? {} : { newKeyring: false }), ...(container.resctrl === undefined ? {} : { resctrl: container.resctrl }) });
+    entry.publish();
     announce(options, container.init, master);
     if (waiting && container.gate?.tell("go") !== true) throw new AppError("internal", "its process is gone");
     return { entry, container, master };

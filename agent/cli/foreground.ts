@@ -5,7 +5,7 @@ import { E } from "../sys/errno.js";
 import type { Fd } from "../sys/fd.js";
 import { readRaw, setNonblock } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
-import { EPOLL, SIG, signalfd } from "../sys/poll.js";
+import { EPOLL, SIG, signalfdExcept } from "../sys/poll.js";
 import { bareLines, copyWindowSize, makeRaw } from "../sys/tty.js";
 import { after, watch, type Watch } from "../lib/loop.js";
 import { ENDING, forwardTo } from "./interrupt.js";
@@ -21,10 +21,8 @@ export interface Attached {
 
 /** Signals for the program: all but those that only concern this process. */
 function forward(send: (signal: number) => void, resized: () => void): void {
-  const all: number[] = [];
-  for (let s = 1; s <= 64; s++) if (![SIG.KILL, SIG.STOP, SIG.CHLD, SIGURG, 32, 33, ...ENDING].includes(s)) all.push(s);
   forwardTo(send);
-  const fd = signalfd(all);
+  const fd = signalfdExcept([SIG.CHLD, SIGURG, 32, 33, ...ENDING]);
   const info = new Uint8Array(128);
   watch(fd.n, EPOLL.IN, () => {
     while (readRaw(fd.n, info, 0, info.length) === info.length) {

@@ -69,7 +69,15 @@ export class Entry {
     }
   }
   write(saved: Saved): void {
-    this.#put(STATE, JSON.stringify(saved));
+    this.draft(saved);
+    this.publish();
+  }
+  /** Writes the record, for nobody to see before `publish`. */
+  draft(saved: Saved): void {
+    this.#write(STATE, JSON.stringify(saved));
+  }
+  publish(): void {
+    this.#show(STATE);
   }
   writeConfig(text: string): void {
     this.#put(CONFIG, text);
@@ -82,11 +90,17 @@ export class Entry {
     this.#put(RESOURCES, text);
   }
   #put(name: string, text: string): void {
+    this.#write(name, text);
+    this.#show(name);
+  }
+  #write(name: string, text: string): void {
     attempt(`write ${this.root}/${this.id}/${name}`, () => {
       using file = openat(this.dir, `.${name}`, O.WRONLY | O.CREAT | O.TRUNC, 0o600);
       writeAll(file, text);
-      renameat(this.dir, `.${name}`, this.dir, name);
     });
+  }
+  #show(name: string): void {
+    attempt(`write ${this.root}/${this.id}/${name}`, () => renameat(this.dir, `.${name}`, this.dir, name));
   }
 
   /** Makes the socket where another command will start the container. */

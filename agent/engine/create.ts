@@ -62,7 +62,10 @@ export async function createContainer(args: CreateArgs): Promise<Container> {
       gate.program = spec.process.args[0] ?? "";
       process = processOf(id, started.cloned, started.streams, args.own);
       cgroup.restrictDevices(spec.linux.resources);
+      const container = record(args, cgroup, group, process, gate, filter);
+      args.born?.(container);
       await untilReady(args, gate, process, started.late, filter);
+      return container;
     } catch (error) {
       gate?.close();
       if (process !== undefined) await abandon(process);
@@ -72,7 +75,6 @@ export async function createContainer(args: CreateArgs): Promise<Container> {
       if (process !== undefined && spec.hooks?.poststop?.length) await hooks().runHooks("poststop", spec.hooks.poststop, hooks().stateOf(subject(args), "stopped", 0), args.own !== undefined, true);
       throw error;
     }
-    return record(args, cgroup, group, process, gate, filter);
   } catch (error) {
     throw because(`create container ${id}`, error);
   }

@@ -52,10 +52,11 @@ function start(container: Container, execId: string, spec: ProcessSpec, limits: 
   // who may not join a pid namespace of its own goes through the user namespace that gives the right
   const unprivileged = template.userNamespace && sys(NR.geteuid) !== 0;
   const user = template.userNamespace && !unprivileged ? CLONE.NEWUSER : 0;
+  const { runExec } = child();
   const born = (): ReturnType<typeof birth> => birth({
     place: { flags: 0, pidNamespace: init.pidfd, ...(unprivileged ? { joined: [{ type: "user", path: `/proc/${init.pid}/ns/user`, kind: CLONE.NEWUSER }] } : {}) }, cgroup, like: init.pid, pipes: plan.terminal || own !== undefined ? undefined : container.pipeSize,
     child: (end, ends) =>
-      child().runExec({ steps, process: unprivileged && groupsAreFixed(init.pid) ? withoutGroups(withCaps) : withCaps, channel: end, ends, filter: template.seccomp, keyring: container.newKeyring ? container.id : undefined, labels, hooks: undefined, held: group !== undefined, newUser: template.userNamespace, keep: own?.keep ?? [], stub: own !== undefined }, init.pidfd, unprivileged ? others(init.pid) : JOINED + user + (template.timeNamespace ? CLONE.NEWTIME : 0)),
+      runExec({ steps, process: unprivileged && groupsAreFixed(init.pid) ? withoutGroups(withCaps) : withCaps, channel: end, ends, filter: template.seccomp, keyring: container.newKeyring ? container.id : undefined, labels, hooks: undefined, held: group !== undefined, newUser: template.userNamespace, keep: own?.keep ?? [], stub: own !== undefined }, init.pidfd, unprivileged ? others(init.pid) : JOINED + user + (template.timeNamespace ? CLONE.NEWTIME : 0)),
     cloned: ({ pid }, to) => {
       if (group === undefined) return;
       resctrl().addToGroup(group, pid);

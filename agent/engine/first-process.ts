@@ -9,7 +9,7 @@ import type { Linux, Spec } from "../oci/spec.js";
 import type { Step } from "../oci/steps.js";
 import { birth } from "./birth.js";
 import { type Cgroup, hierarchy } from "./cgroup.js";
-import type { Filter, ResctrlGroup } from "./container.js";
+import type { Container, Filter, ResctrlGroup } from "./container.js";
 import type { Subject } from "./hooks.js";
 import { granted, labelsOf, type OwnStreams, readyForChildren, withoutGroups } from "./newborn.js";
 import { openNamespace, type SpawnPlace } from "./spawn.js";
@@ -30,6 +30,8 @@ export interface CreateArgs {
   readonly pipeSize: number;
   /** Given, the process has the caller's streams instead of pipes. */
   readonly own?: OwnStreams | undefined;
+  /** Called when the first process has been born and is busy; what it throws ends the birth. */
+  readonly born?: (container: Container) => void;
   /** A listening socket (SOCK_SEQPACKET) where another process will start the container: see `Channel`; the caller says "go" at the gate. */
   readonly door?: Fd | undefined;
   /** The root is moved over the old one, which pivot_root(2) cannot put away (an initramfs). */
@@ -87,9 +89,10 @@ export function startChild(args: CreateArgs & { readonly mountLabel: string | un
   const { place, steps, late, close } = placeOf(plan, linux, plan.copies);
   const { netDevices } = linux;
   const held = newUser || netDevices !== undefined || group !== undefined;
+  const { runInit } = child(); // here and not in the child, which would make all its pages its own
   const born = (): ReturnType<typeof birth> => birth({
     place, cgroup, pipes: process.terminal || command ? undefined : args.pipeSize,
-    child: (channel, ends) => child().runInit({ steps, process, channel, ends, filter, keyring: args.newKeyring === false ? undefined : args.id, labels: own, hooks: inside, held, newUser: user, keep: args.own?.keep ?? [], stub: command, door: args.door }),
+    child: (channel, ends) => runInit({ steps, process, channel, ends, filter, keyring: args.newKeyring === false ? undefined : args.id, labels: own, hooks: inside, held, newUser: user, keep: args.own?.keep ?? [], stub: command, door: args.door }),
     cloned: ({ pid }, channel) => {
       if (!held) return;
       if (group !== undefined) resctrl().addToGroup(group, pid);

@@ -2,7 +2,7 @@
 import { SysError } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import { readTextIf } from "../lib/fs.js";
-import { decimal, words } from "../lib/text.js";
+import { decimal } from "../lib/text.js";
 
 export interface Identity {
   readonly pid: number;
@@ -20,7 +20,7 @@ export function startTimeOf(pid: number): number | undefined {
     throw error;
   }
   if (text === undefined) return undefined;
-  const fields = words(text.slice(text.lastIndexOf(")") + 1)); // from field 3, the state
+  const fields = text.slice(text.lastIndexOf(")") + 2).split(" "); // from field 3, the state
   return fields[0] === "Z" || fields[0] === "X" ? undefined : decimal(fields[19] ?? "");
 }
 

@@ -9,8 +9,8 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, 
 import { basename, dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { build as esbuild } from "esbuild";
 import { cacheRoot, debianSource } from "../../tools/debian-source.mjs";
+import { bundle } from "./bundle.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const agent = dirname(here);
@@ -138,48 +138,6 @@ async function libseccomp() {
   return { include: dir, lib: join(dir, "libseccomp.a") };
 }
 
-/** Every `lazy<typeof import("./x.js")>("layer/x.js")` in the sources names an entry of its own. */
-function lazyEntries() {
-  const found = new Map([["sys/errno-text.js", join(agent, "sys/errno-text.ts")]]); // sys/call.ts loads it itself
-  const walk = (dir) => {
-    for (const e of readdirSync(dir, { withFileTypes: true })) {
-      const path = join(dir, e.name);
-      if (e.isDirectory()) walk(path);
-      else if (e.name.endsWith(".ts") && !e.name.endsWith(".d.ts")) {
-        for (const m of readFileSync(path, "utf8").matchAll(/lazy<typeof import\("([^"]+)"\)>\("([^"]+)"\)/g)) {
-          const target = resolve(dirname(path), m[1].replace(/\.js$/, ".ts"));
-          const name = relative(agent, target).replace(/\.ts$/, ".js");
-          if (name !== m[2]) throw new Error(`${relative(root, path)}: lazy("${m[2]}") must be named "${name}"`);
-          if (!existsSync(target)) throw new Error(`${relative(root, path)}: lazy module ${m[1]} does not exist`);
-          found.set(name, target);
-        }
-      }
-    }
-  };
-  walk(agent);
-  return found;
-}
-
-/** sys/nr.ts holds x86_64's numbers; another architecture has a file of its own beside it. */
-const archTables = {
-  name: "arch-tables",
-  setup(b) {
-    if (ARCH === "x86_64") return;
-    b.onResolve({ filter: /\/nr\.js$/ }, (args) => ({ path: join(resolve(args.resolveDir, dirname(args.path)), `nr-${ARCH}.ts`) }));
-  },
-};
-
-async function bundle(dir, entry) {
-  const entries = lazyEntries();
-  const result = await esbuild({
-    entryPoints: [{ in: entry, out: "main" }, ...[...entries].map(([name, path]) => ({ in: path, out: name.replace(/\.js$/, "") }))],
-    bundle: true, splitting: true, plugins: [archTables], format: "esm", platform: "neutral", target: "es2022", outdir: dir, chunkNames: "chunk-[hash]",
-    minify: !opt.debug, legalComments: "none", metafile: true, logLevel: "warning", charset: "utf8",
-    define: { __ARCH__: JSON.stringify(ARCH), __VERSION__: JSON.stringify(VERSION), __DEBUG__: String(!!opt.debug) },
-  });
-  return Object.keys(result.metafile.outputs).map((f) => relative(dir, resolve(f))).sort();
-}
-
 async function main() {
   const out = resolve(opt.out ?? join(root, opt.debug ? "dist/kata-agent.debug" : "dist/kata-agent"));
   const entry = resolve(opt.entry ?? join(agent, "init/main.ts"));
@@ -188,7 +146,7 @@ async function main() {
   const scmp = await libseccomp();
   const dir = mkdtempSync(join(cacheRoot(), "build-"));
   try {
-    const files = await bundle(dir, entry);
+    const files = await bundle(dir, { agent, entry, arch: ARCH, version: VERSION, debug: opt.debug === true });
     const table = await compileChunks(dir, files, qjs.qjsc);
     await run(flavour.cc, [...flavour.flags, ...WARN, "-D_GNU_SOURCE", `-DSMALL=${opt.debug ? 0 : 512}`, `-I${here}`, `-I${qjs.src}`, `-I${scmp.include}`, ...(opt.debug ? [] : [`-I${kernelHeaders(join(dir, "kernel"))}`]),
       join(here, "main.c"), join(here, "native.c"), table.source, qjs.lib, scmp.lib, ...flavour.link, "-o", join(dir, "agent")]);
@@ -205,23 +163,25 @@ async function main() {
   }
 }
 
-/** One C array for each chunk, plus `chunks[]`. Chunks that are imported by others are emitted once. */
+/** One C array for each chunk, plus `chunks[]`. qjsc takes along what those that it is given import. */
 async function compileChunks(dir, files, qjsc) {
-  const flat = new Map(files.map((f) => [f, f.replace(/\//g, "__")]));
-  for (const [f, to] of flat) {
+  const names = files.map((f) => f.replace(/\//g, "__"));
+  const imported = new Set();
+  for (const [i, name] of names.entries()) {
     // imports between chunks are relative paths; flat names keep qjsc's C names unique and the loader's lookup trivial
-    const text = readFileSync(join(dir, f), "utf8").replace(/(from|import)\s*"(\.{1,2}\/[^"]+)"/g, (_, word, spec) => `${word}"./${relative(dir, resolve(dirname(join(dir, f)), spec)).replace(/\//g, "__")}"`);
-    if (to !== f) rmSync(join(dir, f));
-    writeFileSync(join(dir, to), text);
+    const text = readFileSync(join(dir, files[i]), "utf8").replace(/(from|import)\s*"(\.{1,2}\/[^"]+)"/g, (_, word, spec) => {
+      const other = relative(dir, resolve(dirname(join(dir, files[i])), spec)).replace(/\//g, "__");
+      imported.add(other);
+      return `${word}"./${other}"`;
+    });
+    if (files[i] !== name) rmSync(join(dir, files[i]));
+    writeFileSync(join(dir, name), text);
   }
-  const names = ["main.js", ...[...flat.values()].filter((n) => n !== "main.js").sort()];
-  const shared = names.filter((n) => n.startsWith("chunk-"));
-  const entries = names.filter((n) => !n.startsWith("chunk-"));
-  await run(qjsc, ["-c", "-m", ...(opt.debug ? [] : ["-s"]), "-o", "bytecode.c", ...entries], { cwd: dir });
+  await run(qjsc, ["-c", "-m", ...(opt.debug ? [] : ["-s"]), "-o", "bytecode.c", ...names.filter((name) => !imported.has(name))], { cwd: dir });
   let text = readFileSync(join(dir, "bytecode.c"), "utf8");
   const sizes = {};
   const rows = [];
-  for (const name of [...entries, ...shared]) {
+  for (const name of names) {
     const symbol = `qjsc_${name.replace(/\.js$/, "").replace(/[^A-Za-z0-9]/g, "_")}`;
     const size = new RegExp(`const uint32_t ${symbol}_size = (\\d+);`).exec(text)?.[1];
     if (!size) throw new Error(`qjsc made no bytecode for ${name}`);

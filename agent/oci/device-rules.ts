@@ -37,52 +37,38 @@ export function effective(rules: readonly DeviceRule[]): { list: Rule[]; open: b
   return { list: open ? list : [...list, ...ALWAYS], open };
 }
 
-const LDX_W = 0x61, MOV_K = 0xb7, MOV_X = 0xbf, AND_K = 0x57, RSH_K = 0x77, JNE_K = 0x55, JNE_X = 0x5d, EXIT = 0x95;
+const LDX_W = 0x61, MOV_K = 0xb7, MOV_X = 0xbf, AND_K = 0x57, RSH_K = 0x77, JNE_K = 0x55, JNE_X = 0x5d, JEQ_K = 0x15, EXIT = 0x95;
 const TYPE_BITS = { b: 1, c: 2 } as const;
 
-/** struct bpf_insn: code, dst and src, 16-bit offset, 32-bit immediate. */
-function assemble(list: readonly (readonly number[])[]): Uint8Array {
-  const bytes = new Uint8Array(list.length * 8);
-  const view = new DataView(bytes.buffer);
-  list.forEach(([code = 0, dst = 0, src = 0, off = 0, imm = 0], i) => {
-    bytes[i * 8] = code;
-    bytes[i * 8 + 1] = dst | (src << 4);
-    view.setInt16(i * 8 + 2, off, true);
-    view.setInt32(i * 8 + 4, imm, true);
-  });
-  return bytes;
-}
+/** struct bpf_insn as two words: code, dst and src (4 bits each), 16-bit offset; then the 32-bit immediate. */
+const insn = (code: number, dst: number, src = 0, offset = 0): number => code | (dst << 8) | (src << 12) | (offset << 16);
 
 /** One rule as instructions: falls through to the next rule when it does not match. r2 type, r3 access, r4 major, r5 minor. */
-function block(rule: Rule): number[][] {
-  const tests: number[][] = [];
-  if (rule.type !== "a") tests.push([JNE_K, 2, 0, 0, TYPE_BITS[rule.type]]);
-  const bits = accessBits(rule.access);
+function block(code: number[], { type, access, major, minor, allow }: Rule): void {
+  const bits = accessBits(access);
+  // a jump goes behind the block, over its tests that are left and the two instructions of the verdict
+  let left = (type === "a" ? 0 : 1) + (bits === 7 ? 0 : 3) + (major === ANY ? 0 : 1) + (minor === ANY ? 0 : 1) + 2;
+  if (type !== "a") code.push(insn(JNE_K, 2, 0, --left), TYPE_BITS[type]);
   if (bits !== 7) {
-    tests.push([MOV_X, 1, 3], [AND_K, 1, 0, 0, bits]);
+    left -= 3;
     // an allowance must cover all that is asked for; a denial takes effect when it names any part of it
-    if (rule.allow) tests.push([JNE_X, 1, 3]);
-    else tests.push([0x15, 1, 0, 0, 0]); // jump when equal: none of the denied kinds is asked for
+    code.push(insn(MOV_X, 1, 3), 0, insn(AND_K, 1), bits, allow ? insn(JNE_X, 1, 3, left) : insn(JEQ_K, 1, 0, left), 0);
   }
-  if (rule.major !== ANY) tests.push([JNE_K, 4, 0, 0, rule.major]);
-  if (rule.minor !== ANY) tests.push([JNE_K, 5, 0, 0, rule.minor]);
-  const body = [[MOV_K, 0, 0, 0, rule.allow ? 1 : 0], [EXIT]];
-  tests.forEach((t, i) => {
-    if ([JNE_K, JNE_X, 0x15].includes(t[0] as number)) t[3] = tests.length + body.length - i - 1;
-  });
-  return [...tests, ...body];
+  if (major !== ANY) code.push(insn(JNE_K, 4, 0, --left), major);
+  if (minor !== ANY) code.push(insn(JNE_K, 5, 0, --left), minor);
+  code.push(insn(MOV_K, 0), allow ? 1 : 0, insn(EXIT, 0), 0);
 }
 
 /** The program of version 2, newest rule first; undefined when everything is allowed and none is needed. */
 export function deviceProgram(rules: readonly DeviceRule[]): Uint8Array | undefined {
   const { list, open } = effective(rules);
   if (open && list.every((r) => r.allow)) return undefined;
-  const code: number[][] = [
-    [LDX_W, 2, 1, 0], [AND_K, 2, 0, 0, 0xffff], // r2 = context.access_type & 0xffff
-    [LDX_W, 3, 1, 0], [RSH_K, 3, 0, 0, 16], // r3 = context.access_type >> 16
-    [LDX_W, 4, 1, 4], [LDX_W, 5, 1, 8], // major, minor
+  const code = [
+    insn(LDX_W, 2, 1, 0), 0, insn(AND_K, 2), 0xffff, // r2 = context.access_type & 0xffff
+    insn(LDX_W, 3, 1, 0), 0, insn(RSH_K, 3), 16, // r3 = context.access_type >> 16
+    insn(LDX_W, 4, 1, 4), 0, insn(LDX_W, 5, 1, 8), 0, // major, minor
   ];
-  for (let i = list.length - 1; i >= 0; i--) code.push(...block(list[i] as Rule));
-  code.push([MOV_K, 0, 0, 0, open ? 1 : 0], [EXIT]);
-  return assemble(code);
+  for (let i = list.length - 1; i >= 0; i--) block(code, list[i] as Rule);
+  code.push(insn(MOV_K, 0), open ? 1 : 0, insn(EXIT, 0), 0);
+  return new Uint8Array(new Int32Array(code).buffer);
 }

@@ -51,15 +51,19 @@ function errnoWords(): ErrnoWords {
 
 /** A failed system call: `call` as in section 2 of the manual, `errno` (positive) and its name in `code`. */
 export class SysError extends Error {
-  readonly call: string;
-  readonly errno: number;
-  readonly code: string;
-  constructor(call: string, errno: number) {
-    const code = errnoWords().errnoName(errno);
-    super(`${call}: ${code}: ${errnoWords().errnoText(errno)}`);
-    this.call = call;
-    this.errno = errno;
-    this.code = code;
+  #said: string | undefined;
+  constructor(readonly call: string, readonly errno: number) {
+    super();
+  }
+  get code(): string {
+    return errnoWords().errnoName(this.errno);
+  }
+  // made when somebody reads it: many are expected, and only their number is looked at
+  override get message(): string {
+    return this.#said ?? `${this.call}: ${this.code}: ${errnoWords().errnoText(this.errno)}`;
+  }
+  override set message(text: string) {
+    this.#said = text;
   }
 }
 

@@ -112,6 +112,10 @@ export function unblockSignals(): void {
 export function signalfd(signals: readonly number[]): Fd {
   return new Fd(must("signalfd4", NR.signalfd4, -1, mask(signals), 8, 0x80800));
 }
+/** The same for all signals but these. */
+export function signalfdExcept(signals: readonly number[]): Fd {
+  return new Fd(must("signalfd4", NR.signalfd4, -1, mask(signals).map((bits) => ~bits), 8, 0x80800));
+}
 
 /** inotify_init1(2), non-blocking, close-on-exec. */
 export function inotifyInit(): Fd {
