@@ -6,7 +6,7 @@ import { statfs } from "../sys/file.js";
 import { AppError } from "../lib/errors.js";
 import { readText } from "../lib/fs.js";
 import { lazy } from "../lib/lazy.js";
-import { lines, words } from "../lib/text.js";
+import { lines } from "../lib/text.js";
 import { cgroupPath } from "../oci/cgroup.js";
 import type { Linux, Resources, Spec } from "../oci/spec.js";
 import type { Stats } from "./cgroup-stats.js";
@@ -87,8 +87,9 @@ function findHierarchy(): Hierarchy {
   let unified: string | undefined;
   for (const line of lines(readText("/proc/self/mountinfo", 4 << 20))) {
     const [left = "", right = ""] = line.split(" - ");
-    const [type, , options = ""] = words(right);
-    const at = words(left)[4] as string;
+    if (!right.startsWith("cgroup")) continue;
+    const [type, , options = ""] = right.split(" ");
+    const at = left.split(" ")[4] as string;
     if (type === "cgroup2") unified ??= at;
     if (type === "cgroup") for (const option of options.split(",")) if (option !== "rw" && option !== "ro" && !option.includes("=")) mounts.set(option, at);
   }

@@ -7,17 +7,11 @@ export function lines(text: string): string[] {
   return all;
 }
 
-/** The words of a text, separated by any ASCII white space. */
+/** The words of a text, separated by any ASCII white space. By calls that are the engine's own: mountinfo is some 10 KB. */
 export function words(text: string): string[] {
-  const out: string[] = [];
-  let start = -1;
-  for (let i = 0; i <= text.length; i++) {
-    const blank = i === text.length || text.charCodeAt(i) <= 32;
-    if (blank && start >= 0) out.push(text.slice(start, i));
-    if (blank) start = -1;
-    else if (start < 0) start = i;
-  }
-  return out;
+  let spaced = text;
+  for (const blank of "\t\n\v\f\r") if (spaced.includes(blank)) spaced = spaced.split(blank).join(" ");
+  return spaced.split(" ").filter((word) => word !== "");
 }
 
 /** A whole decimal number without sign, at most 2^53-1; undefined for anything else ("", "1x", " 1", "+1"). */

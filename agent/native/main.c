@@ -11,6 +11,7 @@
 
 #define LOADED_MAX 256
 static JSModuleDef *loaded[LOADED_MAX];
+static int short_lived;
 
 static void complain(JSContext *ctx)
 {
@@ -81,9 +82,13 @@ JSValue load_chunk(JSContext *ctx, const char *name)
 /*
  * The interpreter's heap. Blocks up to SMALL bytes (0 in the debug build) come from pages of one size each, so that the address tells
  * the size, and stay in a list once they were free; others are malloc's. The libc's malloc was a quarter of the time in TypeScript.
+ * A short-lived process cuts blocks up to ROOMY bytes from the room, their size before them: a call and a page fault less for each.
  */
 enum { PAGE = 4096, PAGES = 448, STEP = 16 }; /* in all less than a huge page, or the kernel may make it one; then malloc takes over */
 static char arena[PAGES][PAGE] __attribute__((aligned(PAGE)));
+enum { FIRST = 96, MORE = 64, ROOMY = 16384, HEAD = 16 }; /* pages of the arena that every start, and that most commands need */
+static char room[1 << 20] __attribute__((aligned(PAGE)));
+static size_t cut;
 static uint8_t class_of[PAGES];
 static void **idle[SMALL / STEP + 1];
 static char *fresh[SMALL / STEP + 1]; /* where the next block of a size is cut */
@@ -94,8 +99,15 @@ static unsigned class_at(const void *p)
     return page < PAGES ? class_of[page] : 0;
 }
 
+static size_t *room_block(const void *p) /* the size of a block of the room */
+{
+    return (uintptr_t)p - (uintptr_t)room < sizeof room ? (size_t *)((char *)p - HEAD) : NULL;
+}
+
 static size_t heap_usable(const void *p)
 {
+    if (room_block(p))
+        return *room_block(p);
     return class_at(p) ? class_at(p) * STEP : malloc_usable_size((void *)p);
 }
 
@@ -115,6 +127,10 @@ static void *heap_malloc(JSMallocState *s, size_t size)
         fresh[c] += c * STEP;
         if (((uintptr_t)fresh[c] + c * STEP - 1) / PAGE != (uintptr_t)p / PAGE)
             fresh[c] = NULL;
+    } else if (SMALL > 0 && short_lived && size <= ROOMY && cut + HEAD + ROOMY < sizeof room) {
+        p = (void **)(room + cut + HEAD);
+        *room_block(p) = (size + STEP - 1) / STEP * STEP;
+        cut += HEAD + *room_block(p);
     } else if (!(p = malloc(size))) {
         return NULL;
     }
@@ -130,6 +146,11 @@ static void heap_free(JSMallocState *s, void *p)
         return;
     s->malloc_count--;
     s->malloc_size -= heap_usable(p);
+    if (room_block(p)) {
+        if ((char *)p + *room_block(p) == room + cut) /* the last one; others are lost */
+            cut = (char *)p - HEAD - room;
+        return;
+    }
     if (!c)
         return free(p);
     *(void **)p = idle[c];
@@ -150,6 +171,13 @@ static void *heap_realloc(JSMallocState *s, void *p, size_t size)
     return to;
 }
 
+void end_soon(void)
+{
+    short_lived = 1;
+    madvise(arena + FIRST, MORE * PAGE, 23); /* MADV_POPULATE_WRITE: at once instead of page by page */
+    madvise(room, MORE * PAGE, 23);
+}
+
 static JSContext *new_context(JSRuntime *rt)
 {
     JSContext *ctx = JS_NewContextRaw(rt);
@@ -166,7 +194,7 @@ static JSContext *new_context(JSRuntime *rt)
 int main(int argc, char **argv, char **envp)
 {
     static const JSMallocFunctions heap = { heap_malloc, heap_free, heap_realloc, heap_usable };
-    int r = madvise(arena, 96 * PAGE, 23); /* MADV_POPULATE_WRITE: what every start needs, at once instead of page by page */
+    int r = madvise(arena, FIRST * PAGE, 23); /* MADV_POPULATE_WRITE */
     JSRuntime *rt = JS_NewRuntime2(&heap, NULL);
     JSContext *ctx = rt ? new_context(rt) : NULL, *job;
     JSValue native, tick, result;

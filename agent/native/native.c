@@ -132,11 +132,9 @@ static JSValue native_load(JSContext *ctx, JSValueConst self, int argc, JSValueC
     return ns;
 }
 
-int short_lived;
-
 static JSValue native_short_lived(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
-    short_lived = 1;
+    end_soon();
     JS_SetGCThreshold(JS_GetRuntime(ctx), (size_t)-1); /* never */
     return JS_UNDEFINED;
 }

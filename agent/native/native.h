@@ -7,8 +7,8 @@ struct chunk { const char *name; const uint8_t *data; uint32_t size; };
 extern const struct chunk chunks[];
 extern const unsigned chunk_count;
 
-/* This process ends before it would pay to give memory back. */
-extern int short_lived;
+/* This process ends before it would pay to give memory back: what it will need is made at once. */
+void end_soon(void);
 
 /* Returns the module's namespace object, reading its bytecode on first use; JS_EXCEPTION when there is none or it throws. */
 JSValue load_chunk(JSContext *ctx, const char *name);

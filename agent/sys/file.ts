@@ -128,8 +128,7 @@ export function getdents(fd: Fd): Entry[] {
   for (let n = must("getdents64", NR.getdents64, fd.n, buffer, buffer.length); n > 0; n = must("getdents64", NR.getdents64, fd.n, buffer, buffer.length)) {
     for (let at = 0; at < n; ) {
       const length = view.getUint16(at + 16, true);
-      let end = at + 19;
-      while (buffer[end] !== 0) end++;
+      const end = buffer.indexOf(0, at + 19);
       const name = native.utf8Decode(buffer, at + 19, end) ?? "\ufffd";
       if (name !== "." && name !== "..") entries.push({ name, bytes: buffer.slice(at + 19, end + 1), type: buffer[at + 18] as number });
       at += length;

@@ -60,9 +60,9 @@ describe("sizes", () => {
   it.each(all.map((f) => [relative(root, f), f]))("%s has at most 400 lines", (_, f) => {
     expect(readFileSync(f as string, "utf8").split("\n").length - 1).toBeLessThanOrEqual(400);
   });
-  it("the C host has at most 420 lines in all", () => {
+  it("the C host has at most 450 lines in all", () => {
     const total = files(join(agent, "native"), [".c", ".h"]).reduce((n, f) => n + readFileSync(f, "utf8").split("\n").length - 1, 0);
-    expect(total).toBeLessThanOrEqual(420);
+    expect(total).toBeLessThanOrEqual(450);
   });
   it.each(sources.map((f) => [relative(agent, f), f]))("functions of %s have at most 80 lines", (_, f) => {
     const source = ts.createSourceFile(f as string, readFileSync(f as string, "utf8"), ts.ScriptTarget.ES2022, true);
