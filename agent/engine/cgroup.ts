@@ -86,9 +86,10 @@ function findHierarchy(): Hierarchy {
   }
   let unified: string | undefined;
   for (const line of lines(readText("/proc/self/mountinfo", 4 << 20))) {
-    const [left = "", right = ""] = line.split(" - ");
-    if (!right.startsWith("cgroup")) continue;
-    const [type, , options = ""] = right.split(" ");
+    const cut = line.indexOf(" - cgroup");
+    if (cut < 0) continue;
+    const left = line.slice(0, cut);
+    const [type, , options = ""] = line.slice(cut + 3).split(" ");
     const at = left.split(" ")[4] as string;
     if (type === "cgroup2") unified ??= at;
     if (type === "cgroup") for (const option of options.split(",")) if (option !== "rw" && option !== "ro" && !option.includes("=")) mounts.set(option, at);
