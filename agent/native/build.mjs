@@ -41,9 +41,11 @@ function run(cmd, args, options = {}) {
 const ARCH = process.env.TARGET_ARCH ?? "x86_64";
 const VERSION = JSON.parse(readFileSync(join(root, "package.json"), "utf8")).version;
 const WARN = ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-sign-compare"];
+/** Bytecode has a mapping of its own: the kernel maps the pages around one that is read, and constants in use would keep its own in memory. */
+const SECTION = ".bytecode";
 const flavour = opt.debug
   ? { cc: "gcc", flags: ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"], link: ["-fsanitize=address,undefined", "-lm", "-lpthread"] }
-  : { cc: "musl-gcc", flags: ["-O2", "-fno-plt", "-fno-asynchronous-unwind-tables", "-fno-stack-protector", "-ffunction-sections", "-fdata-sections", "-fno-pie"], link: ["-static", "-no-pie", "-Wl,--gc-sections", "-Wl,-z,norelro", "-Wl,--build-id=none", "-s", "-lm"] };
+  : { cc: "musl-gcc", flags: ["-O2", "-fno-plt", "-fno-asynchronous-unwind-tables", "-fno-stack-protector", "-ffunction-sections", "-fdata-sections", "-fno-pie"], link: ["-static", "-no-pie", "-Wl,--gc-sections", "-Wl,-z,norelro", `-Wl,--section-start=${SECTION}=0x1000000`, "-Wl,--build-id=none", "-s", "-lm"] };
 
 /** Returns a cached folder made by `make(dir)`; the key covers everything that decides the bytes. */
 async function cached(name, key, make) {
@@ -188,6 +190,7 @@ async function compileChunks(dir, files, qjsc) {
     sizes[name] = Number(size);
     rows.push(`    { "${name}", ${symbol}, ${size} },`);
   }
+  text = text.replace(/^const uint8_t (qjsc_\w+)\[/gm, `__attribute__((section("${SECTION}"))) const uint8_t $1[`);
   text += `\n#include "native.h"\nconst struct chunk chunks[] = {\n${rows.join("\n")}\n};\nconst unsigned chunk_count = ${rows.length};\n`;
   writeFileSync(join(dir, "bytecode.c"), text);
   return { source: join(dir, "bytecode.c"), sizes };
