@@ -19,6 +19,7 @@ const foreground = lazy<typeof import("./foreground.js")>("cli/foreground.js");
 const protect = lazy<typeof import("./protect.js")>("cli/protect.js");
 
 const MOST_ID = 4294967294;
+const TRACER = "CAP_SYS_PTRACE"; // who may look at others' programs: see protect.ts
 
 function id32(text: string, option: string): number {
   const n = decimal(text);
@@ -66,8 +67,10 @@ export async function exec(context: Context, options: Options, rest: readonly st
   const it = known(context, idOf(options), false);
   if (it.status === "stopped" || it.status === "creating") throw new AppError("precondition", `cannot exec in a stopped container: container not running: ${it.saved.id}`);
   if (it.status === "paused" && !options.has("ignore-paused")) throw new AppError("precondition", `cannot exec in a paused container (use --ignore-paused to override): ${it.saved.id}`);
-  if (!context.rootless && it.entry.config().includes("CAP_SYS_PTRACE")) protect().protectSelf();
+  const traced = it.entry.config().includes(TRACER) || it.entry.traced();
+  if (!context.rootless && traced) protect().protectSelf();
   const spec = processFor(it, options, rest);
+  if (!traced && spec.capabilities?.permitted?.includes(TRACER)) it.entry.markTraced();
   if (!context.rootless && (spec.apparmorProfile || spec.selinuxLabel)) protect().protectLabelled(spec);
   const detached = options.has("detach");
   const socket = options.get("console-socket");

@@ -36,7 +36,7 @@ export interface Saved extends Identity {
 
 const LOCK_SH = 1, LOCK_EX = 2, LOCK_NB = 4;
 const MAX_CONFIG = 16 << 20;
-const STATE = "state.json", CONFIG = "config.json", RESOURCES = "resources.json", DOOR = "door";
+const STATE = "state.json", CONFIG = "config.json", RESOURCES = "resources.json", TRACED = "traced", DOOR = "door";
 
 const unknown = (id: string): AppError => new AppError("not-found", `container "${id}" does not exist`);
 const taken = (id: string): AppError => new AppError("exists", `container with given ID already exists: ${id}`);
@@ -88,6 +88,13 @@ export class Entry {
   }
   writeResources(text: string): void {
     this.#put(RESOURCES, text);
+  }
+  /** Has a further process been let in that may trace others (CAP_SYS_PTRACE)? */
+  traced(): boolean {
+    return readTextIf(`${fdPath(this.dir)}/${TRACED}`) !== undefined;
+  }
+  markTraced(): void {
+    this.#put(TRACED, "");
   }
   #put(name: string, text: string): void {
     this.#write(name, text);

@@ -80,16 +80,18 @@ describe.skipIf(why !== undefined)("a process of a container cannot", () => {
   });
 
   /** A container that looks at what it can while `once` (an exec) is done so many times; its finds. */
-  const spied = async (caps: readonly string[], runs: number, once?: (id: string) => object): Promise<string[]> => {
+  const spied = async (caps: readonly string[], runs: number, once?: (id: string) => object, further = false): Promise<string[]> => {
+    const spy = ["/spy", "watch", marker, String(statSync(engine).size), "/found"];
     const change: ConfigChange = (c) => {
-      withCaps(...caps)(c);
-      c.process["args"] = ["/spy", "watch", marker, String(statSync(engine).size), "/found"];
+      if (!further) withCaps(...caps)(c);
+      c.process["args"] = further ? ["/bin/sleep", "1000"] : spy;
     };
     const bundle = box.make("", change);
     copyFileSync(join(box.folder, "spy"), join(bundle, "rootfs/spy"));
     const id = box.id();
     const found = join(bundle, "rootfs/found");
     expect(box.quiet(["run", "--detach", "--bundle", bundle, id])).toMatchObject({ status: 0 });
+    if (further) expect(box.quiet(["exec", "--detach", ...caps.flatMap((cap) => ["--cap", cap]), id, ...spy])).toMatchObject({ status: 0 });
     await until("the spy has begun", () => existsSync(found));
     try {
       for (let i = 0; i < runs; i++) expect(once?.(id) ?? box.quiet(["exec", id, "/bin/true"])).toMatchObject({ status: 0 });
@@ -107,10 +109,18 @@ describe.skipIf(why !== undefined)("a process of a container cannot", () => {
       expect((await spied([], 150)).filter((line) => line.length > 0)).toEqual(["begun "]);
     });
 
-    // Failed before agent/cli/protect.ts: the program was overwritten after a few execs.
+    // Failed before agent/cli/protect.ts: the program was overwritten after a few execs. With a read-only mount of the file instead
+    // of a copy an exec failed now and then with ETXTBSY: the kernel counts who opens for writing before it looks at the mount.
     it("and cannot write to its program, even with CAP_SYS_PTRACE (CVE-2019-5736)", async () => {
       const found = await spied(["CAP_SYS_PTRACE"], 150);
       expect(found.some((line) => line.startsWith("program"))).toBe(true); // it is seen, which makes this a test
+      expect(found.filter((line) => line.startsWith("written"))).toEqual([]);
+    });
+
+    // Failed while only the configuration was looked at.
+    it("nor when a further process was given the capability (exec --cap)", async () => {
+      const found = await spied(["CAP_SYS_PTRACE"], 150, undefined, true);
+      expect(found.some((line) => line.startsWith("program"))).toBe(true);
       expect(found.filter((line) => line.startsWith("written"))).toEqual([]);
     });
   });
