@@ -42,7 +42,7 @@ const ARCH = process.env.TARGET_ARCH ?? "x86_64";
 const VERSION = JSON.parse(readFileSync(join(root, "package.json"), "utf8")).version;
 const WARN = ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-sign-compare"];
 /** Bytecode has a mapping of its own: the kernel maps the pages around one that is read, and constants in use would keep its own in memory. */
-const SECTION = ".bytecode";
+const SECTION = "bytecode"; // a C name: the linker tells where it begins and ends
 const flavour = opt.debug
   ? { cc: "gcc", flags: ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"], link: ["-fsanitize=address,undefined", "-lm", "-lpthread"] }
   : { cc: "musl-gcc", flags: ["-O2", "-fno-plt", "-fno-asynchronous-unwind-tables", "-fno-stack-protector", "-ffunction-sections", "-fdata-sections", "-fno-pie"], link: ["-static", "-no-pie", "-Wl,--gc-sections", "-Wl,-z,norelro", `-Wl,--section-start=${SECTION}=0x1000000`, "-Wl,--build-id=none", "-s", "-lm"] };

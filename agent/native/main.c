@@ -26,13 +26,14 @@ static void complain(JSContext *ctx)
     JS_FreeValue(ctx, error);
 }
 
+extern const uint8_t __start_bytecode[], __stop_bytecode[]; /* by the linker: the section of all chunks */
+
 /* The bytecode was copied into the heap: its pages in the file, and those the kernel mapped around them, need not stay resident. */
-static void drop_pages(const struct chunk *c)
+static void drop_pages(void)
 {
-    enum { AROUND = 65536 };
-    uintptr_t start = (uintptr_t)c->data & ~(uintptr_t)(AROUND - 1);
-    if (!short_lived)
-        madvise((void *)start, ((uintptr_t)c->data + c->size - start + AROUND - 1) & ~(uintptr_t)(AROUND - 1), MADV_DONTNEED);
+    uintptr_t start = (uintptr_t)__start_bytecode & -(uintptr_t)4096;
+    if (!short_lived) /* not a page further: behind the section may be the heap */
+        madvise((void *)start, (uintptr_t)__stop_bytecode - start, MADV_DONTNEED);
 }
 
 static JSModuleDef *resolve_import(JSContext *ctx, const char *name, void *opaque)
@@ -52,7 +53,7 @@ static JSModuleDef *resolve_import(JSContext *ctx, const char *name, void *opaqu
         return NULL;
     loaded[i] = JS_VALUE_GET_PTR(m);
     JS_FreeValue(ctx, m); /* the context keeps its modules alive */
-    drop_pages(&chunks[i]);
+    drop_pages();
     return loaded[i];
 }
 
