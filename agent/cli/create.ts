@@ -11,21 +11,21 @@ import { rfc3339 } from "../lib/log.js";
 import { takeBack } from "../lib/reaper.js";
 import type { Container } from "../engine/container.js";
 import { createContainer } from "../engine/create.js";
+import { destroyContainer } from "../engine/destroy.js";
 import { startTimeOf } from "../engine/identity.js";
 import { whenEnded } from "../engine/process.js";
+import { startContainer } from "../engine/start.js";
 import { cgroupPath } from "../oci/cgroup.js";
 import { checkId } from "../oci/check.js";
 import type { Spec } from "../oci/spec.js";
 import { type Bundle, readBundle } from "./bundle.js";
 import { announce, descriptorsToKeep, passedSockets, withSockets } from "./caller.js";
 import { type Context, idOf, invalid } from "./context.js";
+import { attach } from "./foreground.js";
 import type { Options } from "./options.js";
 import { claim, type Entry, type Saved } from "./store.js";
 
-const starting = lazy<typeof import("../engine/start.js")>("engine/start.js");
-const ending = lazy<typeof import("../engine/destroy.js")>("engine/destroy.js");
 const protect = lazy<typeof import("./protect.js")>("cli/protect.js");
-const foreground = lazy<typeof import("./foreground.js")>("cli/foreground.js");
 
 interface Made { readonly entry: Entry; readonly container: Container; readonly master: Fd | undefined }
 
@@ -77,9 +77,9 @@ async function make(context: Context, options: Options, waiting: boolean): Promi
     const door = waiting ? entry.makeDoor() : undefined;
     container = await createContainer({
       id, bundleDir: bundle.dir, spec: withSockets(bundle.spec), pipeSize: 0, door, newKeyring: !options.has("no-new-keyring"), noPivot: options.has("no-pivot"), own: { keep: descriptorsToKeep(options, passedSockets()), terminal: (fd) => (master = fd), left: detached },
-      born: (young) => {
+      born: (young) => { // while it builds
         entry.draft(secondRecord(saved, young));
-        whileItBuilds(entry, bundle, waiting);
+        entry.writeConfig(bundle.text);
       },
     });
     door?.close();
@@ -90,20 +90,11 @@ async function make(context: Context, options: Options, waiting: boolean): Promi
   } catch (error) {
     if (container !== undefined) {
       takeBack(container.initPid);
-      await ending().destroyContainer(container);
+      await destroyContainer(container);
     }
     entry.remove();
     throw error;
   }
-}
-
-/** The child is born and busy: this process gets ready for what comes next. */
-function whileItBuilds(entry: Entry, bundle: Bundle, waiting: boolean): void {
-  entry.writeConfig(bundle.text);
-  if (waiting) return;
-  starting();
-  ending();
-  foreground();
 }
 
 export async function create(context: Context, options: Options): Promise<number> {
@@ -116,12 +107,12 @@ export async function run(context: Context, options: Options): Promise<number> {
   const { entry, container, master } = await make(context, options, false);
   try {
     if (options.has("detach")) {
-      await starting().startContainer(container);
+      await startContainer(container);
       return 0;
     }
-    const attached = foreground().attach(master, (signal) => pidfdSendSignal(container.init.pidfd, signal));
+    const attached = attach(master, (signal) => pidfdSendSignal(container.init.pidfd, signal));
     try {
-      await starting().startContainer(container);
+      await startContainer(container);
       const status = await new Promise<number>((done) => whenEnded(container.init, done));
       attached.drain();
       if (!options.has("keep")) await forget(entry, container);
@@ -137,6 +128,6 @@ export async function run(context: Context, options: Options): Promise<number> {
 
 async function forget(entry: Entry, container: Container): Promise<void> {
   takeBack(container.initPid);
-  await ending().destroyContainer(container);
+  await destroyContainer(container);
   entry.lock().remove();
 }

@@ -12,10 +12,10 @@ import type { Capabilities, Process, User } from "../oci/spec.js";
 import { type Context, idOf, invalid } from "./context.js";
 import { announce, descriptorsToKeep } from "./caller.js";
 import { type Known, known, revive } from "./load.js";
+import { attach } from "./foreground.js";
 import type { Options } from "./options.js";
 
 const sockets = lazy<typeof import("./sockets.js")>("cli/sockets.js");
-const foreground = lazy<typeof import("./foreground.js")>("cli/foreground.js");
 const protect = lazy<typeof import("./protect.js")>("cli/protect.js");
 
 const MOST_ID = 4294967294;
@@ -85,7 +85,7 @@ export async function exec(context: Context, options: Options, rest: readonly st
   });
   announce(options, process, undefined);
   if (detached) return 0;
-  const attached = foreground().attach(master, (signal) => pidfdSendSignal(process.pidfd, signal));
+  const attached = attach(master, (signal) => pidfdSendSignal(process.pidfd, signal));
   try {
     const status = await new Promise<number>((done) => whenEnded(process, done));
     attached.drain();

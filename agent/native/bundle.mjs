@@ -14,8 +14,8 @@ const ERRANDS = {
   sandbox: [...IDLE, ...SANDBOX],
   container: [...IDLE, ...SANDBOX, "rpc/services/container.js", "rpc/services/stdio.js", "engine/child.js", "engine/io.js", "engine/apply-cgroup-mount.js"],
   command: ["init/command-line.js"],
-  run: ["init/command-line.js", "cli/create.js", "engine/machine.js", "engine/cgroup-place.js", "engine/grant.js", "engine/start.js", "engine/destroy.js", "cli/foreground.js", "engine/child.js", "engine/stub.js", "engine/apply-cgroup-mount.js"],
-  exec: ["init/command-line.js", "cli/exec.js", "engine/grant.js", "cli/foreground.js", "engine/child.js", "engine/stub.js"],
+  run: ["init/command-line.js", "cli/create.js", "engine/machine.js", "engine/cgroup-place.js", "engine/grant.js", "engine/child.js", "engine/stub.js", "engine/apply-cgroup-mount.js"],
+  exec: ["init/command-line.js", "cli/exec.js", "engine/grant.js", "engine/child.js", "engine/stub.js"],
 };
 
 /** Every `lazy<typeof import("./x.js")>("layer/x.js")` in the sources names an entry of its own: its name and path. */

@@ -176,7 +176,7 @@ void end_soon(void)
 {
     short_lived = 1;
     madvise(arena + FIRST, MORE * PAGE, 23); /* MADV_POPULATE_WRITE: at once instead of page by page */
-    madvise(room, MORE * PAGE, 23);
+    madvise(room, MORE / 2 * PAGE, 23);
 }
 
 static JSContext *new_context(JSRuntime *rt)

@@ -122,7 +122,7 @@ export const enum DT { UNKNOWN = 0, FIFO = 1, CHR = 2, DIR = 4, BLK = 6, REG = 8
 
 /** All entries of an open directory but "." and ".."; `bytes` is the exact NUL-terminated name, `name` lossy when it is not UTF-8. */
 export function getdents(fd: Fd): Entry[] {
-  const buffer = new Uint8Array(32768);
+  const buffer = new Uint8Array(8192);
   const view = viewOf(buffer);
   const entries: Entry[] = [];
   for (let n = must("getdents64", NR.getdents64, fd.n, buffer, buffer.length); n > 0; n = must("getdents64", NR.getdents64, fd.n, buffer, buffer.length)) {
