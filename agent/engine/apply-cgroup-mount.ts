@@ -41,15 +41,16 @@ function callersFolder(): string {
 export function mountCgroup(root: Fd, { mount: plan, fresh, folder, v1 }: CgroupMount): void {
   const target = makeDirectory(root, plan.at);
   if (v1 === undefined) mountOr("cgroup2", target, plan, plan.data, fresh, folder);
-  else mount("tmpfs", fdPath(target), "tmpfs", MS.NOSUID | MS.NODEV | MS.NOEXEC, "mode=755");
+  else mount("tmpfs", fdPath(target), "tmpfs", MS.NOSUID | MS.NODEV | MS.NOEXEC, "mode=555"); // the folder itself is nobody's to write to, as runc has it
   closeNumber(target);
   const base = openat2(root, plan.at, O.PATH | O.DIRECTORY, IN_ROOT);
   for (const entry of v1 ?? []) {
     const cut = entry.indexOf(":");
-    const name = entry.slice(0, cut);
+    const named = entry.startsWith("name=");
+    const name = entry.slice(named ? 5 : 0, cut);
     mkdirat(base, name, 0o755);
     const at = openat2(base, name, O.PATH | O.DIRECTORY, RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS);
-    mountOr("cgroup", at.n, plan, name === "systemd" ? "none,name=systemd" : name, fresh, entry.slice(cut + 1));
+    mountOr("cgroup", at.n, plan, named ? `none,name=${name}` : name, fresh, entry.slice(cut + 1));
     at.close();
     if (name.includes(",")) for (const one of name.split(",")) symlinkat(name, base, one);
   }

@@ -1,7 +1,8 @@
-// A container's control groups of version 1: one folder in each controller's hierarchy that it needs. A child joins by
+// A container's control groups of version 1: one folder in each hierarchy that is mounted, those with a name only among them, as
+// others make them: for weights between containers, a service manager inside, figures and limits that come later. A child joins by
 // writing "0" to the `tasks` files: a single thread that moves itself needs no machine-wide lock, which costs milliseconds.
 // Sources: cgroups(7), Documentation/admin-guide/cgroup-v1/.
-import { SysError, sys } from "../sys/call.js";
+import { isErrno, SysError, sys } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import { exists, O, open } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
@@ -20,20 +21,27 @@ const limits = lazy<typeof import("../oci/cgroup-limits.js")>("oci/cgroup-limits
 const stats = lazy<typeof import("./cgroup-stats.js")>("engine/cgroup-stats.js");
 const oom = lazy<typeof import("./cgroup-oom.js")>("engine/cgroup-oom.js");
 
-/** Always joined where they exist: for figures, limits that come later, the list of processes and the freezer. */
-const USUAL = ["memory", "pids", "cpuacct", "devices", "freezer"];
+/** The engine itself needs them: for the list of processes, the freezer, devices and figures. They come first, and cannot be done without. */
+const NEEDED = ["memory", "pids", "cpuacct", "devices", "freezer"];
 const FREEZE_TRIES = 200;
 
-/** Fills an empty cpuset (nobody can join it) with its parent's processors and memory nodes, from the top down. */
-function fillCpuset(root: string, path: string): void {
-  for (let cut = path.indexOf("/", 1); ; cut = path.indexOf("/", cut + 1)) {
-    const dir = root + (cut < 0 ? path : path.slice(0, cut));
-    for (const file of ["cpuset.cpus", "cpuset.mems"]) {
-      if (readText(`${dir}/${file}`).trim() === "") put(dir, file, readText(`${dir}/../${file}`));
-    }
-    if (cut < 0) return;
-  }
+/** Where the hierarchies are mounted, the needed ones first. */
+function allRoots(): string[] {
+  const { mounts } = hierarchy();
+  return [...new Set([...NEEDED.flatMap((name) => mounts.get(name) ?? []), ...mounts.values()])];
 }
+
+/** The processors or memory nodes of a cpuset; an empty one (nobody can join it) gets its parent's first. */
+function fillCpuset(root: string, path: string, file: string): string {
+  const own = readText(`${root}${path}/${file}`).trim();
+  if (own !== "" || path === "") return own;
+  const parents = fillCpuset(root, path.slice(0, path.lastIndexOf("/")), file);
+  put(root + path, file, parents);
+  return parents;
+}
+
+/** May the container do without this hierarchy? It is not ours to change. */
+const forbidden = (error: unknown): boolean => isErrno(error instanceof AppError ? error.why : error, E.EROFS, E.EACCES, E.EPERM);
 
 class Groups implements Cgroup {
   readonly version = 1;
@@ -68,7 +76,7 @@ class Groups implements Cgroup {
   }
   /** Takes up what another process made. */
   reopen(): this {
-    this.#roots = [...new Set(hierarchy().mounts.values())].filter((root) => exists(this.#full(root)));
+    this.#roots = allRoots().filter((root) => exists(this.#full(root)));
     return this;
   }
 
@@ -82,19 +90,33 @@ class Groups implements Cgroup {
   }
 
   /** Makes the folder of a controller; true when the container was not in that hierarchy yet. */
-  #join(controller: string, limit?: Limit): boolean {
-    const root = this.#root(controller, limit && fieldOf(limit));
+  #join(controller: string, limit: Limit): boolean {
+    return this.#make(this.#root(controller, fieldOf(limit)));
+  }
+  #make(root: string): boolean {
     if (this.#roots.includes(root)) return false;
     makeGroup(root, this.#in(root));
     this.#roots.push(root);
-    if (controller === "cpuset") attempt("fill the cpuset", () => fillCpuset(root, this.#in(root)));
+    if (root === hierarchy().mounts.get("cpuset")) for (const file of ["cpuset.cpus", "cpuset.mems"]) attempt("fill the cpuset", () => fillCpuset(root, this.#in(root), file));
     return true;
   }
 
   create(resources: Resources | undefined): void {
     const wanted = hasLimits(resources) ? limits().limitsV1(resources) : [];
+    const needed = NEEDED.map((name) => hierarchy().mounts.get(name));
     try {
-      for (const name of USUAL) if (hierarchy().mounts.has(name)) this.#join(name);
+      for (const limit of wanted) this.#root(limit.controller, fieldOf(limit)); // before anything is made
+      for (const root of allRoots()) {
+        try {
+          this.#make(root);
+        } catch (error) {
+          if (needed.includes(root) || !forbidden(error)) throw error;
+          if (this.#roots.at(-1) === root) { // made, but cannot be joined
+            removeGroupNow(root, this.#in(root));
+            this.#roots.pop();
+          }
+        }
+      }
       for (const limit of wanted) this.#join(limit.controller, limit);
       writeLimits(wanted, (controller) => this.#dir(controller));
       if (hierarchy().mounts.has("devices")) this.#devices(resources?.devices ?? []);
@@ -126,7 +148,8 @@ class Groups implements Cgroup {
     return this.#folders().map((dir) => `${dir}/tasks`);
   }
   v1Mounts(): readonly string[] {
-    return this.#roots.map((root) => `${root.slice(root.lastIndexOf("/") + 1)}:${this.#full(root)}`);
+    const named = new Map([...hierarchy().mounts].filter(([name]) => name.startsWith("name=")).map(([name, root]) => [root, name]));
+    return this.#roots.map((root) => `${named.get(root) ?? root.slice(root.lastIndexOf("/") + 1)}:${this.#full(root)}`);
   }
 
   sub(path: string): Cgroup {

@@ -67,10 +67,14 @@ export interface Hierarchy {
   readonly version: 1 | 2;
   /** Version 2: where it is mounted. */
   readonly root: string;
-  /** Version 1: where each controller is mounted. */
+  /** Version 1: where each controller is mounted, and each hierarchy without one, by its name ("name=systemd"). */
   readonly mounts: ReadonlyMap<string, string>;
 }
 let found: Hierarchy | undefined;
+
+/** What a version 1 mount tells besides controllers and its name. See cgroups(7), mount(8), fs/super's own flags. */
+const NO_CONTROLLERS = ["rw", "ro", "none", "xattr", "noprefix", "clone_children", "cpuset_v2_mode", "favordynmods", "sync", "dirsync", "mand", "lazytime", "seclabel"];
+const isHierarchy = (option: string): boolean => option.startsWith("name=") || !(option.includes("=") || NO_CONTROLLERS.includes(option));
 
 /** The mounted hierarchy, looked up once: version 2 at its usual place, else version 1's controllers, else version 2 anywhere. */
 export function hierarchy(): Hierarchy {
@@ -92,9 +96,9 @@ function findHierarchy(): Hierarchy {
     const [type, , options = ""] = line.slice(cut + 3).split(" ");
     const at = left.split(" ")[4] as string;
     if (type === "cgroup2") unified ??= at;
-    if (type === "cgroup") for (const option of options.split(",")) if (option !== "rw" && option !== "ro" && !option.includes("=")) mounts.set(option, at);
+    if (type === "cgroup") for (const option of options.split(",")) if (isHierarchy(option) && (at.startsWith(USUAL) || !mounts.has(option))) mounts.set(option, at);
   }
-  if (mounts.size > 0) return { version: 1, root: USUAL, mounts };
+  if ([...mounts.keys()].some((name) => !name.startsWith("name="))) return { version: 1, root: USUAL, mounts };
   if (unified !== undefined) return { version: 2, root: unified, mounts };
   throw new AppError("precondition", "no cgroup hierarchy is mounted: mount cgroup2 on /sys/fs/cgroup");
 }

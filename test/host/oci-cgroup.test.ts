@@ -111,6 +111,48 @@ describe.skipIf(why !== undefined || !hybrid)("cgroups of version 1 of a bundle"
     for (const controller of ["memory", "pids"]) rmdirSync(`/sys/fs/cgroup/${controller}${base}`); // empty again
   });
 
+  /** Words before a command: it and what it starts see the cgroup hierarchies as this script leaves them. */
+  const elsewhere = (script: string): string[] => ["unshare", "--mount", "--propagation", "private", "sh", "-ec", `${script}; exec "$@"`, "sh"];
+
+  it("are in every hierarchy that is mounted, those with a name only among them, and gone from all", () => {
+    const path = `${TOP}/every`;
+    const name = `kata-test-${process.pid}`;
+    const named = elsewhere(`mkdir /sys/fs/cgroup/${name}; trap 'umount /sys/fs/cgroup/${name}; rmdir /sys/fs/cgroup/${name}' EXIT; mount -t cgroup -o none,name=${name} ${name} /sys/fs/cgroup/${name}`).map((word) => word.replace("; exec ", "; "));
+    const { status, stdout } = box.run("cat /proc/self/cgroup; ls /sys/fs/cgroup; cat /sys/fs/cgroup/systemd/tasks | head -1; stat -c %a /sys/fs/cgroup", (c) => {
+      c.linux["cgroupsPath"] = path;
+      c.linux.namespaces.push({ type: "cgroup" });
+      c.mounts.push({ destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup", options: ["nosuid", "noexec", "nodev"] });
+    }, named);
+    const lines = stdout.trim().split("\n");
+    const own = lines.filter((line) => /^\d+:.+:/.test(line)).map((line) => line.split(":"));
+    expect(own.map(([, controllers]) => controllers)).toEqual(expect.arrayContaining(["cpu", "cpuset", "blkio", "memory", "name=systemd", `name=${name}`]));
+    expect(own.map(([, , at]) => at)).toEqual(own.map(() => "/")); // its own group is the root of its namespace
+    expect(lines).toEqual(expect.arrayContaining(["systemd", name, "cpuset"]));
+    expect([status, lines.at(-2), lines.at(-1)]).toEqual([0, "1", "555"]);
+    expect(groups()).toEqual([]);
+  });
+
+  it("have their parents' processors where nothing is said, and their weights against others", () => {
+    const id = box.sleeper(within(`${TOP}/a/b`, { cpu: { shares: 300 } }));
+    expect(file("cpuset", `${TOP}/a/b`, "cpuset.cpus")).toBe(file("cpuset", "", "cpuset.cpus"));
+    expect(file("cpuset", `${TOP}/a`, "cpuset.mems")).toBe(file("cpuset", "", "cpuset.mems"));
+    mkdirSync(`/sys/fs/cgroup/systemd${TOP}/a/b/inner`);
+    expect(box.command(["exec", "--cgroup", "name=systemd:inner", id, "/bin/grep", "systemd", "/proc/self/cgroup"]).stdout).toContain(`${TOP}/a/b/inner`);
+    mkdirSync(`/sys/fs/cgroup/cpu${TOP}/a/b/weak`);
+    expect(box.command(["exec", "--cgroup", "cpu:weak", id, "/bin/grep", ":cpu:\\|:blkio:", "/proc/self/cgroup"]).stdout).toMatch(/:blkio:.*\/b\n[^]*:cpu:.*\/weak\n/);
+    expect(box.command(["delete", "--force", id]).status).toBe(0);
+    expect(groups()).toEqual([]);
+  });
+
+  it("leave out a hierarchy that cannot be written to, unless a limit or the engine needs it", () => {
+    const closed = (controller: string): string[] => elsewhere(`mount --bind /sys/fs/cgroup/${controller} /sys/fs/cgroup/${controller}; mount -o remount,bind,ro /sys/fs/cgroup/${controller}`);
+    const answer = (controller: string, resources: object): { status: number | null; stderr: string } => box.run("true", within(`${TOP}/closed`, resources), closed(controller));
+    expect(answer("blkio", {})).toMatchObject({ status: 0, stderr: "" });
+    expect(answer("blkio", { blockIO: { weight: 200 } }).stderr).toContain("Read-only file system");
+    expect(answer("pids", {}).stderr).toContain("Read-only file system");
+    expect(groups()).toEqual([]);
+  });
+
   it("are refused with a path that leads upwards", () => {
     expect(box.run("true", within("/a/../../b", {})).stderr).toContain("linux.cgroupsPath");
   });
