@@ -96,7 +96,7 @@ export async function execProcess(container: Container, execId: string, spec: Pr
   claim(container, execId);
   try {
     checkProcess(spec, "process", own !== undefined);
-    const { oomScoreAdj: score, ...unscored } = own === undefined ? container.template.limits : { ...container.template.limits, ...limitsOf(spec) };
+    const { oomScoreAdj: score, ...unscored } = { ...container.template.limits, ...limitsOf(spec) };
     const { process, channel, done } = withScore(score, own !== undefined, (left) => start(container, execId, spec, left && score !== undefined ? { ...unscored, oomScoreAdj: score } : unscored, own));
     container.processes.set(execId, process);
     try {

@@ -130,6 +130,19 @@ describe.skipIf(why !== undefined)("a process in a container", () => {
     expect(await outcome(lab.create(["/bin/true"], (s) => (s.Process["OOMScoreAdj"] = 1001)))).toMatch(/^INVALID_ARGUMENT: .*oomScoreAdj/);
   });
 
+  it("has as an exec its own limits and score, and the container's where it asks for none", async () => {
+    const script = "ulimit -n; ulimit -Hn; ulimit -f; cat /proc/self/oom_score_adj";
+    const id = await lab.up(undefined, (s) => {
+      s.Process["OOMScoreAdj"] = 321;
+      s.Process["Rlimits"] = [{ Type: "RLIMIT_NOFILE", Soft: 77, Hard: 99 }];
+    });
+    expect((await lab.execRun(id, script)).stdout).toBe("77\n99\nunlimited\n321\n");
+    const own = await lab.execRun(id, script, { OOMScoreAdj: 400, Rlimits: [{ Type: "RLIMIT_NOFILE", Soft: 55, Hard: 66 }, { Type: "RLIMIT_FSIZE", Soft: 0, Hard: 0 }] });
+    expect(own.stdout).toBe("55\n66\n0\n400\n");
+    expect(await outcome(lab.exec(id, "true", { Rlimits: [{ Type: "RLIMIT_NOFILE", Soft: 2, Hard: 1 }] }))).toMatch(/^INVALID_ARGUMENT: .*rlimits\[0\]\.soft/);
+    await lab.remove(id);
+  });
+
   it("is held by its seccomp profile, with and without no_new_privs, first and exec", async () => {
     for (const NoNewPrivileges of [false, true]) {
       for (const [profile, expected] of [
