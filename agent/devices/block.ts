@@ -5,9 +5,9 @@ import { childTask } from "../lib/child-task.js";
 import { decimal } from "../lib/text.js";
 import { isErrno } from "../sys/call.js";
 import { E } from "../sys/errno.js";
-import { statIf, writeText } from "../lib/fs.js";
+import { writeText } from "../lib/fs.js";
 import { parsePciPath, waitForPciDisk } from "./pci.js";
-import { isBlock, namesIn, nodeIn } from "./sysfs.js";
+import { deviceAt, isBlock, namesIn, nodeIn } from "./sysfs.js";
 import { waitForDevice } from "./uevent.js";
 
 const SCAN_DEADLINE_MS = 10_000;
@@ -15,7 +15,7 @@ const SCAN_DEADLINE_MS = 10_000;
 /** Waits for a node of /dev; AppError "Invalid device" for what is no block device. */
 export function waitForNode(path: string, timeoutMs: number): Promise<string> {
   return waitForDevice(`block device ${path}`, timeoutMs, () => {
-    const found = statIf(path);
+    const found = deviceAt(path);
     if (found === undefined) return undefined;
     if (!isBlock(found)) throw new AppError("internal", `Invalid device ${path}: not a block device`);
     return path;

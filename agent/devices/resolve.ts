@@ -1,10 +1,11 @@
 // From the host's list of devices to a spec that is true in the guest: each device is waited for, and the host's major and
 // minor numbers in linux.devices and linux.resources.devices become the guest's (agent facts 14.1 and 14.2).
-import { S, stat } from "../sys/file.js";
-import { AppError, attempt } from "../lib/errors.js";
+import { S } from "../sys/file.js";
+import { AppError } from "../lib/errors.js";
 import { lazy } from "../lib/lazy.js";
 import type { Device as SpecDevice, DeviceRule, Spec } from "../oci/spec.js";
 import { waitForDisk, waitForNode, waitForScsi } from "./block.js";
+import { deviceAt } from "./sysfs.js";
 
 const vfio = lazy<typeof import("./vfio.js")>("devices/vfio.js");
 
@@ -49,7 +50,9 @@ function check(device: Device): Finder {
 }
 
 function describe(node: string, containerPath: string, moved: boolean): Found {
-  const { mode, rdevMajor, rdevMinor } = attempt(`look at device ${node}`, () => stat(node));
+  const there = deviceAt(node);
+  if (there === undefined) throw new AppError("internal", `look at device ${node}: it is gone`);
+  const { mode, rdevMajor, rdevMinor } = there;
   const kind = mode & S.IFMT;
   if (kind !== S.IFBLK && kind !== S.IFCHR) throw new AppError("internal", `${node} is not a device`);
   return { containerPath, type: kind === S.IFBLK ? "b" : "c", major: rdevMajor, minor: rdevMinor, ...(moved ? { path: node } : {}) };

@@ -2,14 +2,14 @@
 import { must } from "../sys/call.js";
 import { NR } from "../sys/nr.js";
 import { AppError } from "../lib/errors.js";
-import { childTask } from "../lib/child-task.js";
+import { aside, foreign, type ForeignPath, named, reach } from "../lib/foreign.js";
 import { waitForPciDisk } from "./pci.js";
 
 const DEADLINE_MS = 30_000;
 
 /** swapon(2) on a path of the guest. */
-export async function addSwapPath(path: string): Promise<void> {
-  await childTask(`swap on ${path}`, DEADLINE_MS, () => must("swapon", NR.swapon, path, 0));
+export async function addSwapPath(path: ForeignPath): Promise<void> {
+  await aside(`swap on ${named(path)}`, DEADLINE_MS, (off) => must("swapon", NR.swapon, reach(path, off), 0));
 }
 
 /** Swap on the virtio disk whose PCI path has these slots. */
@@ -17,5 +17,5 @@ export async function addSwap(slots: readonly number[], hotplugTimeoutMs: number
   if (slots.length === 0) throw new AppError("internal", "PCI path must have at least one element");
   const bad = slots.find((s) => s > 31);
   if (bad !== undefined) throw new AppError("internal", `PCI slot ${bad} is larger than 31`);
-  await addSwapPath(await waitForPciDisk({ root: "00", slots: slots.map((slot) => ({ slot, fn: 0 })) }, hotplugTimeoutMs));
+  await addSwapPath(foreign(await waitForPciDisk({ root: "00", slots: slots.map((slot) => ({ slot, fn: 0 })) }, hotplugTimeoutMs)));
 }

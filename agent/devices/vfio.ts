@@ -6,6 +6,7 @@ import { childTask } from "../lib/child-task.js";
 import { writeText } from "../lib/fs.js";
 import { keyValue } from "../lib/text.js";
 import { parsePciPath, waitForPci } from "./pci.js";
+import { deviceAt } from "./sysfs.js";
 import { waitForDevice } from "./uevent.js";
 
 const BIND_DEADLINE_MS = 10_000;
@@ -36,5 +37,5 @@ export async function waitForVfio(options: readonly string[], bind: boolean, tim
   }
   if (group === undefined) return { node: undefined };
   const node = `/dev/vfio/${group}`;
-  return { node: await waitForDevice(node, timeoutMs, () => (exists(node) ? node : undefined)) };
+  return { node: await waitForDevice(node, timeoutMs, () => (deviceAt(node) === undefined ? undefined : node)) };
 }

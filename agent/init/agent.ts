@@ -8,6 +8,7 @@ import { exitGroup, raiseDescriptorLimit, setChildSubreaper } from "../sys/proce
 import { CLOCK, clockMs } from "../sys/system.js";
 import { attempt } from "../lib/errors.js";
 import { readText } from "../lib/fs.js";
+import { setPatience } from "../lib/foreign.js";
 import { lazy } from "../lib/lazy.js";
 import { Level, log, setLevel, unblockLog } from "../lib/log.js";
 import { after, onCrash, run } from "../lib/loop.js";
@@ -40,6 +41,7 @@ function shutDown(server: Server, isInit: boolean): void {
 
 function start(config: Config, isInit: boolean): void {
   setLevel(config.logLevel);
+  setPatience(config.shareTimeoutMs);
   unblockLog();
   log(Level.INFO, "announce", { "agent-version": AGENT_VERSION, "api-version": "0.0.1", config: JSON.stringify(config), "extra-features": '["seccomp"]' });
   const server = new Server();

@@ -91,11 +91,14 @@ export function configFromToml(path: string, config: Config, level: (text: strin
     take("passfd_listener_port", "number", (v) => { config.passfdListenerPort = v; });
     take("container_pipe_size", "number", (v) => { config.containerPipeSize = v; });
     take("unified_cgroup_hierarchy", "boolean", (v) => { config.cgroupV1 = !v; });
-    const timeout = values.get("hotplug_timeout");
-    if (timeout !== undefined) {
-      if (typeof timeout !== "object" || typeof timeout.secs !== "number") throw bad("hotplug_timeout: expected { secs = N, nanos = N }");
-      config.hotplugTimeoutMs = timeout.secs * 1000 + (typeof timeout.nanos === "number" ? timeout.nanos / 1e6 : 0);
-    }
+    const takeTime = (key: string, set: (ms: number) => void): void => {
+      const time = values.get(key);
+      if (time === undefined) return;
+      if (typeof time !== "object" || typeof time.secs !== "number") throw bad(`${key}: expected { secs = N, nanos = N }`);
+      set(time.secs * 1000 + (typeof time.nanos === "number" ? time.nanos / 1e6 : 0));
+    };
+    takeTime("hotplug_timeout", (ms) => { config.hotplugTimeoutMs = ms; });
+    takeTime("share_timeout", (ms) => { config.shareTimeoutMs = ms; });
     return config;
   });
 }

@@ -15,6 +15,8 @@ export interface Config {
   tracing: boolean;
   passfdListenerPort: number;
   hotplugTimeoutMs: number;
+  /** How long a file system that is not the guest's own may let a request wait; shorter limits of single steps stay. */
+  shareTimeoutMs: number;
   containerPipeSize: number;
   /** Mount the version 1 hierarchies instead of cgroup2. */
   cgroupV1: boolean;
@@ -22,7 +24,7 @@ export interface Config {
 
 export const DEFAULTS: Readonly<Config> = {
   serverAddr: "vsock://-1:1024", logLevel: Level.INFO, logVport: 0, debugConsole: false, debugConsoleVport: 0, devMode: false,
-  tracing: false, passfdListenerPort: 0, hotplugTimeoutMs: 3000, containerPipeSize: 0, cgroupV1: false,
+  tracing: false, passfdListenerPort: 0, hotplugTimeoutMs: 3000, shareTimeoutMs: 60_000, containerPipeSize: 0, cgroupV1: false,
 };
 
 const LEVELS: { readonly [name: string]: Level } = {
@@ -57,6 +59,12 @@ const port = (set: (c: Config, n: number) => void): Setter => (c, text, word) =>
   if (n > 0) set(c, n);
 };
 
+const timeout = (set: (c: Config, ms: number) => void): Setter => (c, text, word) => {
+  const seconds = whole(word, text);
+  if (seconds < 0) throw bad(`${word}: unable to parse timeout "${text}"`);
+  if (seconds > 0) set(c, seconds * 1000);
+};
+
 const OPTIONS: { readonly [word: string]: Setter } = {
   "agent.log": (c, text) => { c.logLevel = level(text); },
   "agent.server_addr": (c, text, word) => {
@@ -67,11 +75,8 @@ const OPTIONS: { readonly [word: string]: Setter } = {
   "agent.log_vport": port((c, n) => { c.logVport = n; }),
   "agent.debug_console_vport": port((c, n) => { c.debugConsoleVport = n; }),
   "agent.passfd_listener_port": port((c, n) => { c.passfdListenerPort = n; }),
-  "agent.hotplug_timeout": (c, text, word) => {
-    const seconds = whole(word, text);
-    if (seconds < 0) throw bad(`${word}: unable to parse timeout "${text}"`);
-    if (seconds > 0) c.hotplugTimeoutMs = seconds * 1000;
-  },
+  "agent.hotplug_timeout": timeout((c, ms) => { c.hotplugTimeoutMs = ms; }),
+  "agent.share_timeout": timeout((c, ms) => { c.shareTimeoutMs = ms; }),
   "agent.container_pipe_size": (c, text, word) => {
     c.containerPipeSize = whole(word, text);
     if (c.containerPipeSize < 0) throw bad("container pipe size should not be negative");

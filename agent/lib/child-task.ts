@@ -50,9 +50,10 @@ function toError(what: string, reply: Reply): Error {
 
 /**
  * Runs `fn` in a forked child; rejects with its error (SysError and AppError survive), or with kind "deadline" after `ms`
- * milliseconds, when the child is killed. `keep` names descriptors that the child needs.
+ * milliseconds, when the child is killed. `keep` names descriptors that the child needs. `born` is called in the parent when the
+ * child is there; what it returns is called when the child has been reaped, which may be long after the deadline, or never.
  */
-export async function childTask<T extends Json>(what: string, ms: number, fn: () => T, keep: readonly Fd[] = []): Promise<T> {
+export async function childTask<T extends Json>(what: string, ms: number, fn: () => T, keep: readonly Fd[] = [], born?: () => () => void): Promise<T> {
   const { read, write } = pipe();
   let pid: number;
   try {
@@ -73,7 +74,7 @@ export async function childTask<T extends Json>(what: string, ms: number, fn: ()
   }
   write.close();
   setNonblock(read);
-  return collect(what, ms, pid, read) as Promise<T>;
+  return collect(what, ms, pid, read, born?.() ?? (() => undefined)) as Promise<T>;
 }
 
 /** What the child has said; undefined when it died before the end of it. */
@@ -85,7 +86,7 @@ function replyIn(bytes: Uint8Array): Reply | undefined {
   }
 }
 
-function collect(what: string, ms: number, pid: number, read: Fd): Promise<Json> {
+function collect(what: string, ms: number, pid: number, read: Fd, ended: () => void): Promise<Json> {
   const done = deferred<Json>();
   let bytes = new Uint8Array(0);
   const chunk = new Uint8Array(4096);
@@ -99,7 +100,7 @@ function collect(what: string, ms: number, pid: number, read: Fd): Promise<Json>
     sys(NR.kill, pid, SIG.KILL);
     finish(() => done.reject(new AppError("deadline", `${what}: not finished after ${ms} ms`)));
   });
-  onExit(pid, () => undefined);
+  onExit(pid, ended);
   const watcher = watch(read.n, EPOLL.IN, () => {
     const n = readRaw(read.n, chunk, 0, chunk.length);
     if (n > 0) {

@@ -1,16 +1,18 @@
 // The one way a container comes to be: name reserved, storages mounted, devices found, spec prepared, engine called. What was
 // done is undone, newest first, when a later step fails; a name that is taken is refused before anything is touched.
-import { fdPath } from "../sys/fd.js";
-import { O, exists, open } from "../sys/file.js";
+import { type Fd, fdPath } from "../sys/fd.js";
+import { O, exists, open, statfs } from "../sys/file.js";
 import { Serial } from "../lib/async.js";
-import { AppError, messageOf } from "../lib/errors.js";
+import { AppError, attempt, messageOf } from "../lib/errors.js";
+import { aside, descriptorsAside, type ForeignPath, foreign, named, reach } from "../lib/foreign.js";
 import { lazy } from "../lib/lazy.js";
 import { Level, log } from "../lib/log.js";
+import { checkSpec } from "../oci/check.js";
 import type { Linux, Namespace, Spec } from "../oci/spec.js";
 import { createContainer as create } from "../engine/create.js";
 import { destroyContainer } from "../engine/destroy.js";
 import type { Device } from "../devices/resolve.js";
-import type { Storage } from "../storage/types.js";
+import type { AskedStorage } from "../storage/types.js";
 import { containerDir, ensureBase, removeContainerDir, type Entry, type Sandbox } from "./sandbox.js";
 import { sharedPaths } from "./shared-ns.js";
 
@@ -20,7 +22,7 @@ const devices = lazy<typeof import("../devices/resolve.js")>("devices/resolve.js
 export interface CreateArgs {
   readonly id: string;
   readonly spec: Spec;
-  readonly storages: readonly Storage[];
+  readonly storages: readonly AskedStorage[];
   readonly devices: readonly Device[];
   readonly sandboxPidns: boolean;
 }
@@ -40,12 +42,17 @@ export function checkId(id: string): void {
   if (OWN_FOLDERS.includes(id)) throw new AppError("internal", `invalid container ID ${id}: ${containerDir(id)} is the agent's own folder`);
 }
 
+/** Those of the request that the agent does not replace by its own. */
+function taken(sandbox: Sandbox, linux: Linux): readonly Namespace[] {
+  const shared = (type: string): boolean => sandbox.shared !== undefined && (type === "ipc" || type === "uts");
+  return (linux.namespaces ?? []).map((n) => (n.type === "pid" || shared(n.type) ? { type: n.type } : n));
+}
+
 /**
  * Namespaces as the agent gives them: ipc and uts shared in the sandbox, pid new or shared, a mount namespace in any case (without
  * one the container would run in the guest's own root), the others as asked for.
  */
-function namespacesFor(sandbox: Sandbox, linux: Linux, sharePid: boolean): Namespace[] {
-  const asked = linux.namespaces ?? [];
+function namespacesFor(sandbox: Sandbox, linux: Linux, asked: readonly Namespace[], sharePid: boolean): Namespace[] {
   const shared = sandbox.shared === undefined ? undefined : sharedPaths(sandbox.shared);
   const result: Namespace[] = asked.filter((n) => n.type !== "pid").map((n) => {
     if (n.type === "ipc" && shared !== undefined) return { type: n.type, path: shared.ipc };
@@ -59,10 +66,35 @@ function namespacesFor(sandbox: Sandbox, linux: Linux, sharePid: boolean): Names
   return result;
 }
 
+const NSFS_MAGIC = 0x6e736673;
+const LOOK_MS = 10_000;
+
+/**
+ * Opens the namespaces that the request names: a helper follows the paths, and only namespaces come back. `fds` are the caller's to
+ * close when the container's first process has joined them.
+ */
+async function openNamespaces(id: string, asked: readonly Namespace[]): Promise<{ readonly namespaces: readonly Namespace[]; readonly fds: readonly Fd[] }> {
+  const paths = asked.map(({ path }) => path ?? "").filter((path) => path !== "").map(foreign);
+  const { fds } = await descriptorsAside(`namespaces of container ${id}`, LOOK_MS, (off) => ({
+    about: null,
+    fds: paths.map((path) => attempt(`open the namespace ${named(path)}`, () => {
+      const fd = open(reach(path, off), O.RDONLY | O.NONBLOCK);
+      if (statfs(fd).type !== NSFS_MAGIC) throw new AppError("invalid", "is not a namespace");
+      return fd;
+    })),
+  }));
+  let next = 0;
+  return { fds, namespaces: asked.map((n) => (n.path === undefined || n.path === "" ? n : { ...n, path: fdPath(fds[next++] as Fd) })) };
+}
+
 /** The root file system: what a storage has put into the container's folder, else the spec's own path. */
-function rootFor(id: string, spec: Spec): string {
-  const own = `${containerDir(id)}/rootfs`;
-  return exists(own) ? own : spec.root?.path ?? "";
+async function rootFor(id: string, spec: Spec, mounted: Sandbox["storages"]): Promise<string> {
+  const dir = containerDir(id);
+  const own = `${dir}/rootfs`;
+  if (mounted.has(own) || mounted.has(`${own}/`)) return own;
+  const inside = [...mounted.keys()].some((point) => point === dir || point.startsWith(`${dir}/`));
+  const path: ForeignPath = foreign(own);
+  return inside && (await aside(`look at ${own}`, LOOK_MS, (off) => exists(reach(path, off)))) ? own : spec.root?.path ?? "";
 }
 
 async function build(sandbox: Sandbox, args: CreateArgs, entry: Entry): Promise<void> {
@@ -74,11 +106,19 @@ async function build(sandbox: Sandbox, args: CreateArgs, entry: Entry): Promise<
   let spec = args.spec;
   if (args.devices.length > 0) spec = await devices().resolveDevices(args.devices, spec, { hotplugTimeoutMs: sandbox.settings.hotplugTimeoutMs });
   if (spec.linux === undefined) throw new AppError("internal", "Spec does not contain linux field");
-  const linux = { ...spec.linux, namespaces: namespacesFor(sandbox, spec.linux, args.sandboxPidns) };
-  const root = { path: rootFor(id, spec), readonly: spec.root?.readonly ?? false };
-  entry.container = await create({
-    id, bundleDir: dir, spec: { ...spec, root, linux }, pipeSize: sandbox.settings.containerPipeSize,
-  });
+  const root = { path: await rootFor(id, spec, sandbox.storages), readonly: spec.root?.readonly ?? false };
+  const asked = taken(sandbox, spec.linux);
+  const withPaths = asked.some(({ path }) => path !== undefined && path !== "");
+  if (withPaths) checkSpec({ ...spec, root, linux: { ...spec.linux, namespaces: asked } }); // says it by its field, before anything is opened
+  const { namespaces, fds } = withPaths ? await openNamespaces(id, asked) : { namespaces: asked, fds: [] };
+  try {
+    const linux = { ...spec.linux, namespaces: namespacesFor(sandbox, spec.linux, namespaces, args.sandboxPidns) };
+    entry.container = await create({
+      id, bundleDir: dir, spec: { ...spec, root, linux }, pipeSize: sandbox.settings.containerPipeSize,
+    });
+  } finally {
+    for (const fd of fds) fd.close();
+  }
 }
 
 /** Makes the container `args.id`; afterwards its first process waits for StartContainer. */

@@ -4,8 +4,8 @@ import { isErrno, must } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import { fstat, O, open, readRaw, S } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
-import { childTask } from "../lib/child-task.js";
 import { AppError } from "../lib/errors.js";
+import { aside, type OffLoop } from "../lib/foreign.js";
 import { TERMINATION_PATH } from "../engine/container.js";
 import type { Sandbox } from "./sandbox.js";
 
@@ -24,7 +24,7 @@ function textOf(bytes: Uint8Array): string {
 }
 
 /** The end of a file, at most 4096 bytes; nothing for one that is not there or no ordinary file. */
-function lastBytes(path: string): string {
+function lastBytes(path: string, _off: OffLoop): string {
   let file;
   try {
     file = open(path, O.RDONLY | O.NONBLOCK | O.NOFOLLOW | O.NOCTTY);
@@ -48,5 +48,5 @@ export async function diagnosticData(sandbox: Sandbox, id: string, type: string)
   if (path === undefined || path === "") throw new AppError("internal", "No terminationMessagePath annotation");
   const source = container.terminationLog;
   if (source === undefined) throw new AppError("internal", `termination message mount not found for ${path}`);
-  return childTask(`read the termination log of container ${id}`, READ_MS, () => lastBytes(source));
+  return aside(`read the termination log of container ${id}`, READ_MS, (off) => lastBytes(source, off));
 }

@@ -1,7 +1,7 @@
 // The sandbox's own beginning and end.
 import { AppError } from "../lib/errors.js";
 import { lazy } from "../lib/lazy.js";
-import type { Storage } from "../storage/types.js";
+import type { AskedStorage } from "../storage/types.js";
 import { removeAll } from "./remove-container.js";
 import { ensureBase, type Sandbox } from "./sandbox.js";
 import { dropSharedNamespaces, makeSharedNamespaces } from "./shared-ns.js";
@@ -14,7 +14,7 @@ export interface SandboxArgs {
   readonly id: string;
   readonly hostname: string;
   readonly dns: readonly string[];
-  readonly storages: readonly Storage[];
+  readonly storages: readonly AskedStorage[];
   readonly kernelModules: readonly { readonly name: string; readonly parameters: readonly string[] }[];
 }
 

@@ -2,6 +2,7 @@
 // Agent facts 13.10 and 13.11.
 import { AppError, because } from "../lib/errors.js";
 import { command } from "../lib/command.js";
+import { foreign, named } from "../lib/foreign.js";
 import { exists } from "../sys/file.js";
 import { waitForDisk, waitForNode, waitForScsi } from "../devices/block.js";
 import { mountGeneric } from "./mount.js";
@@ -21,9 +22,9 @@ async function makeFileSystem({ fstype }: Storage, node: string): Promise<void> 
 async function mountDisk(storage: Storage, node: string): Promise<Done> {
   const { driverOptions, fstype, mountPoint, options } = storage;
   // without the confidential data hub there is nothing that could encrypt: never mount in the clear what was to be encrypted
-  if (driverOptions.includes("encryption_key=ephemeral")) throw new AppError("internal", `${mountPoint}: encrypted storage is not supported by this guest`);
+  if (driverOptions.includes("encryption_key=ephemeral")) throw new AppError("internal", `${named(mountPoint)}: encrypted storage is not supported by this guest`);
   if (driverOptions.includes("create_filesystem")) await makeFileSystem(storage, node);
-  return mountGeneric({ source: node, target: mountPoint, fstype, options });
+  return mountGeneric({ source: foreign(node), target: mountPoint, fstype, options });
 }
 
 function onDisk(find: (storage: Storage, context: StorageContext) => Promise<string>): Driver {
@@ -32,20 +33,21 @@ function onDisk(find: (storage: Storage, context: StorageContext) => Promise<str
     try {
       node = await find(storage, context);
     } catch (error) {
-      throw because(`storage ${storage.source} for ${storage.mountPoint}`, error);
+      throw because(`storage ${named(storage.source)} for ${named(storage.mountPoint)}`, error);
     }
     return mountDisk(storage, node);
   };
 }
 
-function inDev({ source }: Storage): string {
+function inDev(storage: Storage): string {
+  const source = named(storage.source);
   if (!source.startsWith("/dev/")) throw new AppError("internal", `Storage source '${source}' must start with /dev/`);
   return source;
 }
 
 /** virtio-blk on PCI: source is a PCI path or a node. */
-export const blk = onDisk((storage, context) => waitForDisk(storage.source, context.hotplugTimeoutMs));
+export const blk = onDisk((storage, context) => waitForDisk(named(storage.source), context.hotplugTimeoutMs));
 /** virtio-blk on MMIO, and persistent memory: source is a node. */
 export const node = onDisk(async (storage, context) => waitForNode(inDev(storage), context.hotplugTimeoutMs));
 /** SCSI: source is "<id>:<lun>". */
-export const scsi = onDisk((storage, context) => waitForScsi(storage.source, context.hotplugTimeoutMs));
+export const scsi = onDisk((storage, context) => waitForScsi(named(storage.source), context.hotplugTimeoutMs));

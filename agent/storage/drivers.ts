@@ -18,7 +18,7 @@ const DRIVERS: Readonly<Record<string, Driver>> = {
   scsi: (s, c) => disk().scsi(s, c),
   "virtio-fs": generic,
   "9p": generic,
-  bind: (s) => mountGeneric({ source: s.source, target: s.mountPoint, fstype: "bind", options: s.options }),
+  bind: ({ source, mountPoint, options }) => mountGeneric({ source, target: mountPoint, fstype: "bind", options }),
   overlayfs: (s, c) => layers().overlay(s, c),
   ephemeral: (s, c) => memory().ephemeral(s, c),
   local: (s, c) => memory().local(s, c),

@@ -1,16 +1,19 @@
 // New sizes for memory-backed volumes, while containers use them (agent facts 8.12).
-import { AppError, attempt } from "../lib/errors.js";
+import { AppError } from "../lib/errors.js";
+import { aside, named, reach } from "../lib/foreign.js";
 import { mkdirs } from "../lib/fs.js";
 import { driverNamed } from "./drivers.js";
 import { mountGeneric } from "./mount.js";
-import type { Storage } from "./types.js";
+import { type AskedStorage, storageOf } from "./types.js";
+
+const DEADLINE_MS = 30_000;
 
 /** Mounts each again with its options (hosts send "remount" and a size); one without options is left as it is. */
-export async function updateEphemeralMounts(storages: readonly Storage[]): Promise<void> {
-  for (const { driver, source, fstype, options, mountPoint } of storages) {
+export async function updateEphemeralMounts(storages: readonly AskedStorage[]): Promise<void> {
+  for (const { driver, source, fstype, options, mountPoint } of storages.map(storageOf)) {
     driverNamed(driver);
     if (driver !== "ephemeral") throw new AppError("internal", `Unsupported storage type for syncing mounts ${driver}. Only ephemeral storage update is supported`);
-    attempt(`make ${mountPoint}`, () => mkdirs(mountPoint));
+    await aside(`make ${named(mountPoint)}`, DEADLINE_MS, (off) => (mkdirs(reach(mountPoint, off)), null));
     if (options.length > 0) await mountGeneric({ source, target: mountPoint, fstype, options });
   }
 }

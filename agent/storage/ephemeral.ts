@@ -1,8 +1,7 @@
 // Memory-backed volumes of the pod (shm, emptyDir), huge pages, and plain folders of the guest. They belong to the pod: a
 // container that ends leaves them. Size, mode and flags are honoured. Agent facts 13.7 to 13.9.
 import { AT_FDCWD, fchmodat, fchownat, S, stat } from "../sys/file.js";
-import { MNT, umount } from "../sys/mount.js";
-import { childTask } from "../lib/child-task.js";
+import { aside, named, type OffLoop, reach } from "../lib/foreign.js";
 import { AppError, attempt } from "../lib/errors.js";
 import { mkdirs, readText, removeTree, statIf, writeText } from "../lib/fs.js";
 import { decimal, parseBase } from "../lib/text.js";
@@ -28,7 +27,7 @@ function modeOf(options: readonly string[]): number | undefined {
   return mode;
 }
 
-function setOwner(path: string, gid: number | undefined, mode: number | undefined): void {
+function setOwner(path: string, gid: number | undefined, mode: number | undefined, _off: OffLoop): void {
   if (gid !== undefined) fchownat(AT_FDCWD, path, -1, gid);
   if (gid === undefined && mode === undefined) return;
   fchmodat(AT_FDCWD, path, (mode ?? stat(path).mode & 0o7777) | (gid === undefined ? 0 : S.ISGID));
@@ -39,20 +38,8 @@ export const ephemeral: Driver = async (storage) => {
   const { fstype, options, mountPoint, source } = storage;
   if (fstype === "hugetlbfs") return hugePages(storage);
   const gid = groupOf(options);
-  const done = await mountGeneric({ source, target: mountPoint, fstype, options });
-  return finish(mountPoint, done, () => setOwner(mountPoint, gid, undefined));
+  return mountGeneric({ source, target: mountPoint, fstype, options }, (target, off) => setOwner(target, gid, undefined, off));
 };
-
-/** A last step; when it fails, the mount goes. */
-function finish(path: string, done: Done, step: () => void): Done {
-  try {
-    attempt(`prepare ${path}`, step);
-  } catch (error) {
-    if (done.mounted) umount(path, MNT.DETACH);
-    throw error;
-  }
-  return done;
-}
 
 function bytesOf(options: readonly string[], key: string): number {
   const text = optionValue(options, key);
@@ -63,8 +50,8 @@ function bytesOf(options: readonly string[], key: string): number {
 
 const pagesIn = (file: string): number => decimal(attempt(`read ${file}`, () => readText(file)).trim()) ?? 0;
 
-/** Sets pages aside, on top of those that other volumes have. */
-function reserve(options: readonly string[]): { file: string; count: number } {
+/** Sets pages aside, on top of those that other volumes have. The kernel may move much memory about for them. */
+function reserve(options: readonly string[], _off: OffLoop): { file: string; count: number } {
   const size = bytesOf(options, "pagesize");
   const count = Math.floor(bytesOf(options, "size") / size);
   const file = `/sys/kernel/mm/hugepages/hugepages-${size / 1024}kB/nr_hugepages`;
@@ -83,22 +70,22 @@ export function unreserve({ file, count }: { readonly file: string; readonly cou
 
 async function hugePages({ fstype, options, mountPoint, source }: Storage): Promise<Done> {
   const gid = groupOf(options);
-  const pages = reserve(options);
+  const pages = await aside("reserve huge pages", DEADLINE_MS, (off) => reserve(options, off));
   try {
-    const done = await mountGeneric({ source, target: mountPoint, fstype, options: splitWords(options) });
-    return { ...finish(mountPoint, done, () => setOwner(mountPoint, gid, undefined)), pages };
+    const done = await mountGeneric({ source, target: mountPoint, fstype, options: splitWords(options) }, (target, off) => setOwner(target, gid, undefined, off));
+    return { ...done, pages };
   } catch (error) {
-    unreserve(pages);
+    await aside("give huge pages back", DEADLINE_MS, (_off) => (unreserve(pages), null));
     throw error;
   }
 }
 
 /** True when the folder was not there before. */
-function makeFolder(path: string, gid: number | undefined, mode: number | undefined): boolean {
+function makeFolder(path: string, gid: number | undefined, mode: number | undefined, off: OffLoop): boolean {
   const made = statIf(path) === undefined;
   mkdirs(path);
   try {
-    setOwner(path, gid, mode);
+    setOwner(path, gid, mode, off);
   } catch (error) {
     if (made) removeTree(path);
     throw error;
@@ -106,10 +93,10 @@ function makeFolder(path: string, gid: number | undefined, mode: number | undefi
   return made;
 }
 
-/** A folder of the guest's own file system, or of the share with the host, which may not answer: a child makes it. */
+/** A folder of the guest's own file system, or of the share with the host, which may not answer: a helper makes it. */
 export const local: Driver = async ({ mountPoint, options }) => {
   const gid = groupOf(options);
   const mode = modeOf(options);
-  const made = await childTask(`make ${mountPoint}`, DEADLINE_MS, () => makeFolder(mountPoint, gid, mode));
+  const made = await aside(`make ${named(mountPoint)}`, DEADLINE_MS, (off) => makeFolder(reach(mountPoint, off), gid, mode, off));
   return { mounted: false, folder: made ? "tree" : "keep" };
 };

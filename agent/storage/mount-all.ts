@@ -1,11 +1,12 @@
 // A list of storages, mounted in order; each mount point is made once and counted (refs.ts). When one fails, what the list
 // has done so far is undone: nothing stays registered and nothing stays mounted. Agent facts 13.2 and 13.4.
 import { AppError, messageOf } from "../lib/errors.js";
+import { named } from "../lib/foreign.js";
 import { lazy } from "../lib/lazy.js";
 import { Level, log } from "../lib/log.js";
 import { driverNamed, isLasting } from "./drivers.js";
 import { drop, dropAll, register, type StorageTable, use } from "./refs.js";
-import type { Done, Storage, StorageContext } from "./types.js";
+import { type AskedStorage, type Done, type Storage, type StorageContext, storageOf } from "./types.js";
 import { undoAll } from "./undo.js";
 
 const groups = lazy<typeof import("./fs-group.js")>("storage/fs-group.js");
@@ -14,9 +15,9 @@ async function make(storage: Storage, context: StorageContext): Promise<Done> {
   const done = await driverNamed(storage.driver)(storage, context);
   if (storage.fsGroup === undefined) return done;
   try {
-    await groups().applyFsGroup(storage.mountPoint, storage.fsGroup, storage.options);
+    await groups().applyFsGroup(named(storage.mountPoint), storage.fsGroup, storage.options);
   } catch (error) {
-    await undoAll([[storage.mountPoint, done]]).catch((e: unknown) => log(Level.WARN, messageOf(e)));
+    await undoAll([[named(storage.mountPoint), done]]).catch((e: unknown) => log(Level.WARN, messageOf(e)));
     throw error;
   }
   return done;
@@ -25,7 +26,8 @@ async function make(storage: Storage, context: StorageContext): Promise<Done> {
 /** Mounts one storage, or counts one more user of it. */
 async function mountOne(storage: Storage, context: StorageContext): Promise<void> {
   const { table } = context;
-  const { mountPoint, shared, driver } = storage;
+  const { shared, driver } = storage;
+  const mountPoint = named(storage.mountPoint);
   if (mountPoint === "") throw new AppError("internal", `storage of driver ${driver} has no mount point`);
   const known = use(table, mountPoint);
   if (known !== undefined) {
@@ -50,12 +52,12 @@ async function mountOne(storage: Storage, context: StorageContext): Promise<void
  * Makes all storages be there; answers with the mount points that the caller has to release, in this order. Those of the
  * pod itself (ephemeral, local) are not among them. Throws the error of the storage that failed.
  */
-export async function mountAll(storages: readonly Storage[], context: StorageContext): Promise<string[]> {
+export async function mountAll(storages: readonly AskedStorage[], context: StorageContext): Promise<string[]> {
   for (const { driver } of storages) driverNamed(driver);
   const points: string[] = [];
   try {
     for (const storage of storages) {
-      await mountOne(storage, context);
+      await mountOne(storageOf(storage), context);
       points.push(storage.mountPoint);
     }
   } catch (error) {

@@ -1,9 +1,11 @@
-// The mount that most drivers end with: options sorted, the mount point made, mount(2) in a child with a deadline, because a
+// The mount that most drivers end with: options sorted, the mount point made, mount(2) in a helper with a deadline, because a
 // disk or a share may let it wait for ever. Agent facts 13.3. A failure leaves no new mount and no new folder.
-import { AT, AT_FDCWD, mkdirat, stat, S, unlinkat, open, O } from "../sys/file.js";
-import { fsMount, mount, moveMountFds, MS } from "../sys/mount.js";
-import { AppError, because } from "../lib/errors.js";
-import { childTask, type Json } from "../lib/child-task.js";
+import { AT, AT_FDCWD, mkdirat, readlinkat, stat, S, unlinkat, open, O } from "../sys/file.js";
+import { fdPath } from "../sys/fd.js";
+import { fsMount, MNT, mount, moveMountFds, MS, tryUmount } from "../sys/mount.js";
+import { AppError, attempt, because } from "../lib/errors.js";
+import type { Json } from "../lib/child-task.js";
+import { aside, foreign, type ForeignPath, named, type OffLoop, reach } from "../lib/foreign.js";
 import { createFile, mkdirs, statIf } from "../lib/fs.js";
 import { mountOn } from "./mount-table.js";
 import { type MountOptions, splitOptions } from "./options.js";
@@ -12,15 +14,17 @@ import type { Done } from "./types.js";
 const DEADLINE_MS = 30_000;
 const DATA_LIMIT = 4095; // mount(2): one page with its NUL
 const REMOUNTABLE = MS.RDONLY | MS.NOSUID | MS.NODEV | MS.NOEXEC | MS.NOATIME | MS.NODIRATIME | MS.RELATIME | MS.NOSYMFOLLOW;
-/** These ask nobody outside the guest, so they cannot wait and need no child. */
-const IMMEDIATE = ["tmpfs", "hugetlbfs"];
+/** What the agent itself lives on: nothing may cover it. */
+const OWN = ["/proc", "/sys", "/dev", "/run", "/run/kata-containers"];
 
-export interface MountWish { readonly source: string; readonly target: string; readonly fstype: string; readonly options: readonly string[] }
+export interface MountWish { readonly source: ForeignPath; readonly target: ForeignPath; readonly fstype: string; readonly options: readonly string[] }
+/** The same in the helper, and its options sorted. */
+interface Reached { readonly source: string; readonly target: string; readonly fstype: string; readonly options: MountOptions }
 
 /** Makes the mount point: a folder, or a file where a file is to be bound. True when it was not there. */
-function makeTarget({ source, target, fstype }: MountWish, flags: number): boolean {
+function makeTarget({ source, target, fstype, options }: Reached, _off: OffLoop): boolean {
   if (statIf(target) !== undefined) return false;
-  const binds = fstype === "bind" || (flags & MS.BIND) !== 0;
+  const binds = fstype === "bind" || (options.flags & MS.BIND) !== 0;
   if (!binds || (stat(source).mode & S.IFMT) === S.IFDIR) {
     const cut = target.lastIndexOf("/");
     if (cut > 0) mkdirs(target.slice(0, cut));
@@ -32,7 +36,7 @@ function makeTarget({ source, target, fstype }: MountWish, flags: number): boole
   return true;
 }
 
-function removeTarget(target: string): void {
+function removeTarget(target: string, _off: OffLoop): void {
   try {
     unlinkat(AT_FDCWD, target, (stat(target).mode & S.IFMT) === S.IFDIR ? AT.REMOVEDIR : 0);
   } catch {
@@ -41,7 +45,7 @@ function removeTarget(target: string): void {
 }
 
 /** Overlays with so many layers that their paths fill a page go in one by one (since Linux 6.7: "lowerdir+"). */
-function mountLong(target: string, { flags, data }: MountOptions): void {
+function mountLong(target: string, { flags, data }: MountOptions, _off: OffLoop): void {
   const pairs: [string, string][] = [];
   for (const word of data) {
     const at = word.indexOf("=");
@@ -54,11 +58,19 @@ function mountLong(target: string, { flags, data }: MountOptions): void {
   moveMountFds(tree, place);
 }
 
-function perform({ source, target, fstype }: MountWish, options: MountOptions): void {
+/** Throws AppError for a mount that would cover what the agent needs: its /proc, /dev and folders. */
+function mustNotCover(target: string, { flags }: MountOptions, _off: OffLoop): void {
+  using place = open(target, O.PATH);
+  const real = readlinkat(AT_FDCWD, fdPath(place));
+  if ((flags & MS.REMOUNT) === 0 && (real === "/" || OWN.includes(real))) throw new AppError("internal", `${real} is the agent's own`);
+}
+
+function perform({ source, target, fstype, options }: Reached, off: OffLoop): void {
   const { flags, propagation, data } = options;
+  mustNotCover(target, options, off);
   const text = data.join(",");
   const binds = (flags & MS.BIND) !== 0;
-  if (text.length > DATA_LIMIT && fstype === "overlay") mountLong(target, options);
+  if (text.length > DATA_LIMIT && fstype === "overlay") mountLong(target, options, off);
   else if (text.length > DATA_LIMIT) throw new AppError("internal", `options are longer than ${DATA_LIMIT} bytes`);
   else mount(source, target, binds ? undefined : fstype, flags, text);
   // a bind takes its flags only when it is mounted again
@@ -69,41 +81,55 @@ function perform({ source, target, fstype }: MountWish, options: MountOptions): 
 /** True when what is asked for is there already and nothing has to be done. */
 function isThere({ source, target, fstype }: MountWish, flags: number): boolean {
   if ((flags & MS.REMOUNT) !== 0) return false;
-  const present = mountOn(target);
-  return present !== undefined && (source === "kataShared" || present.fstype === fstype);
+  const present = mountOn(named(target));
+  return present !== undefined && (named(source) === "kataShared" || present.fstype === fstype);
 }
 
 /** "/a/b/" names the same place as "/a/b", but its last component cannot be made. */
-function withoutSlash(path: string): string {
-  let end = path.length;
-  while (end > 1 && path.charAt(end - 1) === "/") end--;
-  return path.slice(0, end);
+function withoutSlash(path: ForeignPath): ForeignPath {
+  const text = named(path);
+  let end = text.length;
+  while (end > 1 && text.charAt(end - 1) === "/") end--;
+  return foreign(text.slice(0, end));
 }
 
-/** All of it, synchronously: the mount point too may lie on a share that does not answer. */
-function mountNow(wish: MountWish, options: MountOptions): Done {
-  const made = makeTarget(wish, options.flags);
+/** All of it, synchronously: the mount point too may lie on a share that does not answer. `then` is a last step with the mount point. */
+function mountNow(wish: Reached, then: LastStep | undefined, off: OffLoop): Done {
+  const made = makeTarget(wish, off);
+  const mounted = (wish.options.flags & MS.REMOUNT) === 0;
   try {
-    perform(wish, options);
+    perform(wish, off);
+    try {
+      if (then !== undefined) attempt(`prepare ${wish.target}`, () => then(wish.target, off));
+    } catch (error) {
+      if (mounted) tryUmount(wish.target, MNT.DETACH);
+      throw error;
+    }
   } catch (error) {
-    if (made) removeTarget(wish.target);
+    if (made) removeTarget(wish.target, off);
     throw error;
   }
-  return { mounted: (options.flags & MS.REMOUNT) === 0, folder: made ? "empty" : "keep" };
+  return { mounted, folder: made ? "empty" : "keep" };
 }
 
+/** What else is done in the helper once the mount is there; when it throws, the mount goes. */
+export type LastStep = (target: string, off: OffLoop) => void;
+
 /** Mounts. Throws AppError that names source, type and mount point, and the cause: the kernel's, or "not finished after N ms". */
-export async function mountGeneric(asked: MountWish): Promise<Done> {
+export async function mountGeneric(asked: MountWish, then?: LastStep): Promise<Done> {
   const wish = { ...asked, target: withoutSlash(asked.target) };
   const { source, target, fstype } = wish;
-  for (const [value, word] of [[source, "source"], [target, "destination"], [fstype, "FS type"]]) if (value === "") throw new AppError("internal", `need mount ${word}`);
-  const what = `mount ${source} (${fstype}) on ${target}`;
+  for (const [value, word] of [[named(source), "source"], [named(target), "destination"], [fstype, "FS type"]] as const) if (value === "") throw new AppError("internal", `need mount ${word}`);
+  const what = `mount ${named(source)} (${fstype}) on ${named(target)}`;
   try {
     const sorted = splitOptions(wish.options);
     const options = fstype === "bind" ? { ...sorted, flags: sorted.flags | MS.BIND } : sorted;
-    if (isThere(wish, options.flags)) return { mounted: false, folder: "keep" };
-    if (IMMEDIATE.includes(fstype)) return mountNow(wish, options);
-    return (await childTask<Json>("helper", DEADLINE_MS, () => mountNow(wish, options) as unknown as Json)) as unknown as Done;
+    if (isThere(wish, options.flags)) {
+      if (then !== undefined) await aside(`prepare ${named(target)}`, DEADLINE_MS, (off) => (then(reach(target, off), off), null));
+      return { mounted: false, folder: "keep" };
+    }
+    const inHelper = (off: OffLoop): Done => mountNow({ source: reach(source, off), target: reach(target, off), fstype, options }, then, off);
+    return (await aside<Json>("helper", DEADLINE_MS, (off) => inHelper(off) as unknown as Json, [], what)) as unknown as Done;
   } catch (error) {
     throw because(what, error);
   }

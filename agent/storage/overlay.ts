@@ -1,9 +1,10 @@
 // Overlays whose lower layers the host has named. With the option overlay-rw the upper layer is the agent's: it lies in the
 // container's own folder (a tmpfs in a booted guest) and goes with the container. Agent facts 13.13.
 import { AT_FDCWD, fchmodat, fchownat, stat } from "../sys/file.js";
-import { childTask } from "../lib/child-task.js";
-import { AppError } from "../lib/errors.js";
+import { AppError, messageOf } from "../lib/errors.js";
+import { aside, foreign, named } from "../lib/foreign.js";
 import { mkdirs, removeTree } from "../lib/fs.js";
+import { Level, log } from "../lib/log.js";
 import { keyValue } from "../lib/text.js";
 import { mountGeneric } from "./mount.js";
 import { optionValue, splitWords } from "./options.js";
@@ -22,7 +23,7 @@ async function makeUpper({ options }: Storage, { baseDir, containerId }: Storage
   if (containerId === undefined || baseDir === "") throw new AppError("internal", `option ${WRITABLE} is for a container's storage`);
   const upper = `${baseDir}/upper`;
   const work = `${baseDir}/work`;
-  await childTask("make the overlay's upper layer", DEADLINE_MS, () => {
+  await aside(`make the overlay's upper layer in ${baseDir}`, DEADLINE_MS, (_off) => {
     mkdirs(work);
     mkdirs(upper);
     const top = (optionValue(options, "lowerdir") ?? "").split(":")[0];
@@ -40,16 +41,17 @@ export const overlay: Driver = async (storage, context) => {
   const { driverOptions, mountPoint, options } = storage;
   for (const option of driverOptions) {
     const [key, directory] = keyValue(option);
-    if (key === CREATE && directory !== undefined) await childTask(`create overlay directory ${directory}`, DEADLINE_MS, () => (mkdirs(directory), null));
+    if (key === CREATE && directory !== undefined) await aside(`create overlay directory ${directory}`, DEADLINE_MS, (_off) => (mkdirs(directory), null));
   }
-  const wish = { source: storage.source || "overlay", target: mountPoint, fstype: storage.fstype || "overlay" };
+  const wish = { source: named(storage.source) === "" ? foreign("overlay") : storage.source, target: mountPoint, fstype: storage.fstype || "overlay" };
   if (!splitWords(options).includes(WRITABLE)) return mountGeneric({ ...wish, options });
   const { upper, work } = await makeUpper(storage, context);
   try {
     const done = await mountGeneric({ ...wish, fstype: "overlay", options: [...options, `upperdir=${upper}`, `workdir=${work}`] });
     return { ...done, extra: [upper, work] };
   } catch (error) {
-    for (const directory of [upper, work]) removeTree(directory);
+    await aside(`remove ${upper} and ${work}`, DEADLINE_MS, (_off) => ([upper, work].forEach((directory) => removeTree(directory)), null))
+      .catch((e: unknown) => log(Level.WARN, messageOf(e)));
     throw error;
   }
 };

@@ -2,7 +2,7 @@
 import { sys } from "../sys/call.js";
 import { AT_FDCWD } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
-import { childTask } from "../lib/child-task.js";
+import { aside } from "../lib/foreign.js";
 import { listMounts } from "./mount-table.js";
 
 const SHARE = "/run/kata-containers/shared/containers/";
@@ -13,7 +13,7 @@ const STATX_BASIC = 0x7ff;
 export async function removeStaleShares(): Promise<void> {
   const points = listMounts().map((m) => m.point).filter((p) => p.startsWith(SHARE));
   if (points.length === 0) return;
-  await childTask("look at the shared mounts", DEADLINE_MS, () => {
+  await aside("look at the shared mounts", DEADLINE_MS, (_off) => {
     for (const point of points) sys(NR.statx, AT_FDCWD, point, 0, STATX_BASIC, new Uint8Array(256));
     return null;
   });

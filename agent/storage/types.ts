@@ -1,21 +1,25 @@
 // What a storage is: the host's wish (Storage), where it is mounted for (StorageContext), and what a driver did about it
 // (Done), which is plain data so that it can be undone later by somebody else.
+import { foreign, type ForeignPath } from "../lib/foreign.js";
 import type { StorageTable } from "./refs.js";
 
 /** `groupChangePolicy` 0: always, 1: only when the root of the volume does not fit yet. */
 export interface FsGroup { readonly groupId: number; readonly groupChangePolicy: number }
 
-/** A storage as the API has it. */
-export interface Storage {
+interface Fields {
   readonly driver: string;
   readonly driverOptions: readonly string[];
-  readonly source: string;
   readonly fstype: string;
   readonly options: readonly string[];
-  readonly mountPoint: string;
   readonly fsGroup?: FsGroup;
   readonly shared: boolean;
 }
+/** A storage as the API has it. */
+export interface AskedStorage extends Fields { readonly source: string; readonly mountPoint: string }
+/** The same, with its paths kept from the loop. */
+export interface Storage extends Fields { readonly source: ForeignPath; readonly mountPoint: ForeignPath }
+
+export const storageOf = (asked: AskedStorage): Storage => ({ ...asked, source: foreign(asked.source), mountPoint: foreign(asked.mountPoint) });
 
 export interface StorageContext {
   /** Absent for the storages of the sandbox itself. */

@@ -2,7 +2,7 @@
 // cannot do. They are copied into a tmpfs and followed every two seconds; what is too large is mounted instead. Facts 20.
 import { lstat, S } from "../sys/file.js";
 import { AppError, messageOf } from "../lib/errors.js";
-import { childTask } from "../lib/child-task.js";
+import { aside, foreign, type ForeignPath, named, type OffLoop, reach } from "../lib/foreign.js";
 import { createFile, mkdirs, removeTree } from "../lib/fs.js";
 import { Level, log } from "../lib/log.js";
 import { after, type Timer } from "../lib/loop.js";
@@ -17,7 +17,7 @@ const PERIOD_MS = 2000;
 const DEADLINE_MS = 10_000;
 const ROOTS = ["/run/kata-containers/shared/containers/watchable", "/run/kata-containers/shared/containers/passthrough/watchable"];
 
-interface Followed { readonly source: string; readonly table: StorageTable }
+interface Followed { readonly source: ForeignPath; readonly target: ForeignPath; readonly table: StorageTable }
 const followed = new Map<string, Followed>();
 let timer: Timer | undefined;
 
@@ -34,11 +34,11 @@ export function watchableRoot(target: string): string {
   throw new AppError("internal", `invalid watchable tmpfs root: ${target}`);
 }
 
-/** One round for one target, in a child; false when it is too much to follow. */
-function round(source: string, target: string): Promise<boolean> {
-  return childTask(`follow ${source}`, DEADLINE_MS, () => {
+/** One round for one target, in a helper; false when it is too much to follow. */
+function round(source: ForeignPath, target: ForeignPath): Promise<boolean> {
+  return aside(`follow ${named(source)}`, DEADLINE_MS, (off) => {
     try {
-      sync(source, target);
+      sync(reach(source, off), reach(target, off));
       return true;
     } catch (error) {
       if (error instanceof TooMuch) return false;
@@ -48,17 +48,17 @@ function round(source: string, target: string): Promise<boolean> {
 }
 
 async function followAll(): Promise<void> {
-  for (const [target, { source, table }] of [...followed]) {
-    if (!table.has(target)) {
-      followed.delete(target);
+  for (const [point, { source, target, table }] of [...followed]) {
+    if (!table.has(point)) {
+      followed.delete(point);
       continue;
     }
     try {
       if (await round(source, target)) continue;
-      followed.delete(target);
+      followed.delete(point);
       await bind(source, target);
-      const done = table.get(target)?.done;
-      const entry = table.get(target);
+      const done = table.get(point)?.done;
+      const entry = table.get(point);
       if (entry !== undefined && done !== undefined) entry.done = { ...done, mounted: true };
     } catch (error) {
       log(Level.WARN, `watchable mount: ${messageOf(error)}`);
@@ -72,36 +72,36 @@ function schedule(): void {
   if (timer === undefined && followed.size > 0) timer = after(PERIOD_MS, () => void followAll());
 }
 
-async function bind(source: string, target: string): Promise<void> {
+async function bind(source: ForeignPath, target: ForeignPath): Promise<void> {
   await mountGeneric({ source, target, fstype: "bind", options: ["rbind"] });
 }
 
-async function isFolder(source: string): Promise<boolean> {
-  return childTask(`look at ${source}`, DEADLINE_MS, () => (lstat(source).mode & S.IFMT) === S.IFDIR);
+async function isFolder(source: ForeignPath): Promise<boolean> {
+  return aside(`look at ${named(source)}`, DEADLINE_MS, (off) => (lstat(reach(source, off)).mode & S.IFMT) === S.IFDIR);
 }
 
 /** The way to a target leads through the host's share, which may not answer. */
-async function onShare(what: string, step: () => void): Promise<void> {
-  await childTask(what, DEADLINE_MS, () => (step(), null));
+async function onShare(what: string, step: (off: OffLoop) => void): Promise<void> {
+  await aside(what, DEADLINE_MS, (off) => (step(off), null));
 }
 
 /** Copies the source and begins to follow it. */
 export const watchable: Driver = async ({ source, mountPoint }, { table, containerId }) => {
-  if (containerId === undefined) throw new AppError("internal", `watchable mount ${mountPoint} is for a container`);
-  const root = watchableRoot(mountPoint);
-  await onShare(`make ${root}`, () => mkdirs(root));
+  if (containerId === undefined) throw new AppError("internal", `watchable mount ${named(mountPoint)} is for a container`);
+  const root = watchableRoot(named(mountPoint));
+  await onShare(`make ${root}`, (_off) => mkdirs(root));
   if (mountOn(root)?.fstype !== "tmpfs") {
-    const done = await mountGeneric({ source: "tmpfs", target: root, fstype: "tmpfs", options: ["nosuid", "nodev", "mode=0755"] });
+    const done = await mountGeneric({ source: foreign("tmpfs"), target: foreign(root), fstype: "tmpfs", options: ["nosuid", "nodev", "mode=0755"] });
     register(table, root, false, true).done = done; // the sandbox's: goes with it
   }
   const folder = await isFolder(source);
-  const make = (): void => (folder ? mkdirs(mountPoint) : createFile(mountPoint, ""));
-  const remove = (): Promise<void> => onShare(`remove ${mountPoint}`, () => removeTree(mountPoint));
-  await onShare(`make ${mountPoint}`, make);
+  const make = (off: OffLoop): void => (folder ? mkdirs(reach(mountPoint, off)) : createFile(reach(mountPoint, off), ""));
+  const remove = (): Promise<void> => onShare(`remove ${named(mountPoint)}`, (off) => removeTree(reach(mountPoint, off)));
+  await onShare(`make ${named(mountPoint)}`, make);
   try {
     if (!(await round(source, mountPoint))) {
       await remove();
-      await onShare(`make ${mountPoint}`, make);
+      await onShare(`make ${named(mountPoint)}`, make);
       await bind(source, mountPoint);
       return { mounted: true, folder: "tree" };
     }
@@ -109,7 +109,7 @@ export const watchable: Driver = async ({ source, mountPoint }, { table, contain
     await remove();
     throw error;
   }
-  followed.set(mountPoint, { source, table });
+  followed.set(named(mountPoint), { source, target: mountPoint, table });
   schedule();
   return { mounted: false, folder: "tree" };
 };

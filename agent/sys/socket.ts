@@ -86,6 +86,18 @@ export function sendFds(fd: Fd, bytes: Uint8Array, fds: readonly Fd[]): void {
   must("sendmsg", NR.sendmsg, fd.n, message, 0x4000); // MSG_NOSIGNAL
 }
 
+/** recvmsg(2) of one message that carries at most `most` descriptors, now (EAGAIN when there is none): those descriptors, close-on-exec. */
+export function receiveFds(fd: Fd, most: number): Fd[] {
+  const bytes = new Uint8Array(1);
+  const control = new Uint8Array(CMSGHDR.size + ((most * 4 + 7) & ~7));
+  const iov = IOVEC.make({ base: native.addressOf(bytes), length: bytes.length });
+  const message = MSGHDR.make({ iov: native.addressOf(iov), iovCount: 1, control: native.addressOf(control), controlLength: control.length });
+  must("recvmsg", NR.recvmsg, fd.n, message, 0x40000040); // MSG_CMSG_CLOEXEC, MSG_DONTWAIT
+  const got = MSGHDR.read(message).controlLength;
+  const numbers = new Int32Array(control.buffer, CMSGHDR.size, Math.max(0, got - CMSGHDR.size) >> 2);
+  return got < CMSGHDR.size ? [] : [...numbers.subarray(0, (CMSGHDR.read(control).length - CMSGHDR.size) >> 2)].map((n) => new Fd(n));
+}
+
 /** shutdown(2): 0 reading, 1 writing, 2 both; a peer that is gone is no error. */
 export function shutdown(fd: Fd, how: 0 | 1 | 2): void {
   sys(NR.shutdown, fd.n, how);

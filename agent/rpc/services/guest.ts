@@ -1,4 +1,5 @@
 // The guest as a whole: CPUs and memory, clock, random numbers, files, volumes, swap.
+import { foreign } from "../../lib/foreign.js";
 import { lazy } from "../../lib/lazy.js";
 import { onlineCpuMem, probeMemory } from "../../devices/hotplug.js";
 import type { Sandbox } from "../../sandbox/sandbox.js";
@@ -20,11 +21,11 @@ export function guest(sandbox: Sandbox): Handlers {
     GetGuestDetails: ({ memBlockSize, memHotplugProbe }) => details().guestDetails(isInit, memBlockSize, memHotplugProbe),
     ReseedRandomDev: ({ data }) => details().reseedRandom(data),
     SetGuestDateTime: ({ sec, usec }) => details().setDateTime(sec, usec),
-    CopyFile: (request) => files().copyFile(request),
+    CopyFile: (request) => files().copyFile({ ...request, path: foreign(request.path) }),
     AddSwap: ({ pciPath }) => swap().addSwap(pciPath, hotplugTimeoutMs),
-    AddSwapPath: ({ path }) => swap().addSwapPath(path),
+    AddSwapPath: ({ path }) => swap().addSwapPath(foreign(path)),
     UpdateEphemeralMounts: ({ storages }) => (storages.length > 0 ? ephemeral().updateEphemeralMounts(storages) : undefined),
     RemoveStaleVirtiofsShareMounts: () => shares().removeStaleShares(),
-    GetVolumeStats: async ({ volumeGuestPath }) => ({ usage: await volumes().volumeStats(volumeGuestPath), volumeCondition: { abnormal: false, message: "OK" } }),
+    GetVolumeStats: async ({ volumeGuestPath }) => ({ usage: await volumes().volumeStats(foreign(volumeGuestPath)), volumeCondition: { abnormal: false, message: "OK" } }),
   };
 }
