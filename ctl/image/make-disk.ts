@@ -4,7 +4,7 @@ import { spawn } from "node:child_process";
 import { rmSync } from "node:fs";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { tarOf } from "./write-tar.js";
+import { tarOf, timeOf } from "./write-tar.js";
 import { ImageError, type Tree } from "./tree.js";
 
 /** File system in the images made here. */
@@ -18,7 +18,7 @@ export const makeDisk = async (tree: Tree, file: string): Promise<void> => {
   const root = tree.root;
   const args = [
     "-quiet", "-no-progress", "-exit-on-error", "-comp", "gzip", "-noI", "-noD", "-noF", "-noX", "-reproducible", "-mkfs-time", "0",
-    "-root-mode", root.mode.toString(8), "-root-uid", String(root.uid), "-root-gid", String(root.gid), "-root-time", String(root.mtime), file,
+    "-root-mode", root.mode.toString(8), "-root-uid", String(root.uid), "-root-gid", String(root.gid), "-root-time", String(timeOf(root)), file,
   ];
   const tool = spawn("sqfstar", args, { stdio: ["pipe", "ignore", "pipe"] });
   let said = "";

@@ -1,10 +1,10 @@
 // Reads an OCI image layout or a docker-save archive, given as a lookup from names to contents (a folder or a tar archive).
 // It owns the walk index -> manifest -> configuration and layers and the check of every digest. Source: OCI image-spec
 // image-layout.md, image-index.md, manifest.md; the manifest.json of docker save.
-import { readContent } from "./read-layer.js";
-import { applyLayer, digestOf } from "./read-layer.js";
+import { digestOf, headOf, type Content } from "./content.js";
+import { applyLayer } from "./read-layer.js";
 import { descriptorsIn, hostArchitecture, jsonObject, parseConfig, parseDescriptor, type Descriptor, type ImageConfig, type Json } from "./config.js";
-import { ImageError, type Content, Tree } from "./tree.js";
+import { ImageError, Tree } from "./tree.js";
 
 /** Content of the file with that name in the image's folder or archive; undefined when there is none. */
 export type Files = (name: string) => Content | undefined;
@@ -18,13 +18,11 @@ const MAX_DOCUMENT = 4 * 1024 * 1024;
 const MAX_INDEX_DEPTH = 4;
 
 /** A small text file of the image. Throws ImageError when it is missing or not small. */
-export const document = async (files: Files, name: string): Promise<string> => {
+export const document = (files: Files, name: string): string => {
   const content = files(name);
   if (content === undefined) throw new ImageError(`the image has no ${name}`);
   if (content.size > MAX_DOCUMENT) throw new ImageError(`${name} has ${content.size} bytes; at most ${MAX_DOCUMENT} are taken`);
-  const pieces: Buffer[] = [];
-  for await (const piece of readContent(content)) pieces.push(piece as Buffer);
-  return Buffer.concat(pieces).toString("utf8");
+  return headOf(content, MAX_DOCUMENT).toString("utf8");
 };
 
 const blobName = (digest: string): string => `blobs/${digest.replace(":", "/")}`;
@@ -84,7 +82,7 @@ const applyAll = async (layers: { content: Content; name: string }[], diffIds: s
 
 /** Load from an OCI image layout; `ref` chooses by name when there are several images in it. */
 export const loadOciLayout = async (files: Files, ref: string, work: string): Promise<LoadedImage> => {
-  const chosen = await chooseManifest(files, await document(files, "index.json"), ref, 0);
+  const chosen = await chooseManifest(files, document(files, "index.json"), ref, 0);
   const manifest = jsonObject(await blobText(files, chosen, "manifest"), "image manifest");
   const configDescriptor = parseDescriptor(manifest["config"], "image manifest config");
   const { config, diffIds } = parseConfig(await blobText(files, configDescriptor, "configuration"));
@@ -100,7 +98,7 @@ const member = (value: Json | undefined, key: string): Json | undefined =>
 
 /** Load from what `docker save` writes; `ref` chooses by tag when there are several images in it. */
 export const loadDockerArchive = async (files: Files, ref: string, work: string): Promise<LoadedImage> => {
-  const list = JSON.parse(await document(files, "manifest.json")) as Json;
+  const list = JSON.parse(document(files, "manifest.json")) as Json;
   if (!Array.isArray(list)) throw new ImageError("manifest.json is no list");
   const tags = (item: Json): string[] => (member(item, "RepoTags") as string[] | null | undefined) ?? [];
   const fitting = ref === "" ? list : list.filter((item) => tags(item).includes(ref));
@@ -110,7 +108,7 @@ export const loadDockerArchive = async (files: Files, ref: string, work: string)
   const configName = member(entry, "Config");
   const layerNames = member(entry, "Layers");
   if (typeof configName !== "string" || !Array.isArray(layerNames)) throw new ImageError("manifest.json has no Config or no Layers");
-  const { config, diffIds } = parseConfig(await document(files, configName));
+  const { config, diffIds } = parseConfig(document(files, configName));
   const layers = layerNames.map((name, i) => {
     const content = typeof name === "string" ? files(name) : undefined;
     if (content === undefined) throw new ImageError(`layer ${i + 1} (${String(name)}) is not in the archive`);

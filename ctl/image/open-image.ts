@@ -5,8 +5,11 @@ import { join, posix } from "node:path";
 import { readBundle } from "./bundle.js";
 import { EMPTY_CONFIG, type ImageConfig, type Json } from "./config.js";
 import { loadDockerArchive, loadOciLayout, type Files } from "./oci-layout.js";
-import { applyLayer, forEachEntry, plainTar } from "./read-layer.js";
-import { ImageError, Tree, type Content } from "./tree.js";
+import type { Content } from "./content.js";
+import { applyLayer } from "./read-layer.js";
+import { forEachEntry } from "./read-tar.js";
+import { ImageError, shown, Tree } from "./tree.js";
+import { plainTar } from "./unpack.js";
 
 export type ImageKind = "oci-layout" | "docker-archive" | "oci-archive" | "rootfs-tar" | "bundle";
 
@@ -30,13 +33,13 @@ const folderFiles = (folder: string): Files => (name) => {
 const archiveFiles = async (tarball: Content, name: string): Promise<Files> => {
   const contents = new Map<string, Content>();
   const links = new Map<string, string>();
-  await forEachEntry(tarball, name, (header, records) => {
-    const path = posix.normalize((records.get("path") ?? Buffer.from(header.name, "latin1")).toString("utf8")).replace(/^\/+/, "");
-    const target = (records.get("linkpath") ?? Buffer.from(header.linkname ?? "", "latin1")).toString("utf8");
-    if (header.type === "file" || header.type === "contiguous-file") {
-      contents.set(path, { file: tarball.file, offset: tarball.offset + header.byteOffset, size: header.size ?? 0 });
-    } else if (header.type === "symlink") links.set(path, posix.join(posix.dirname(path), target));
-    else if (header.type === "link") links.set(path, posix.normalize(target));
+  await forEachEntry(tarball, name, (entry) => {
+    const path = posix.normalize(shown(entry.path)).replace(/^\/+/, "");
+    contents.delete(path);
+    links.delete(path);
+    if (entry.content !== undefined) contents.set(path, entry.content);
+    else if (entry.kind === "symlink") links.set(path, posix.join(posix.dirname(path), shown(entry.link)));
+    else if (entry.kind === "link") links.set(path, posix.normalize(shown(entry.link)));
   });
   return (wanted) => {
     let path = posix.normalize(wanted);

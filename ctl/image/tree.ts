@@ -1,13 +1,7 @@
 // A root file system as data: names, attributes, and where the bytes of each file can be read. Layers are applied to this
 // tree and never to a folder of this machine, so no path in an image, however hostile, can name a file of the host.
 // Names are byte strings (latin1), as tar has them. Source: OCI image-spec layer.md (changesets and whiteouts).
-
-/** Bytes of a file: a range of a file of this machine. */
-export interface Content {
-  file: string;
-  offset: number;
-  size: number;
-}
+import type { Content } from "./content.js";
 
 export type NodeKind = "file" | "directory" | "symlink" | "character-device" | "block-device" | "fifo";
 
@@ -17,8 +11,9 @@ export interface TreeNode {
   mode: number;
   uid: number;
   gid: number;
-  /** Seconds since 1970. */
+  /** Seconds since 1970, perhaps before. */
   mtime: number;
+  /** By name, a byte string. */
   xattrs: ReadonlyMap<string, Buffer>;
   /** Text of a symlink. */
   target?: string;
@@ -45,12 +40,17 @@ export const shown = (path: string): string => Buffer.from(path, "latin1").toStr
 
 const MAX_LINKS = 40;
 const MAX_NAME = 255;
+/** PATH_MAX without its NUL: longer paths and targets name nothing on Linux. */
+const MAX_PATH = 4095;
+/** Directories inside each other: as many as the longest path has. */
+const MAX_DEPTH = 2048;
 
 const newDirectory = (): TreeNode => ({ kind: "directory", mode: 0o755, uid: 0, gid: 0, mtime: 0, xattrs: new Map(), children: new Map() });
 
 /** The parts of a path of an image, below the root. Throws ImageError when it climbs above the root or a part is too long. */
 export const partsOf = (path: string): string[] => {
   const parts: string[] = [];
+  if (path.length > MAX_PATH) throw new ImageError(`entry '${shown(path.slice(0, 60))}...' has a path longer than ${MAX_PATH} bytes`);
   for (const part of path.split("/")) {
     if (part === "" || part === ".") continue;
     if (part === "..") {
@@ -94,6 +94,7 @@ export class Tree {
       let next = here.children?.get(part)?.node;
       if (next === undefined) {
         if (!make) return undefined;
+        if (trail.length > MAX_DEPTH) throw new ImageError(`'${shown(part)}' has more than ${MAX_DEPTH} directories above it`);
         next = newDirectory();
         here.children?.set(part, { node: next, layer: this.#layer });
       }
@@ -133,6 +134,8 @@ export class Tree {
   /** Put `node` at `path`. A directory over a directory keeps its entries; anything else replaces what was there. */
   put(path: string, node: TreeNode): void {
     const parts = partsOf(path);
+    if ((node.target ?? "").length > MAX_PATH) throw new ImageError(`symlink '${shown(path)}' has a target longer than ${MAX_PATH} bytes`);
+    if (node.kind === "symlink" && node.target === "") throw new ImageError(`symlink '${shown(path)}' has no target`);
     const name = parts.pop();
     if (name === undefined) return this.#putRoot(node);
     const parent = this.directory(parts, true);
