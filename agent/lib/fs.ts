@@ -3,9 +3,12 @@
 import { isErrno, SysError, sys } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import type { Fd } from "../sys/fd.js";
-import { AT, AT_FDCWD, DT, getdents, O, open, openat2, read, RESOLVE, statx, unlinkat, writeAll, type At, type Path, type Stat } from "../sys/file.js";
+import { AT, AT_FDCWD, O, open, openat2, read, RESOLVE, statx, writeAll, type At, type Path, type Stat } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { AppError } from "./errors.js";
+import { lazy } from "./lazy.js";
+
+const trees = lazy<typeof import("./remove-tree.js")>("lib/remove-tree.js");
 
 /** All bytes of a file; throws AppError "exhausted" above `limit`. */
 export function readBytes(path: Path, limit = 1 << 20): Uint8Array {
@@ -88,17 +91,21 @@ function writeFile(path: string, text: string | Uint8Array, flags: number, mode:
 
 /** mkdir -p: makes what is missing; an existing component that is no directory is an error (ENOTDIR). */
 export function mkdirs(path: string, mode = 0o755): void {
-  const r = sys(NR.mkdirat, AT_FDCWD, path, mode);
-  if (r === 0) return;
+  const make = (part: string): number => sys(NR.mkdirat, AT_FDCWD, part, mode);
+  let r = make(path);
+  let cut = path.length;
+  while (r === -E.ENOENT && (cut = path.lastIndexOf("/", cut - 1)) > 0) r = make(path.slice(0, cut)); // up to what is there
   if (r === -E.EEXIST || r === -E.EROFS) {
-    open(path, O.PATH | O.DIRECTORY).close();
-    return;
+    open(path.slice(0, cut), O.PATH | O.DIRECTORY).close();
+    r = 0;
   }
-  const cut = path.lastIndexOf("/");
-  if (r !== -E.ENOENT || cut <= 0) throw new SysError(`mkdir ${path}`, -r);
-  mkdirs(path.slice(0, cut), mode);
-  const again = sys(NR.mkdirat, AT_FDCWD, path, mode);
-  if (again < 0 && again !== -E.EEXIST) throw new SysError(`mkdir ${path}`, -again);
+  while (r === 0 && cut < path.length) {
+    const next = path.indexOf("/", cut + 1);
+    cut = next < 0 ? path.length : next;
+    r = make(path.slice(0, cut));
+    if (r === -E.EEXIST) r = 0; // somebody was faster, or two slashes in a row
+  }
+  if (r < 0) throw new SysError(`mkdir ${path}`, -r);
 }
 
 /** Opens `path` as if `root` were the root directory: `..` and links cannot leave it. See openat2(2) RESOLVE_IN_ROOT. */
@@ -107,19 +114,13 @@ export function inside(root: At, path: string, flags: number, mode = 0): Fd {
 }
 
 /**
- * Removes a file or a whole tree. Links are removed, not followed, and a mount point inside makes it fail with EBUSY
- * rather than be emptied. What does not exist is no error.
+ * Removes a file or a whole tree of any depth and width. Links are removed, not followed; what is immutable is removed too. A mount
+ * point inside is not emptied but stays (EBUSY), or with `unmount` is taken out of sight. What does not exist is no error. It may take
+ * long: what somebody else has filled is for a child. Throws AppError with what stays and why, or SysError for the top itself.
  */
-export function removeTree(path: Path, at: At = AT_FDCWD): void {
+export function removeTree(path: Path, at: At = AT_FDCWD, unmount = false): void {
   const plain = sys(NR.unlinkat, typeof at === "number" ? at : at.n, path, 0);
   if (plain === 0 || plain === -E.ENOENT) return;
   if (plain !== -E.EISDIR && plain !== -E.EPERM) throw new SysError("unlinkat", -plain);
-  {
-    using dir = openat2(at, path, O.RDONLY | O.DIRECTORY | O.NOFOLLOW, at === AT_FDCWD ? 0 : RESOLVE.NO_XDEV | RESOLVE.NO_SYMLINKS);
-    for (const entry of getdents(dir)) {
-      if (entry.type === DT.DIR || entry.type === DT.UNKNOWN) removeTree(entry.bytes, dir);
-      else unlinkat(dir, entry.bytes);
-    }
-  }
-  unlinkat(at, path, AT.REMOVEDIR);
+  trees().removeFolder(at, path, unmount);
 }

@@ -150,7 +150,7 @@ async function undo(sandbox: Sandbox, entry: Entry): Promise<void> {
   try {
     if (entry.container !== undefined) await destroyContainer(entry.container);
     if (entry.storages.length > 0) await storage().releaseAll(entry.storages, sandbox.storages);
-    removeContainerDir(entry.id);
+    await removeContainerDir(entry.id);
   } catch (error) {
     log(Level.WARN, `undoing the creation of ${entry.id} left something behind: ${messageOf(error)}`, { cid: entry.id });
   }

@@ -1,6 +1,7 @@
 // The sandbox's own beginning and end.
-import { AppError } from "../lib/errors.js";
+import { AppError, messageOf } from "../lib/errors.js";
 import { lazy } from "../lib/lazy.js";
+import { Level, log } from "../lib/log.js";
 import type { AskedStorage } from "../storage/types.js";
 import { removeAll } from "./remove-container.js";
 import { ensureBase, type Sandbox } from "./sandbox.js";
@@ -35,28 +36,41 @@ export async function createSandbox(sandbox: Sandbox, args: SandboxArgs): Promis
     if (sandbox.hasDns) dns().setDns(args.dns);
     if (args.id !== "") sandbox.id = args.id;
   } catch (error) {
-    await reset(sandbox);
+    await reset(sandbox).catch((e: unknown) => log(Level.WARN, messageOf(e)));
     throw error;
   }
 }
 
-/** Lets go of everything that CreateSandbox made. */
+/** Lets go of everything that CreateSandbox made. Every part is tried; rejects with what stays and why, which is not forgotten. */
 async function reset(sandbox: Sandbox): Promise<void> {
-  const { mounts, shared } = sandbox;
-  sandbox.mounts = [];
+  const left: string[] = [];
+  const tidy = async (step: () => void | Promise<void>): Promise<void> => {
+    try {
+      await step();
+    } catch (error) {
+      left.push(messageOf(error));
+    }
+  };
+  const { shared } = sandbox;
   sandbox.shared = undefined;
-  sandbox.created = false;
-  if (shared !== undefined) dropSharedNamespaces(shared);
-  if (mounts.length > 0) await storage().releaseAll(mounts, sandbox.storages);
-  if (sandbox.storages.size > 0) await storage().releaseRest(sandbox.storages);
-  if (sandbox.hasDns) dns().dropDns();
-  sandbox.hasDns = false;
+  if (shared !== undefined) await tidy(() => dropSharedNamespaces(shared));
+  if (sandbox.mounts.length > 0) await tidy(async () => {
+    await storage().releaseAll(sandbox.mounts, sandbox.storages);
+    sandbox.mounts = [];
+  });
+  if (sandbox.storages.size > 0) await tidy(() => storage().releaseRest(sandbox.storages));
+  if (sandbox.hasDns) await tidy(() => {
+    dns().dropDns();
+    sandbox.hasDns = false;
+  });
   sandbox.pidNs?.close();
   sandbox.pidNs = undefined;
   sandbox.pidNsOf = "";
+  if (left.length > 0) throw new AppError("internal", `end the sandbox: ${left.join("; ")}`);
+  sandbox.created = false;
 }
 
-/** Ends the sandbox: containers first, then its storages and namespaces. */
+/** Ends the sandbox: containers first, then its storages and namespaces. While something lives or stays it rejects with the reason and may be repeated. */
 export async function destroySandbox(sandbox: Sandbox): Promise<void> {
   await removeAll(sandbox);
   await reset(sandbox);

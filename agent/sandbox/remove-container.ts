@@ -1,5 +1,5 @@
-// The end of a container: its processes are killed and reaped, its cgroup, folder and storages go. A second removal of the
-// same name finds nothing. What cannot be removed is logged and left; the name is free again in any case.
+// The end of a container: its processes are killed and reaped, its cgroup, storages and folder go. What cannot be removed is told
+// as the call's error, and the container stays known until nothing of it is left: the call may be repeated.
 import { AppError, messageOf } from "../lib/errors.js";
 import { withDeadline } from "../lib/async.js";
 import { lazy } from "../lib/lazy.js";
@@ -16,19 +16,23 @@ async function remove(sandbox: Sandbox, entry: Entry): Promise<void> {
     sandbox.pidNs = undefined;
     sandbox.pidNsOf = "";
   }
-  const tidy = async (what: string, step: () => void | Promise<void>): Promise<void> => {
+  const left: string[] = [];
+  const tidy = async (what: string, step: () => Promise<void>): Promise<boolean> => {
     try {
       await step();
+      return true;
     } catch (error) {
-      log(Level.WARN, `removing container ${entry.id}: ${what}: ${messageOf(error)}`, { cid: entry.id });
+      left.push(`${what}: ${messageOf(error)}`);
+      return false;
     }
   };
-  if (entry.storages.length > 0) await tidy("release its storages", () => storage().releaseAll(entry.storages, sandbox.storages));
+  if (entry.storages.length > 0 && await tidy("release its storages", () => storage().releaseAll(entry.storages, sandbox.storages))) entry.storages = [];
   await tidy("remove its folder", () => removeContainerDir(entry.id));
+  if (left.length > 0) throw new AppError("internal", `remove container ${entry.id}: ${left.join("; ")}`);
   if (sandbox.entries.get(entry.id) === entry) sandbox.entries.delete(entry.id);
 }
 
-/** Removes a container; with `timeoutMs` > 0 it rejects after that time and goes on in the background. */
+/** Removes a container. Rejects with what stays of it and why; with `timeoutMs` > 0 also after that time, and goes on in the background. */
 export async function removeContainer(sandbox: Sandbox, id: string, timeoutMs: number): Promise<void> {
   const entry = sandbox.entries.get(id);
   if (entry === undefined) throw new AppError("internal", "Invalid container id");
@@ -42,10 +46,12 @@ export async function removeContainer(sandbox: Sandbox, id: string, timeoutMs: n
   });
 }
 
-/** Removes every container, for the end of the sandbox; errors are logged. */
+/** Removes every container, for the end of the sandbox. Rejects when all have been tried, with the reasons of those that stay. */
 export async function removeAll(sandbox: Sandbox): Promise<void> {
-  const all = [...sandbox.entries.values()].map((entry) => entry.serial.run(() => remove(sandbox, entry)).catch((error: unknown) => {
+  const reasons: string[] = [];
+  await Promise.all([...sandbox.entries.values()].map((entry) => entry.serial.run(() => remove(sandbox, entry)).catch((error: unknown) => {
     log(Level.ERROR, `cannot remove container ${entry.id}: ${messageOf(error)}`, { cid: entry.id });
-  }));
-  await Promise.all(all);
+    reasons.push(messageOf(error));
+  })));
+  if (reasons.length > 0) throw new AppError("internal", reasons.join("; "));
 }

@@ -1,6 +1,11 @@
 // The one sandbox of the agent: its name, its containers, the storages they use, the namespaces they share. This class owns
 // those maps; the pipelines in create-container.ts and remove-container.ts fill and empty them. It must not see requests.
+import { sys } from "../sys/call.js";
+import { E } from "../sys/errno.js";
 import type { Fd } from "../sys/fd.js";
+import { AT, AT_FDCWD } from "../sys/file.js";
+import { NR } from "../sys/nr.js";
+import { childTask } from "../lib/child-task.js";
 import { removeTree, mkdirs } from "../lib/fs.js";
 import { AppError } from "../lib/errors.js";
 import { Serial } from "../lib/async.js";
@@ -98,7 +103,17 @@ export function containerDir(id: string): string {
   return `${BASE_DIR}/${id}`;
 }
 
-/** Removes a container's folder and what is in it; mounts inside make it fail rather than be emptied. */
-export function removeContainerDir(id: string): void {
-  removeTree(containerDir(id));
+const REMOVE_MS = 300_000;
+
+/**
+ * Removes a container's folder and what is in it. A folder that holds nothing but an empty one goes at once; whatever a container has
+ * left there is for a child. Mounts that are still in it are taken out of sight, and not entered. Rejects with what stays and why.
+ */
+export async function removeContainerDir(id: string): Promise<void> {
+  const dir = containerDir(id);
+  for (const folder of [dir, `${dir}/rootfs`, dir]) {
+    const r = sys(NR.unlinkat, AT_FDCWD, folder, AT.REMOVEDIR);
+    if (folder === dir && (r === 0 || r === -E.ENOENT)) return;
+  }
+  await childTask(`remove ${dir}`, REMOVE_MS, () => (removeTree(dir, AT_FDCWD, true), null));
 }

@@ -117,23 +117,51 @@ export function exists(path: Path): boolean {
   return sys(NR.faccessat2, AT_FDCWD, path, 0, 0) === 0;
 }
 
+/** `bytes` is the exact NUL-terminated name, `name` lossy when it is not UTF-8. */
 export interface Entry { readonly name: string; readonly bytes: Uint8Array; readonly type: number }
 export const enum DT { UNKNOWN = 0, FIFO = 1, CHR = 2, DIR = 4, BLK = 6, REG = 8, LNK = 10, SOCK = 12 }
 
-/** All entries of an open directory but "." and ".."; `bytes` is the exact NUL-terminated name, `name` lossy when it is not UTF-8. */
-export function getdents(fd: Fd): Entry[] {
-  const buffer = new Uint8Array(8192);
-  const view = viewOf(buffer);
-  const entries: Entry[] = [];
-  for (let n = must("getdents64", NR.getdents64, fd.n, buffer, buffer.length); n > 0; n = must("getdents64", NR.getdents64, fd.n, buffer, buffer.length)) {
-    for (let at = 0; at < n; ) {
-      const length = view.getUint16(at + 16, true);
-      const end = buffer.indexOf(0, at + 19);
-      const name = native.utf8Decode(buffer, at + 19, end) ?? "\ufffd";
-      if (name !== "." && name !== "..") entries.push({ name, bytes: buffer.slice(at + 19, end + 1), type: buffer[at + 18] as number });
-      at += length;
+const NAME_AT = 19; // in struct linux_dirent64, after u64 d_ino, u64 d_off, u16 d_reclen, u8 d_type
+
+/** The entries of an open directory but "." and "..", one after the other: one buffer, however many there are. See getdents64(2). */
+export class Listing {
+  readonly #fd: Fd;
+  readonly #buffer = new Uint8Array(8192);
+  readonly #view = viewOf(this.#buffer);
+  #at = 0;
+  #end = 0;
+  constructor(fd: Fd) {
+    this.#fd = fd;
+  }
+  /** The next entry: its exact NUL-terminated name; undefined at the end. */
+  next(): { readonly bytes: Uint8Array; readonly type: number } | undefined {
+    const buffer = this.#buffer;
+    for (;;) {
+      if (this.#at >= this.#end) {
+        this.#at = 0;
+        this.#end = must("getdents64", NR.getdents64, this.#fd.n, buffer, buffer.length);
+        if (this.#end === 0) return undefined;
+      }
+      const at = this.#at;
+      this.#at += this.#view.getUint16(at + 16, true);
+      const name = at + NAME_AT;
+      const dots = buffer[name] !== 46 ? 0 : buffer[name + 1] !== 46 ? 1 : 2;
+      if (dots > 0 && buffer[name + dots] === 0) continue;
+      return { bytes: buffer.slice(name, buffer.indexOf(0, name) + 1), type: buffer[at + 18] as number };
     }
   }
+}
+
+/** A name as text; lossy when it is not UTF-8. */
+export function nameOf(bytes: Uint8Array): string {
+  return native.utf8Decode(bytes, 0, bytes.length - 1) ?? "\ufffd";
+}
+
+/** All entries of an open directory at once, for those that no stranger fills. */
+export function getdents(fd: Fd): Entry[] {
+  const listing = new Listing(fd);
+  const entries: Entry[] = [];
+  for (let entry = listing.next(); entry !== undefined; entry = listing.next()) entries.push({ ...entry, name: nameOf(entry.bytes) });
   return entries;
 }
 
