@@ -9,7 +9,7 @@ import { moveMountFds } from "../sys/mount.js";
 import { openPtyAt, setWindowSize } from "../sys/tty.js";
 import { AppError } from "../lib/errors.js";
 import type { Node } from "../oci/steps.js";
-import { bind, copyOf, IN_ROOT, makeFile, split, type Tree } from "./tree.js";
+import { bind, copyOf, IN_ROOT, makePlain, split, type Tree } from "./tree.js";
 
 const DEVPTS_MAGIC = 0x1cd1;
 
@@ -17,27 +17,26 @@ const TYPE: { readonly [type: string]: number } = { c: S.IFCHR, u: S.IFCHR, b: S
 
 /** Makes a node; `made` is one that the parent has made, which is mounted there instead. */
 export function makeNode(tree: Tree, node: Node, made: number | undefined): void {
-  if (made !== undefined) return putNode(tree.root, node, new Fd(made));
   const { dir, name } = split(node.path.startsWith("/") ? node.path : `/${node.path}`);
-  const type = TYPE[node.type] ?? S.IFCHR;
   const parent = tree.folder(dir);
+  if (made !== undefined) return putNode(parent, name, new Fd(made));
+  const type = TYPE[node.type] ?? S.IFCHR;
   const r = sys(NR.mknodat, parent, name, type | node.mode, makedev(node.major, node.minor)); // the umask is 0 here
   if (r === -E.EEXIST) return sameNode(parent, name, node);
-  if (r === -E.EPERM && exists(node.path)) return bindNode(tree.root, node);
+  if (r === -E.EPERM && exists(node.path)) return bindNode(parent, name, node);
   check("mknodat", r);
   if (node.uid !== 0 || node.gid !== 0) fchownat(parent, name, node.uid, node.gid, AT.SYMLINK_NOFOLLOW);
 }
 
 /** In a user namespace no node can be made: the agent's own is bound instead, if it is the same device. */
-function bindNode(root: Fd, node: Node): void {
-  const source = open(node.path, O.PATH | O.NOFOLLOW);
+function bindNode(parent: number, name: string, node: Node): void {
+  using source = open(node.path, O.PATH | O.NOFOLLOW);
   if (!isNode(source, node)) throw new AppError("internal", `${node.path} is another device here`);
-  putNode(root, node, copyOf(source, 0));
-  source.close();
+  putNode(parent, name, copyOf(source, 0));
 }
 
-function putNode(root: Fd, node: Node, tree: Fd): void {
-  const target = makeFile(root, node.path);
+function putNode(parent: number, name: string, tree: Fd): void {
+  const target = makePlain(parent, name);
   moveMountFds(tree, target);
   closeNumber(target);
   tree.close();
@@ -80,7 +79,7 @@ export function openConsole(tree: Tree, rows: number, columns: number): void {
   pts.close();
   tree.terminal = terminal;
   if (rows > 0 && columns > 0) setWindowSize(terminal.master, rows, columns);
-  const target = makeFile(tree.root, "/dev/console");
+  const target = makePlain(tree.folder("/dev"), "console");
   bind(terminal.slave, target, 0, 0);
   closeNumber(target);
 }

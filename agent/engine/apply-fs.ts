@@ -7,7 +7,7 @@ import { lazy } from "../lib/lazy.js";
 import type { Step } from "../oci/steps.js";
 import { devLinks, makeNode, openConsole } from "./apply-devices.js";
 import { mountOne } from "./apply-mounts.js";
-import { bind, find, IN_ROOT, makeDirectory, type Tree } from "./tree.js";
+import { find, IN_ROOT, makeDirectory, type Tree } from "./tree.js";
 
 const cgroups = lazy<typeof import("./apply-cgroup-mount.js")>("engine/apply-cgroup-mount.js");
 const move = lazy<typeof import("./apply-move.js")>("engine/apply-move.js");
@@ -35,7 +35,7 @@ function mask(tree: Tree, path: string): void {
   const target = find(tree.root, path);
   if (target < 0) return;
   if ((modeOf(target) & S.IFMT) === S.IFDIR) tree.coverDirectory(target);
-  else bind(tree.nullDevice(), target, 0, 0);
+  else tree.coverFile(target);
   closeNumber(target);
 }
 

@@ -3,13 +3,12 @@
 import { SysError } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import { closeNumber, Fd, fdPath } from "../sys/fd.js";
-import { modeOf, O, openat2, openat2Raw, RESOLVE, S } from "../sys/file.js";
+import { modeOf, O, openat2, S } from "../sys/file.js";
 import { mount, moveMountFds, MS } from "../sys/mount.js";
-import { AppError, messageOf } from "../lib/errors.js";
 import { lazy } from "../lib/lazy.js";
 import { EXTRA, isBind, type MountPlan } from "../oci/mounts.js";
 import type { Step } from "../oci/steps.js";
-import { copyOf, find, flag, IN_ROOT, makeDirectory, makeFile, spread, type Tree } from "./tree.js";
+import { copyOf, find, flag, IN_ROOT, makeDirectory, makeFile, realDirectory, spread, type Tree } from "./tree.js";
 
 const rare = lazy<typeof import("./rare-mounts.js")>("engine/rare-mounts.js");
 
@@ -23,18 +22,6 @@ function afterwards(root: Fd, plan: MountPlan, tree?: Fd): void {
 
 /** Is this where proc and sysfs belong, or one of them? */
 const isKernels = ({ type, at }: MountPlan): boolean => type === "proc" || type === "sysfs" || at === "/proc" || at === "/sys";
-
-/** Their place must be a real directory: a link there could send them anywhere (CVE-2019-19921). */
-function realDirectory(root: Fd, path: string): number {
-  const real = (): number => openat2Raw(root, path, O.PATH | O.DIRECTORY, RESOLVE.IN_ROOT | RESOLVE.NO_SYMLINKS);
-  let made = real();
-  if (made === -E.ENOENT) {
-    closeNumber(makeDirectory(root, path));
-    made = real();
-  }
-  if (made < 0) throw new AppError("invalid", `${path} must be mounted on ordinary directory: ${messageOf(new SysError("openat2", -made))}`);
-  return made;
-}
 
 /** The place of a bind; what is bound, looked at by its descriptor, says whether it is made as a file or as a directory. */
 function bindTarget(root: Fd, plan: MountPlan, tree: Fd): number {

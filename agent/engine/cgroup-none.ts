@@ -10,5 +10,5 @@ const nothing = (): Promise<void> => Promise.resolve();
 
 export const NONE: Cgroup = {
   version: 2, path: "", madeParents: () => [], frozen: () => false, create: nothing, restrictDevices: nothing, dirFd: () => undefined, procsFiles: () => [], v1Mounts: () => undefined,
-  sub: refuse, update: refuse, freeze: () => Promise.resolve().then(refuse), thaw: nothing, pids: () => [], killAll: nothing, stats: () => ({ hugetlbStats: {} }), watchOom: () => () => undefined, removeNow: () => undefined, remove: nothing,
+  sub: refuse, update: refuse, freeze: () => Promise.resolve().then(refuse), thaw: nothing, pids: () => [], killAll: nothing, fetch: nothing, stats: () => ({ hugetlbStats: {} }), watchOom: () => () => undefined, removeNow: () => undefined, remove: nothing,
 };

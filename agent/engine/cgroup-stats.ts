@@ -3,7 +3,7 @@
 // Sources: Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/{cpuacct,memory,blkio-controller,pids,hugetlb}.
 import { E } from "../sys/errno.js";
 import { isErrno } from "../sys/call.js";
-import { DT, getdents, O, open } from "../sys/file.js";
+import { exists, getdents, O, open } from "../sys/file.js";
 import { readText } from "../lib/fs.js";
 import { lines, words } from "../lib/text.js";
 
@@ -85,13 +85,25 @@ function blkio(serviceBytes: BlkioEntry[], serviced: BlkioEntry[]): BlkioStats {
   };
 }
 
+const HUGE_PAGES = "/sys/kernel/mm/hugepages";
+let sizes: string[] | undefined;
+
+/** The sizes of huge pages as the files are named: 64KB, 2MB, 1GB. The machine tells them: the group's folder may hold what a container has made. */
+function hugeSizes(): string[] {
+  if (sizes !== undefined) return sizes;
+  if (!exists(HUGE_PAGES)) return (sizes = []);
+  using dir = open(HUGE_PAGES, O.RDONLY | O.DIRECTORY);
+  return (sizes = getdents(dir).map(({ name }) => {
+    const kib = Number(name.slice("hugepages-".length, -"kB".length));
+    return kib >= 1 << 20 ? `${kib >> 20}GB` : kib >= 1024 ? `${kib >> 10}MB` : `${kib}KB`;
+  }));
+}
+
 function hugetlb(dir: string, usage: string, max: string, events: (size: string) => number): Record<string, HugetlbStats> {
   const table: Record<string, HugetlbStats> = {};
-  using fd = open(dir, O.RDONLY | O.DIRECTORY);
-  for (const { name, type } of getdents(fd)) {
-    if (type !== DT.REG || !name.startsWith("hugetlb.") || !name.endsWith(usage) || name.includes("rsvd")) continue;
-    const size = name.slice(8, -usage.length);
-    table[size] = { usage: number(`${dir}/${name}`), maxUsage: max === "" ? 0 : number(`${dir}/hugetlb.${size}${max}`), failcnt: events(size) };
+  for (const size of hugeSizes()) {
+    const used = text(`${dir}/hugetlb.${size}${usage}`);
+    if (used !== undefined) table[size] = { usage: Number(used), maxUsage: max === "" ? 0 : number(`${dir}/hugetlb.${size}${max}`), failcnt: events(size) };
   }
   return table;
 }

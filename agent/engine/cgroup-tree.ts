@@ -1,16 +1,22 @@
 // Folders and files of the control groups, the same for both versions: made with their parents, removed with what is below
 // them, read, and written to only through a descriptor that is known to be in a cgroup file system (openat2(2), statfs(2)).
-import { isErrno, must, sys, SysError } from "../sys/call.js";
+import { sys, SysError } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import { Fd } from "../sys/fd.js";
-import { AT, AT_FDCWD, DT, exists, fstat, getdents, O, open, openat2, RESOLVE, statfs, writeAll } from "../sys/file.js";
+import { AT, AT_FDCWD, exists, O, openat2, openat2Raw, readRaw, RESOLVE, statfs, writeAll } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { pause } from "../lib/async.js";
+import { childTask } from "../lib/child-task.js";
 import { AppError, because } from "../lib/errors.js";
-import { readText, readTextIf } from "../lib/fs.js";
+import { readTextIf, statIf } from "../lib/fs.js";
+import { lazy } from "../lib/lazy.js";
 import { decimal, lines } from "../lib/text.js";
 import { fieldOf, type Limit } from "../oci/cgroup.js";
 
+const below = lazy<typeof import("./cgroup-below.js")>("engine/cgroup-below.js");
+
+/** So many groups that were there before are looked at on the loop. */
+export const LOOKED_AT = 256;
 export const CGROUP2_MAGIC = 0x63677270;
 const CGROUP_MAGIC = 0x27e0eb;
 const STRICT = RESOLVE.NO_MAGICLINKS | RESOLVE.NO_SYMLINKS;
@@ -18,10 +24,14 @@ const STRICT = RESOLVE.NO_MAGICLINKS | RESOLVE.NO_SYMLINKS;
 /** Opens a group's folder (O_PATH); the caller closes it. Throws when it is in no cgroup file system. */
 export function openDir(dir: string): Fd {
   const fd = openat2(AT_FDCWD, dir, O.PATH | O.DIRECTORY, STRICT);
-  const { type } = statfs(fd);
-  if (type === CGROUP2_MAGIC || type === CGROUP_MAGIC) return fd;
-  fd.close();
-  throw new AppError("precondition", `${dir} is not in a cgroup file system`);
+  try {
+    const { type } = statfs(fd);
+    if (type === CGROUP2_MAGIC || type === CGROUP_MAGIC) return fd;
+    throw new AppError("precondition", `${dir} is not in a cgroup file system`);
+  } catch (error) {
+    fd.close();
+    throw error;
+  }
 }
 
 /** One write(2) for each text into a control file of a group. */
@@ -55,45 +65,40 @@ export function makeGroup(root: string, path: string): void {
 
 /** Throws unless a group that was there before can be taken: nobody in it or below it, and not frozen. */
 function checkIdle(dir: string): void {
-  const pids = readPids(dir);
-  if (pids.length > 0) throw new AppError("exists", `container's cgroup is not empty: ${dir} has processes in it (${pids.length})`);
-  if (readTextIf(`${dir}/cgroup.events`)?.includes("frozen 1") === true || readTextIf(`${dir}/freezer.state`)?.startsWith("FR") === true) {
+  const events = readTextIf(`${dir}/cgroup.events`); // version 2's count those below
+  const busy = events === undefined ? populated(dir) : events.includes("populated 1");
+  if (busy) throw new AppError("exists", `container's cgroup is not empty: ${dir} has processes in it`);
+  if (events?.includes("frozen 1") === true || readTextIf(`${dir}/freezer.state`)?.startsWith("FR") === true) {
     throw new AppError("precondition", `container's cgroup unexpectedly frozen: ${dir}`);
   }
 }
 
-/** Makes a parent group, marked as ours when it was not there. */
+/** Version 1: is somebody in it or, as far as a number of groups that can be looked at here, below it? */
+function populated(dir: string): boolean {
+  return firstPids(dir).length > 0 || (hasGroupsBelow(dir) && below().pidsBelow(dir, LOOKED_AT).length > 0);
+}
+
+/** Makes a parent group and those above it, marked as ours when they were not there. */
 export function makeParent(root: string, path: string): void {
   if (exists(root + path)) return;
-  const cut = path.lastIndexOf("/");
-  if (cut > 0) makeParent(root, path.slice(0, cut));
-  const r = sys(NR.mkdirat, AT_FDCWD, root + path, 0o755);
-  if (r === 0) made.add(root + path);
-  else if (r !== -E.EEXIST) throw because(`linux.cgroupsPath: make the cgroup ${root}${path}`, new SysError("mkdir", -r));
-}
-
-/** rmdir of a group and those below it; 0 or the negative errno of the first that stays. */
-function removeNow(dir: string): number {
-  const r = sys(NR.unlinkat, AT_FDCWD, dir, AT.REMOVEDIR);
-  if (r !== -E.EBUSY) return r === -E.ENOENT ? 0 : r;
-  for (const below of subgroups(dir)) removeNow(below);
-  const again = sys(NR.unlinkat, AT_FDCWD, dir, AT.REMOVEDIR);
-  return again === -E.ENOENT ? 0 : again;
-}
-
-function subgroups(dir: string): string[] {
-  try {
-    using fd = open(dir, O.RDONLY | O.DIRECTORY);
-    if (fstat(fd).nlink === 2) return []; // none: kernfs counts them, and a group has some 40 files to go through
-    return getdents(fd).filter((e) => e.type === DT.DIR).map((e) => `${dir}/${e.name}`);
-  } catch {
-    return [];
+  for (let cut = path.indexOf("/", 1); cut !== 0; cut = cut < 0 ? 0 : path.indexOf("/", cut + 1)) {
+    const parent = root + (cut < 0 ? path : path.slice(0, cut));
+    if (exists(parent)) continue;
+    const r = sys(NR.mkdirat, AT_FDCWD, parent, 0o755);
+    if (r === 0) made.add(parent);
+    else if (r !== -E.EEXIST) throw because(`linux.cgroupsPath: make the cgroup ${parent}`, new SysError("mkdir", -r));
   }
 }
 
-/** Removes a group at once if nobody is in it (or dying in it). */
+/** Has the container made groups of its own there? Folders of kernfs count those in them. */
+export function hasGroupsBelow(dir: string): boolean {
+  return (statIf(dir)?.nlink ?? 2) > 2;
+}
+
+/** Removes a group at once if nobody is in it (or dying in it) and none is below it. */
 export function removeGroupNow(root: string, path: string): boolean {
-  if (removeNow(root + path) !== 0) return false;
+  const r = sys(NR.unlinkat, AT_FDCWD, root + path, AT.REMOVEDIR);
+  if (r !== 0 && r !== -E.ENOENT) return false;
   removeParents(root, path);
   return true;
 }
@@ -114,34 +119,50 @@ export function onParentGone(tell: (parent: string) => void): void {
 }
 
 const REMOVE_TRIES = 13; // 1 ms, doubling: about 8 seconds in all
+const BELOW_MS = 300_000;
 
-/** Removes a group, waiting with growing pauses for those who are dying in it. Rejects with what stays. */
-export async function removeGroup(root: string, path: string): Promise<void> {
+/** The first processes of a group alone, as many as one read gives; of a threaded group threads. */
+export function firstPids(dir: string): number[] {
+  for (const file of ["cgroup.procs", "cgroup.threads"]) {
+    const n = openat2Raw(AT_FDCWD, `${dir}/${file}`, O.RDONLY, STRICT);
+    if (n < 0) break;
+    using procs = new Fd(n);
+    const text = new Uint8Array(4096);
+    const got = readRaw(procs.n, text, 0, text.length);
+    if (got === -E.EOPNOTSUPP) continue; // a threaded group does not tell its processes
+    if (got <= 0) break;
+    const pids = lines(native.utf8Decode(text, 0, got) ?? "");
+    if (got > text.length - 16) pids.pop(); // it may be cut
+    return pids.map((pid) => decimal(pid) ?? 0).filter((pid) => pid > 0);
+  }
+  return [];
+}
+
+/** Why a group stays. */
+function inTheWay(dir: string): string {
+  const pids = firstPids(dir).slice(0, 8);
+  if (pids.length > 0) return `processes are still in it (${pids.join(" ")})`;
+  return hasGroupsBelow(dir) ? "groups are still below it" : "it is still in use";
+}
+
+/**
+ * Removes groups of a container, [root, path], with those below them, waiting with growing pauses for who is dying in them. What
+ * has been removed is told by `gone`. Rejects with what stays.
+ */
+export async function removeGroups(groups: readonly (readonly [root: string, path: string])[], gone: (root: string) => void = () => undefined): Promise<void> {
+  let left = groups;
   for (let tries = 0, ms = 1; ; tries++, ms *= 2) {
-    if (removeGroupNow(root, path)) return;
-    if (tries === REMOVE_TRIES) throw new AppError("unavailable", `remove the cgroup ${root}${path}: processes are still in it (${readPids(root + path).slice(0, 8).join(" ")})`);
-    await pause(ms);
+    left = left.filter(([root, path]) => {
+      if (!removeGroupNow(root, path)) return true;
+      gone(root);
+      return false;
+    });
+    if (left.length === 0) return;
+    if (tries === REMOVE_TRIES) throw new AppError("unavailable", left.map(([root, path]) => `remove the cgroup ${root}${path}: ${inTheWay(root + path)}`).join("; "));
+    const deep = left.map(([root, path]) => root + path).filter(hasGroupsBelow);
+    if (deep.length > 0) await childTask(`remove the groups below ${deep.join(" ")}`, BELOW_MS, () => (deep.forEach((dir) => below().removeBelow(dir)), null));
+    if (deep.length === 0 || tries > 0) await pause(ms);
   }
-}
-
-function membersOf(dir: string, file: string): string {
-  try {
-    return readText(`${dir}/${file}`, 64 << 20);
-  } catch (error) {
-    if (isErrno(error, E.ENOENT, E.ENODEV)) return "";
-    if (isErrno(error, E.EOPNOTSUPP) && file === "cgroup.procs") return membersOf(dir, "cgroup.threads"); // a threaded group tells nothing else
-    throw error;
-  }
-}
-
-/** The processes in a group and those below it. */
-export function readPids(dir: string, into: number[] = []): number[] {
-  for (const line of lines(membersOf(dir, "cgroup.procs"))) {
-    const pid = decimal(line);
-    if (pid !== undefined && pid > 0) into.push(pid);
-  }
-  for (const below of subgroups(dir)) readPids(below, into);
-  return into;
 }
 
 /**
@@ -174,14 +195,6 @@ export function writeLimits(list: readonly Limit[], dirOf: (controller: string) 
     for (const limit of later) write(limit, true);
   } finally {
     dir?.close();
-  }
-}
-
-/** SIGKILL to a list of processes; those that are gone are no error. */
-export function killPids(pids: readonly number[]): void {
-  for (const pid of pids) {
-    const r = sys(NR.kill, pid, 9);
-    if (r < 0 && r !== -E.ESRCH) must("kill", NR.kill, pid, 9);
   }
 }
 

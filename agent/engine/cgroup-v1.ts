@@ -6,7 +6,9 @@ import { isErrno, SysError, sys } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import { exists, O, open } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
+import { SIG } from "../sys/poll.js";
 import { pause } from "../lib/async.js";
+import { childTask } from "../lib/child-task.js";
 import { AppError, attempt } from "../lib/errors.js";
 import { readText, readTextIf } from "../lib/fs.js";
 import { lazy } from "../lib/lazy.js";
@@ -15,8 +17,9 @@ import { deviceLines } from "../oci/device-lines.js";
 import type { DeviceRule, Resources } from "../oci/spec.js";
 import { type Cgroup, hierarchy } from "./cgroup.js";
 import type { Stats } from "./cgroup-stats.js";
-import { killPids, makeGroup, openDir, parentsMade, put, readPids, removeGroup, removeGroupNow, writeLimits } from "./cgroup-tree.js";
+import { firstPids, hasGroupsBelow, LOOKED_AT, makeGroup, openDir, parentsMade, put, removeGroupNow, removeGroups, writeLimits } from "./cgroup-tree.js";
 
+const below = lazy<typeof import("./cgroup-below.js")>("engine/cgroup-below.js");
 const limits = lazy<typeof import("../oci/cgroup-limits.js")>("oci/cgroup-limits.js");
 const stats = lazy<typeof import("./cgroup-stats.js")>("engine/cgroup-stats.js");
 const oom = lazy<typeof import("./cgroup-oom.js")>("engine/cgroup-oom.js");
@@ -24,6 +27,8 @@ const oom = lazy<typeof import("./cgroup-oom.js")>("engine/cgroup-oom.js");
 /** The engine itself needs them: for the list of processes, the freezer, devices and figures. They come first, and cannot be done without. */
 const NEEDED = ["memory", "pids", "cpuacct", "devices", "freezer"];
 const FREEZE_TRIES = 200;
+/** So long those who are killed are looked for again. */
+const KILL_MS = 5000;
 
 /** Where the hierarchies are mounted, the needed ones first. */
 function allRoots(): string[] {
@@ -173,7 +178,7 @@ class Groups implements Cgroup {
     for (const limit of wanted) {
       const { controller } = limit;
       if (!this.#join(controller, limit)) continue;
-      for (const pid of this.pids()) {
+      for (const pid of below().pidsBelow(this.#full(this.#roots[0] as string), LOOKED_AT)) {
         const bytes = native.utf8Encode(String(pid));
         attempt(`move process ${pid} to the ${controller} cgroup`, () => writePid(`${this.#dir(controller)}/cgroup.procs`, bytes));
       }
@@ -199,21 +204,30 @@ class Groups implements Cgroup {
 
   pids(): number[] {
     const root = this.#roots[0];
-    return root === undefined ? [] : readPids(this.#full(root));
+    return root === undefined ? [] : below().pidsBelow(this.#full(root));
+  }
+  #freezer(): string | undefined {
+    const root = hierarchy().mounts.get("freezer");
+    return root !== undefined && this.#roots.includes(root) ? this.#full(root) : undefined;
   }
 
-  /** Freezing first, so that nobody forks while the list is worked through. */
+  /** Usually a few processes and no groups of their own: killed at once. Whoever is found after that is a child's. */
   async killAll(): Promise<void> {
-    const pids = this.pids();
-    if (pids.length === 0) return;
-    if (!hierarchy().mounts.has("freezer")) return killPids(pids);
-    if (pids.length === 1) {
-      killPids(pids);
-      return this.thaw(); // what is frozen does not die
-    }
-    const frozen = await this.freeze().then(() => true, () => false);
-    killPids(this.pids());
-    if (frozen) await this.thaw();
+    const dirs = this.#folders();
+    const freezer = this.#freezer();
+    const top = freezer ?? dirs[0];
+    if (top === undefined) return;
+    const some = firstPids(top);
+    if (some.length > 1 && freezer !== undefined) put(freezer, "freezer.state", "FROZEN"); // so that nobody forks meanwhile
+    for (const pid of some) sys(NR.kill, pid, SIG.KILL);
+    if (freezer !== undefined) put(freezer, "freezer.state", "THAWED"); // what is frozen does not die
+    if (some.length > 1) await pause(1);
+    if (!dirs.some(hasGroupsBelow) && (some.length <= 1 || firstPids(top).length === 0)) return;
+    await childTask(`kill the processes of the cgroup ${this.path}`, 4 * KILL_MS, () => below().killV1(freezer, dirs, KILL_MS));
+  }
+  async fetch(pids: readonly number[]): Promise<void> {
+    const freezer = this.#freezer();
+    if (freezer !== undefined) await childTask(`fetch the processes of the cgroup ${this.path} back`, KILL_MS, () => below().fetchAll(freezer, pids));
   }
 
   stats(): Stats {
@@ -230,10 +244,10 @@ class Groups implements Cgroup {
     for (const root of this.#roots) removeGroupNow(root, this.#in(root));
     this.#roots = [];
   }
-  async remove(): Promise<void> {
-    const roots = this.#roots;
-    this.#roots = [];
-    for (const root of roots) await removeGroup(root, this.#in(root));
+  remove(): Promise<void> {
+    return removeGroups(this.#roots.map((root) => [root, this.#in(root)]), (gone) => {
+      this.#roots = this.#roots.filter((root) => root !== gone);
+    });
   }
 }
 

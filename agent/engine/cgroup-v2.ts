@@ -1,11 +1,14 @@
 // A control group of version 2. Controllers are enabled in the parents only when a container needs them.
 // Source: Documentation/admin-guide/cgroup-v2.rst.
-import { isErrno, SysError } from "../sys/call.js";
+import { isErrno, SysError, sys } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import { type Fd } from "../sys/fd.js";
 import { AT, exists, fchownat } from "../sys/file.js";
+import { NR } from "../sys/nr.js";
+import { SIG } from "../sys/poll.js";
 import { now } from "../lib/loop.js";
 import { pause } from "../lib/async.js";
+import { childTask } from "../lib/child-task.js";
 import { AppError, attempt, because } from "../lib/errors.js";
 import { readText, readTextIf } from "../lib/fs.js";
 import { lazy } from "../lib/lazy.js";
@@ -14,8 +17,9 @@ import { cleanGroup, fieldOf, hasLimits, type Limit } from "../oci/cgroup.js";
 import type { DeviceRule, Memory, Resources } from "../oci/spec.js";
 import { type Cgroup, hierarchy } from "./cgroup.js";
 import type { Stats } from "./cgroup-stats.js";
-import { killPids, makeGroup, makeParent, onParentGone, openDir, parentsMade, put, readPids, removeGroup, removeGroupNow, writeLimits } from "./cgroup-tree.js";
+import { firstPids, makeGroup, makeParent, onParentGone, openDir, parentsMade, put, removeGroupNow, removeGroups, writeLimits } from "./cgroup-tree.js";
 
+const below = lazy<typeof import("./cgroup-below.js")>("engine/cgroup-below.js");
 const bpf = lazy<typeof import("../sys/bpf.js")>("sys/bpf.js");
 const rulesOf = lazy<typeof import("../oci/device-rules.js")>("oci/device-rules.js");
 const limits = lazy<typeof import("../oci/cgroup-limits.js")>("oci/cgroup-limits.js");
@@ -23,6 +27,8 @@ const stats = lazy<typeof import("./cgroup-stats.js")>("engine/cgroup-stats.js")
 const oom = lazy<typeof import("./cgroup-oom.js")>("engine/cgroup-oom.js");
 
 const FREEZE_MS = 10_000;
+/** So long those who are killed one by one are looked for again. */
+const KILL_MS = 5000;
 /** Always on where they exist: the host asks for their figures, and their limits may come later. */
 const USUAL = ["cpu", "memory", "pids"];
 
@@ -252,17 +258,23 @@ class Group implements Cgroup {
   }
 
   pids(): number[] {
-    return readPids(this.dir);
+    return below().pidsBelow(this.dir);
   }
 
+  /** cgroup.kill reaches everybody below too, frozen or not. It came with Linux 5.14, and a group that the container made threaded refuses it. */
   async killAll(): Promise<void> {
     try {
-      put(this.dir, "cgroup.kill", "1");
+      return put(this.dir, "cgroup.kill", "1");
     } catch (error) {
-      // the file came with Linux 5.14; threaded groups refuse it
       if (!isErrno(error, E.ENOENT, E.EOPNOTSUPP)) throw because("kill the container's processes", error);
-      if (exists(this.dir)) killPids(this.pids());
     }
+    if (!exists(this.dir)) return;
+    for (const pid of firstPids(this.dir)) sys(NR.kill, pid, SIG.KILL);
+    await childTask("kill the container's processes", 4 * KILL_MS, () => below().killV2(this.dir, KILL_MS));
+  }
+  /** Nothing to do: what is frozen can be killed. */
+  fetch(): Promise<void> {
+    return Promise.resolve();
   }
 
   stats(pressure = false): Stats {
@@ -275,7 +287,7 @@ class Group implements Cgroup {
     removeGroupNow(hierarchy().root, this.path);
   }
   remove(): Promise<void> {
-    return removeGroup(hierarchy().root, this.path);
+    return removeGroups([[hierarchy().root, this.path]]);
   }
 }
 

@@ -41,17 +41,19 @@ export interface Cgroup {
   update(resources: Resources): void;
   freeze(): Promise<void>;
   thaw(): Promise<void>;
-  /** Everybody in it and in the groups below. */
+  /** Everybody in it and in the groups below, however many: for a command, whose time it is. */
   pids(): number[];
-  /** SIGKILL to everybody; they may still be dying when it resolves. */
+  /** SIGKILL to everybody, whatever the container has done to its groups (frozen, threaded); they may still be dying when it resolves. */
   killAll(): Promise<void>;
+  /** Brings these processes and their descendants back from wherever they have been moved, so that they can die (version 1: what is frozen does not). */
+  fetch(pids: readonly number[]): Promise<void>;
   /** What is used; on version 2 also how long was waited for it, when asked for. */
   stats(pressure?: boolean): Stats;
   /** Calls `onOom` once for each process that the kernel killed for want of memory; the answer ends that, after a last look. */
   watchOom(onOom: () => void): () => void;
   /** Removes it at once, when nobody has been in it. */
   removeNow(): void;
-  /** Removes it and the groups below, and the parents that were made for it. Waits for those who are dying. */
+  /** Removes it and the groups below, and the parents that were made for it. Waits for those who are dying. Rejects with what stays; it may be called again. */
   remove(): Promise<void>;
 }
 

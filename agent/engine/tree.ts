@@ -1,13 +1,13 @@
 // The container's root in the child, before it becomes the root: /proc and /dev are the agent's own and can be trusted, while
 // everything below the container's root may be hostile. A path in there is resolved once, by openat2 with RESOLVE_IN_ROOT, to
 // a descriptor, and only the descriptor is used (facts 3.1). Synchronous; throws what failed.
-import { check, sys } from "../sys/call.js";
+import { check, sys, SysError } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import { closeNumber, Fd } from "../sys/fd.js";
-import { AT, AT_FDCWD, fstat, O, open, openat2, openat2Raw, readlinkat, RESOLVE, S } from "../sys/file.js";
+import { AT, AT_FDCWD, fstat, makedev, modeOf, O, open, openat2, openat2Raw, readlinkat, RESOLVE, S, unlinkat } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { fsMount, mountSetattr, MOUNT_ATTR, moveMountFds, MS, OPEN_TREE, openTree } from "../sys/mount.js";
-import { AppError } from "../lib/errors.js";
+import { AppError, messageOf } from "../lib/errors.js";
 import type { MountPlan } from "../oci/mounts.js";
 
 export const IN_ROOT = RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS;
@@ -17,6 +17,7 @@ export class Tree {
   #root: Fd | undefined;
   #null: Fd | undefined;
   #emptyDir: Fd | undefined;
+  #covers = false;
   #path = "";
   #folder = "";
   #folderFd = -1;
@@ -35,7 +36,8 @@ export class Tree {
   mountRoot(path: string, made: number | undefined): void {
     this.#path = path;
     const n = openat2Raw(AT_FDCWD, path, O.PATH | O.DIRECTORY, RESOLVE.NO_SYMLINKS);
-    const at = made !== undefined && n === -E.EACCES ? open("/", O.PATH | O.DIRECTORY) : new Fd(check("openat2", n));
+    this.#covers = made !== undefined && n === -E.EACCES;
+    const at = this.#covers ? open("/", O.PATH | O.DIRECTORY) : new Fd(check("openat2", n));
     const tree = made === undefined ? openTree(at, "", OPEN_TREE.CLONE | AT.EMPTY_PATH | AT.RECURSIVE) : new Fd(made);
     moveMountFds(tree, at);
     at.close();
@@ -56,33 +58,57 @@ export class Tree {
   folder(path: string): number {
     if (this.#folderFd < 0 || this.#folder !== path) {
       if (this.#folderFd >= 0) closeNumber(this.#folderFd);
-      this.#folderFd = makeDirectory(this.root, path);
+      this.#folderFd = path === "/dev" || path.startsWith("/dev/") ? realDirectory(this.root, path) : makeDirectory(this.root, path);
       this.#folder = path;
     }
     return this.#folderFd;
   }
 
-  /** /dev/null of the agent, checked: what masks a file must be that device and nothing else. */
-  nullDevice(): Fd {
-    if (this.#null === undefined) {
-      const fd = open("/dev/null", O.PATH | O.NOFOLLOW);
-      const st = fstat(fd);
-      if ((st.mode & S.IFMT) !== S.IFCHR || st.rdevMajor !== 1 || st.rdevMinor !== 3) throw new AppError("internal", "/dev/null is not the null device");
-      this.#null = fd;
-    }
-    return this.#null;
+  /** Covers a file with a null device that cannot be changed; all masked files of the container share one, and nobody else has it. */
+  coverFile(target: number): void {
+    if (this.#null !== undefined) return putCopy(this.#null, target);
+    this.#null = this.#ownNull() ?? agentsNull();
+    mountSetattr(this.#null, "", AT.EMPTY_PATH, MOUNT_ATTR.RDONLY | MOUNT_ATTR.NOSUID | MOUNT_ATTR.NOEXEC, 0);
+    moveMountFds(this.#null, target);
   }
 
-  /** Covers a directory with an empty read-only tmpfs; all masked directories share one. */
-  coverDirectory(target: number): void {
-    if (this.#emptyDir === undefined) {
-      this.#emptyDir = fsMount("tmpfs", [["nr_blocks", "1"], ["nr_inodes", "2"], ["mode", "0555"]], MOUNT_ATTR.RDONLY | MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV | MOUNT_ATTR.NOEXEC);
-      return moveMountFds(this.#emptyDir, target);
-    }
-    const copy = openTree(this.#emptyDir, "", OPEN_TREE.CLONE | AT.EMPTY_PATH);
-    moveMountFds(copy, target);
-    copy.close();
+  /**
+   * A detached mount of a null device on a file system of its own. That one has to be mounted to be copied from (before Linux 6.15):
+   * it is on the old root, where no path leads to it, and goes with that. Undefined: this process may make no devices (in a user
+   * namespace), or the old root is covered already.
+   */
+  #ownNull(): Fd | undefined {
+    if (this.#covers) return undefined;
+    using own = fsMount("tmpfs", [["nr_blocks", "1"], ["nr_inodes", "3"], ["mode", "0555"]], MOUNT_ATTR.NOSUID | MOUNT_ATTR.NOEXEC);
+    const r = sys(NR.mknodat, own.n, "null", S.IFCHR | 0o666, makedev(1, 3)); // the umask is 0 here
+    if (r === -E.EPERM) return undefined;
+    check("mknodat", r);
+    using old = open("/", O.PATH | O.DIRECTORY);
+    moveMountFds(own, old);
+    return openTree(own, "null", OPEN_TREE.CLONE);
   }
+
+  /** Covers a directory with an empty read-only tmpfs; all masked directories of the container share one. */
+  coverDirectory(target: number): void {
+    if (this.#emptyDir !== undefined) return putCopy(this.#emptyDir, target);
+    this.#emptyDir = fsMount("tmpfs", [["nr_blocks", "1"], ["nr_inodes", "2"], ["mode", "0555"]], MOUNT_ATTR.RDONLY | MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV | MOUNT_ATTR.NOEXEC);
+    moveMountFds(this.#emptyDir, target);
+  }
+}
+
+/** Another mount of what is mounted already. */
+function putCopy(mounted: Fd, target: number): void {
+  const copy = openTree(mounted, "", OPEN_TREE.CLONE | AT.EMPTY_PATH);
+  moveMountFds(copy, target);
+  copy.close();
+}
+
+/** The agent's /dev/null, checked: what masks a file must be that device and nothing else. A mapped root may not change it. */
+function agentsNull(): Fd {
+  using fd = open("/dev/null", O.PATH | O.NOFOLLOW);
+  const st = fstat(fd);
+  if ((st.mode & S.IFMT) !== S.IFCHR || st.rdevMajor !== 1 || st.rdevMinor !== 3) throw new AppError("internal", "/dev/null is not the null device");
+  return copyOf(fd, 0);
 }
 
 /** Opens a place below the root: its descriptor's number, or -1 when there is none. */
@@ -98,19 +124,55 @@ const LINKS = 40; // as many as the kernel follows
  * Opens a directory below the root, making what is missing (0755), each component by its parent's descriptor. A link that leads
  * to nothing has what it leads to made, inside the root.
  */
-export function makeDirectory(root: Fd, path: string, links = LINKS): number {
-  const there = find(root, path);
-  if (there >= 0) return there;
-  const { dir, name } = split(path);
-  if (name === "") return makeDirectory(root, dir, links); // a slash at the end
-  if (name === "." || name === "..") throw new AppError("invalid", `${path} does not exist`);
-  const parent = makeDirectory(root, dir, links);
-  const made = sys(NR.mkdirat, parent, name, 0o755);
-  const to = made === -E.EEXIST ? linkIn(parent, dir, name) : undefined; // or somebody was faster; opening it tells
-  closeNumber(parent);
-  if (made !== -E.EEXIST) check("mkdirat", made);
-  if (to !== undefined && links > 0) return makeDirectory(root, to, links - 1);
-  return check("openat2", openat2Raw(root, path, O.PATH | O.DIRECTORY, IN_ROOT));
+export function makeDirectory(root: Fd, path: string): number {
+  return make(root, path, S.IFDIR);
+}
+
+/** Opens a place to bind a file on, making an empty file when nothing is there, as `makeDirectory` does. */
+export function makeFile(root: Fd, path: string): number {
+  return make(root, path, S.IFREG);
+}
+
+/** Opens a directory, made if it is missing, that no link leads to: one in an image could send what belongs there anywhere (CVE-2019-19921). */
+export function realDirectory(root: Fd, path: string): number {
+  const real = (): number => openat2Raw(root, path, O.PATH | O.DIRECTORY, RESOLVE.IN_ROOT | RESOLVE.NO_SYMLINKS);
+  let made = real();
+  if (made === -E.ENOENT) {
+    closeNumber(makeDirectory(root, path));
+    made = real();
+  }
+  if (made < 0) throw new AppError("invalid", `${path} must be an ordinary directory: ${messageOf(new SysError("openat2", -made))}`);
+  return made;
+}
+
+/** Makes the last part of `path` as it is told and those before it as directories: first up to what is there, then down again. */
+function make(root: Fd, path: string, kind: number): number {
+  let wanted = path;
+  let links = LINKS;
+  for (;;) {
+    const there = find(root, wanted);
+    if (there >= 0) return there;
+    let at = wanted;
+    let parent = -1;
+    let name = "";
+    while (parent < 0) { // the first part that is missing
+      ({ dir: at, name } = split(at));
+      if (name === "." || name === "..") throw new AppError("invalid", `${wanted} does not exist`);
+      parent = find(root, at);
+      if (parent < 0 && at === "/") throw new AppError("internal", "the root is gone");
+    }
+    const whole = at === "/" ? `/${name}` : `${at}/${name}`;
+    const rest = wanted.slice(whole.length);
+    if (name === "") throw new SysError("openat2", E.ENOTDIR); // a slash behind what is no directory
+    const last = kind === S.IFREG && rest === "";
+    const r = last ? sys(NR.mknodat, parent, name, S.IFREG | 0o644, 0) : sys(NR.mkdirat, parent, name, 0o755);
+    const to = r === -E.EEXIST ? linkIn(parent, at, name) : undefined; // or somebody was faster; opening it tells
+    closeNumber(parent);
+    if (r !== -E.EEXIST) check(last ? "mknodat" : "mkdirat", r);
+    if (r === -E.EEXIST && links-- <= 0) return check("openat2", openat2Raw(root, wanted, O.PATH, IN_ROOT));
+    if (to !== undefined) wanted = to + rest;
+    if (r === 0 && rest === "") return check("openat2", openat2Raw(root, wanted, kind === S.IFREG ? O.PATH : O.PATH | O.DIRECTORY, IN_ROOT));
+  }
 }
 
 /** Where the link `name` of a folder leads, as a path in the container; undefined when it is none. */
@@ -128,18 +190,25 @@ export function split(path: string): { dir: string; name: string } {
   return { dir: path.slice(0, cut) || "/", name: path.slice(cut + 1) };
 }
 
-/** Opens a place to bind a file on, making an empty file when nothing is there. */
-export function makeFile(root: Fd, path: string, links = LINKS): number {
-  const there = find(root, path);
-  if (there >= 0) return there;
-  const { dir, name } = split(path);
-  const parent = makeDirectory(root, dir);
-  const made = sys(NR.mknodat, parent, name, S.IFREG | 0o644, 0);
-  const to = made === -E.EEXIST ? linkIn(parent, dir, name) : undefined;
-  closeNumber(parent);
-  if (made !== -E.EEXIST) check("mknodat", made);
-  if (to !== undefined && links > 0) return makeFile(root, to, links - 1);
-  return check("openat2", openat2Raw(root, path, O.PATH, IN_ROOT));
+/**
+ * Opens a place in a folder to bind a file on. No link is followed: whatever is there that is neither a file nor a device is
+ * replaced by an empty file.
+ */
+export function makePlain(folder: number, name: string): number {
+  const open = (): number => openat2Raw(folder, name, O.PATH | O.NOFOLLOW, RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS);
+  let n = open();
+  if (n >= 0) {
+    const kind = modeOf(n) & S.IFMT;
+    if (kind === S.IFREG || kind === S.IFCHR) return n;
+    closeNumber(n);
+    unlinkat(folder, name, kind === S.IFDIR ? AT.REMOVEDIR : 0);
+    n = -E.ENOENT;
+  }
+  if (n === -E.ENOENT) {
+    check("mknodat", sys(NR.mknodat, folder, name, S.IFREG | 0o644, 0));
+    n = open();
+  }
+  return check("openat2", n);
 }
 
 /** MS_* flags as mount_setattr(2) wants them: what to set and what to clear. */

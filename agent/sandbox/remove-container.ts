@@ -11,6 +11,7 @@ const storage = lazy<typeof import("../storage/mount-all.js")>("storage/mount-al
 
 async function remove(sandbox: Sandbox, entry: Entry): Promise<void> {
   if (entry.container !== undefined) await destroyContainer(entry.container);
+  entry.container = undefined; // a second call goes on behind this
   if (sandbox.pidNsOf === entry.id) {
     sandbox.pidNs?.close(); // it died with its first process: the next container begins a new one
     sandbox.pidNs = undefined;

@@ -4,8 +4,9 @@
 import { isErrno } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import { type Fd, fdPath } from "../sys/fd.js";
-import { AT, AT_FDCWD, DT, fchmodat, fchownat, fstat, getdents, O, open, openat2, type Path, RESOLVE, S } from "../sys/file.js";
+import { AT, AT_FDCWD, DT, fchmodat, fchownat, fstat, O, open, openat2, type Path, RESOLVE, S } from "../sys/file.js";
 import { childTask } from "../lib/child-task.js";
+import { Walk } from "../lib/walk.js";
 import { splitWords } from "./options.js";
 import type { FsGroup } from "./types.js";
 
@@ -40,20 +41,30 @@ function openEntry(dir: Fd, name: Path): Fd | undefined {
 }
 
 /** Children first: a volume whose root fits is one whose walk has ended. */
-function walk(folder: Fd, gid: number, readOnly: boolean): void {
-  const { mode } = fstat(folder);
-  {
-    using readable = open(fdPath(folder), O.RDONLY | O.DIRECTORY);
-    for (const entry of getdents(readable)) {
-      if (entry.type === DT.LNK) continue;
-      using child = openEntry(readable, entry.bytes);
-      if (child === undefined) continue;
-      const type = fstat(child).mode & S.IFMT;
-      if (type === S.IFDIR) walk(child, gid, readOnly);
-      else if (type !== S.IFLNK) give(child, fstat(child).mode, gid, readOnly);
+function through(root: Fd, gid: number, readOnly: boolean): void {
+  const walk = new Walk(open(fdPath(root), O.RDONLY | O.DIRECTORY));
+  try {
+    for (;;) {
+      const entry = walk.next();
+      if (entry === undefined) {
+        give(walk.folder, fstat(walk.folder).mode, gid, readOnly);
+        if (walk.depth === 0) return;
+        walk.leave();
+      } else if (entry.type !== DT.LNK) giveEntry(walk, entry.bytes, gid, readOnly);
     }
+  } finally {
+    walk.close();
   }
-  give(folder, mode, gid, readOnly);
+}
+
+/** A folder is entered, and has its turn when what is in it has had it. */
+function giveEntry(walk: Walk, name: Uint8Array, gid: number, readOnly: boolean): void {
+  using child = openEntry(walk.folder, name);
+  if (child === undefined) return;
+  const { mode } = fstat(child);
+  const type = mode & S.IFMT;
+  if (type === S.IFDIR) walk.enter(name);
+  else if (type !== S.IFLNK) give(child, mode, gid, readOnly);
 }
 
 /** The walk itself, synchronously. `path` is followed to the volume's root, nothing in it is. */
@@ -61,7 +72,7 @@ export function giveToGroup(path: string, group: FsGroup, readOnly: boolean): nu
   using root = open(path, O.PATH);
   const state = fstat(root);
   if (group.groupChangePolicy === ON_ROOT_MISMATCH && rootFits(state, group.groupId, readOnly)) return null;
-  if ((state.mode & S.IFMT) === S.IFDIR) walk(root, group.groupId, readOnly);
+  if ((state.mode & S.IFMT) === S.IFDIR) through(root, group.groupId, readOnly);
   else give(root, state.mode, group.groupId, readOnly);
   return null;
 }

@@ -209,6 +209,12 @@ export function readlinkat(at: At, path: Path): string {
   return native.utf8Decode(buffer, 0, n) ?? "\ufffd";
 }
 
+/** The same as exact bytes that end in NUL: a path for symlinkat. */
+export function readlinkBytes(at: At, path: Path): Uint8Array {
+  const buffer = new Uint8Array(4097);
+  return buffer.subarray(0, must("readlinkat", NR.readlinkat, dirNumber(at), path, buffer, buffer.length - 1) + 1);
+}
+
 /** chdir(2). */
 export function chdir(path: Path): void {
   must("chdir", NR.chdir, path);
