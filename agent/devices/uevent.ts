@@ -3,47 +3,71 @@
 // nobody listened, is found like any other. The socket is open only while somebody waits. No device is understood here.
 import { isErrno } from "../sys/call.js";
 import { E } from "../sys/errno.js";
-import type { Fd } from "../sys/fd.js";
-import { netlink, NETLINK, receiveFromKernel } from "../sys/netlink.js";
+import { type Fd, handOver } from "../sys/fd.js";
+import { FOREIGN, netlink, NETLINK, NOTHING, receiveFromKernel } from "../sys/netlink.js";
 import { EPOLL } from "../sys/poll.js";
 import { AppError } from "../lib/errors.js";
-import { after, watch, type Watch } from "../lib/loop.js";
+import { Level } from "../lib/log.js";
+import { after, type Timer, watch, type Watch } from "../lib/loop.js";
+import { Tally } from "../lib/tally.js";
 
 const KERNEL_GROUP = 1;
 const LARGEST = 8192;
+const AT_ONCE = 64; // messages before others get their turn
+const QUIET_MS = 20; // between two looks: who makes devices without end gets no more of them
 
+const strangers = new Tally(Level.WARN);
 let listener: { readonly fd: Fd; readonly watch: Watch } | undefined;
 const waiters = new Set<() => void>();
+let quiet: Timer | undefined;
+let missed = false; // something came while it was quiet
 
 function drain(fd: Fd): void {
   const buffer = new Uint8Array(LARGEST);
-  for (;;) {
+  for (let i = 0; i < AT_ONCE; i++) {
     try {
-      if (receiveFromKernel(fd, buffer) < 0) return;
+      const n = receiveFromKernel(fd, buffer);
+      if (n === NOTHING) return;
+      if (n === FOREIGN) strangers.tell(() => "a device event that is not the kernel's was dropped");
+      else missed = true;
     } catch (error) {
       if (!isErrno(error, E.ENOBUFS, E.EMSGSIZE)) throw error; // lost ones do not matter: sysfs is looked at anyway
+      missed = true;
     }
   }
 }
 
+function look(): void {
+  if (!missed || quiet !== undefined) return;
+  missed = false;
+  for (const one of [...waiters]) one();
+  if (listener === undefined) return;
+  quiet = after(QUIET_MS, () => {
+    quiet = undefined;
+    look();
+  });
+}
+
 function listen(): void {
   if (listener !== undefined) return;
-  const fd = netlink(NETLINK.KOBJECT_UEVENT, KERNEL_GROUP);
-  listener = {
+  listener = handOver(netlink(NETLINK.KOBJECT_UEVENT, KERNEL_GROUP), (fd) => ({
     fd,
     watch: watch(fd.n, EPOLL.IN, () => {
       drain(fd);
-      for (const look of [...waiters]) look();
+      look();
     }),
-  };
+  }));
 }
 
-function forget(look: () => void): void {
-  waiters.delete(look);
+function forget(one: () => void): void {
+  waiters.delete(one);
   if (waiters.size > 0 || listener === undefined) return;
   listener.watch.close();
   listener.fd.close();
   listener = undefined;
+  quiet?.cancel();
+  quiet = undefined;
+  missed = false;
 }
 
 /**
@@ -56,10 +80,10 @@ export function waitForDevice<T>(what: string, timeoutMs: number, find: () => T 
     if (there !== undefined) return resolve(there);
     const end = (settle: () => void): void => {
       timer.cancel();
-      forget(look);
+      forget(again);
       settle();
     };
-    const look = (): void => {
+    const again = (): void => {
       try {
         const found = find();
         if (found !== undefined) end(() => resolve(found));
@@ -68,12 +92,12 @@ export function waitForDevice<T>(what: string, timeoutMs: number, find: () => T 
       }
     };
     const timer = after(timeoutMs, () => end(() => reject(new AppError("internal", `Timeout after ${timeoutMs / 1000}s waiting for uevent: ${what} did not appear (agent.hotplug_timeout sets the time)`))));
-    waiters.add(look);
+    waiters.add(again);
     try {
       listen();
     } catch (error) {
       return end(() => reject(error));
     }
-    look(); // what came between the first look and the listening
+    again(); // what came between the first look and the listening
   });
 }

@@ -16,7 +16,7 @@
 // At any time the child may say `failed {what, call, errno}` instead and leave. Each message is accepted once and in order.
 import { SysError, sys } from "../sys/call.js";
 import { E } from "../sys/errno.js";
-import type { Fd } from "../sys/fd.js";
+import { type Fd, handOver } from "../sys/fd.js";
 import { dup3, readRaw, setNonblock } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { EPOLL } from "../sys/poll.js";
@@ -40,8 +40,10 @@ export function knock(connected: Fd): Channel {
 /** The two ends; the child's closes at execve. */
 export function pair(): { parent: Channel; child: ChildEnd } {
   const [a, b] = socketpair(SOCK.SEQPACKET);
-  setNonblock(a);
-  return { parent: new Channel(a), child: new ChildEnd(b) };
+  return handOver(a, () => handOver(b, () => {
+    setNonblock(a);
+    return { parent: new Channel(a), child: new ChildEnd(b) };
+  }));
 }
 
 /** The parent's end: never waits, answers through the loop. */
@@ -58,7 +60,8 @@ export class Channel {
   }
 
   /**
-   * The child's next message, or its end of file. Rejects with what the child says has failed, or with kind "deadline".
+   * The child's next message, or its end of file. Rejects with what the child says has failed, or with kind "deadline". Throws when
+   * it cannot be waited for.
    */
   next(what: string, ms: number): Promise<Said> {
     const result = deferred<Said>();
@@ -67,7 +70,6 @@ export class Channel {
       watching.close();
       go();
     };
-    const timer = after(ms, () => settle(() => result.reject(new AppError("deadline", `${what}: not finished after ${ms} ms`))));
     const watching = watch(this.fd.n, EPOLL.IN, () => {
       const bytes = (buffer ??= new Uint8Array(MESSAGE_MAX));
       const n = readRaw(this.fd.n, bytes, 0, bytes.length);
@@ -79,7 +81,8 @@ export class Channel {
           result.reject(error);
         }
       });
-    });
+    }, (error) => settle(() => result.reject(error)));
+    const timer = after(ms, () => settle(() => result.reject(new AppError("deadline", `${what}: not finished after ${ms} ms`))));
     return result.promise;
   }
 

@@ -11,7 +11,7 @@ import { withDeadline } from "../lib/async.js";
 import { closeOthers, fork } from "../lib/child-task.js";
 import { AppError, attempt, because, messageOf } from "../lib/errors.js";
 import { Level, log } from "../lib/log.js";
-import { exitOf } from "../lib/reaper.js";
+import { exitOf, killChild } from "../lib/reaper.js";
 import type { Hook, HookKind } from "../oci/spec.js";
 
 const DEFAULT_SECONDS = 10;
@@ -107,7 +107,7 @@ async function runOne(hook: Hook, state: HookState, setting: Setting): Promise<v
   try {
     const exit = exitOf(pid);
     const seconds = hook.timeout ?? setting.seconds;
-    judge(seconds === undefined ? await exit : await withDeadline(hook.path, seconds * 1000, exit, () => kill(pid, SIG.KILL)), output);
+    judge(seconds === undefined ? await exit : await withDeadline(hook.path, seconds * 1000, exit, () => killChild(pid)), output);
   } catch (error) {
     throw error instanceof AppError && error.kind === "deadline" ? late(hook.timeout ?? DEFAULT_SECONDS) : error;
   } finally {

@@ -7,13 +7,25 @@ import { NR } from "../sys/nr.js";
 const enum KEYCTL { JOIN_SESSION_KEYRING = 1, SETPERM = 5, DESCRIBE = 6 }
 const SEARCH_BY_USER = 0x80000, SEARCH_BY_OTHERS = 0x8;
 
+let harmless = false;
+
+/**
+ * At the start of an agent: leaves the session keyring of whoever started it for an empty one that nobody can look into or add to.
+ * A process that inherits it is no better off than without one.
+ */
+export function leaveKeyring(): void {
+  const key = sys(NR.keyctl, KEYCTL.JOIN_SESSION_KEYRING, null);
+  harmless = key >= 0 && sys(NR.keyctl, KEYCTL.SETPERM, key, 0) === 0;
+}
+
 /**
  * Joins the session keyring "_ses.<id>", or makes it, and lets further processes find it: those of the same user, in a user
- * namespace (where the keyring's owner is another) all. A kernel without keyrings is no error.
+ * namespace (where the keyring's owner is another) all. A kernel without keyrings is no error; nor, where the keyring to be left
+ * holds nothing, is one that makes no more of them (EDQUOT: any container may have used up its user's share).
  */
 export function joinKeyring(id: string, userNamespace: boolean): void {
   const key = sys(NR.keyctl, KEYCTL.JOIN_SESSION_KEYRING, `_ses.${id}`);
-  if (key === -E.ENOSYS) return;
+  if (key === -E.ENOSYS || (key < 0 && harmless)) return;
   check("keyctl(KEYCTL_JOIN_SESSION_KEYRING)", key);
   const text = new Uint8Array(256);
   const n = must("keyctl(KEYCTL_DESCRIBE)", NR.keyctl, KEYCTL.DESCRIBE, key, text, text.length);

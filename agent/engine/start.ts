@@ -15,10 +15,19 @@ export async function startContainer(container: Container): Promise<void> {
   const { gate } = container;
   mustBe(container, "start", "created");
   if (gate === undefined) throw new AppError("precondition", `cannot start container ${container.id}: it has been started already`);
+  let heard: ReturnType<typeof gate.next>;
+  try {
+    heard = gate.next(`start of container ${container.id}`, container.command ? Infinity : READY_MS);
+  } catch (error) {
+    throw because(`start container ${container.id}`, error); // nobody would hear how it went: it is not started, and may be later
+  }
   container.gate = undefined;
   try {
-    if (!gate.tell("start")) throw new AppError("precondition", "its process is gone");
-    const said = await gate.next(`start of container ${container.id}`, container.command ? Infinity : READY_MS);
+    if (!gate.tell("start")) {
+      heard.catch(() => undefined);
+      throw new AppError("precondition", "its process is gone");
+    }
+    const said = await heard;
     if (said.say !== "end") throw new AppError("internal", `its process said ${said.say} out of turn`);
     if (container.status === "created") container.status = "running";
     if (container.hooks?.poststart?.length) await hooks().runHooks("poststart", container.hooks.poststart, hooks().stateOf(container, "running", container.initPid), container.command, !container.command);

@@ -1,18 +1,19 @@
 // Wiring, no logic: reads the settings, prepares the machine when it is PID 1, puts the services together and hands the
 // process over to the loop.
-import { sys } from "../sys/call.js";
 import { fillStdio } from "../sys/file.js";
-import { NR } from "../sys/nr.js";
 import { blockSignals, defaultActions, SIG } from "../sys/poll.js";
 import { exitGroup, raiseDescriptorLimit, setChildSubreaper } from "../sys/process.js";
 import { CLOCK, clockMs } from "../sys/system.js";
 import { attempt } from "../lib/errors.js";
+import { reportFault } from "../lib/fault.js";
 import { readText } from "../lib/fs.js";
 import { setPatience } from "../lib/foreign.js";
 import { lazy } from "../lib/lazy.js";
-import { Level, log, setLevel, unblockLog } from "../lib/log.js";
-import { after, onCrash, run } from "../lib/loop.js";
+import { errorLine, Level, log, openLog, setLevel } from "../lib/log.js";
+import { after, guarded, onCrash, run } from "../lib/loop.js";
 import { startReaper } from "../lib/reaper.js";
+import { fillReserve } from "../lib/reserve.js";
+import { leaveKeyring } from "../engine/keyring.js";
 import { Server } from "../rpc/server.js";
 import { Sandbox } from "../sandbox/sandbox.js";
 import { registerServices } from "./services.js";
@@ -32,17 +33,15 @@ function settings(file: string | undefined): Config {
 
 /** Ends the agent in order: no more connections, then the machine's end (PID 1) or the process's. */
 function shutDown(server: Server, isInit: boolean): void {
-  server.close();
-  const last = native.utf8Encode("kata-agent shutdown complete\n");
-  sys(NR.write, 2, last, last.length);
+  guarded("shutdown", () => server.close());
+  errorLine("kata-agent shutdown complete");
   if (isInit) machine().powerOff();
   exitGroup(0);
 }
 
 function start(config: Config, isInit: boolean): void {
-  setLevel(config.logLevel);
   setPatience(config.shareTimeoutMs);
-  unblockLog();
+  openLog();
   log(Level.INFO, "announce", { "agent-version": AGENT_VERSION, "api-version": "0.0.1", config: JSON.stringify(config), "extra-features": '["seccomp"]' });
   const server = new Server();
   startReaper([SIG.TERM, SIG.INT], (signal) => {
@@ -51,7 +50,8 @@ function start(config: Config, isInit: boolean): void {
   });
   const sandbox = new Sandbox({ containerPipeSize: config.containerPipeSize, hotplugTimeoutMs: config.hotplugTimeoutMs, isInit });
   registerServices(sandbox, () => after(SHUTDOWN_GRACE_MS, () => shutDown(server, isInit)));
-  server.listen(config.serverAddr);
+  server.listen(config.serverAddr, (error) => fatal("cannot start", error, isInit));
+  fillReserve();
   log(Level.INFO, "listening", { address: config.serverAddr, "uptime-ms": Math.round(clockMs(CLOCK.BOOTTIME)) });
 }
 
@@ -63,9 +63,11 @@ export function runAgent(configFile: string | undefined, isInit: boolean): void 
     defaultActions();
     setChildSubreaper();
     raiseDescriptorLimit();
-    onCrash((error) => fatal("uncaught", error, isInit));
+    leaveKeyring();
+    onCrash(reportFault, (error) => fatal("the loop cannot wait", error, isInit));
     if (isInit) attempt("prepare the machine", () => machine().prepare());
     const config = attempt("read the settings", () => settings(configFile));
+    setLevel(config.logLevel);
     if (isInit) machine().finish(config);
     start(config, isInit);
   } catch (error) {

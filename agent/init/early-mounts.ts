@@ -6,8 +6,8 @@ import { AT, AT_FDCWD, chdir, statfs, symlinkat, unlinkat } from "../sys/file.js
 import { chroot, mount, MS } from "../sys/mount.js";
 import { NR } from "../sys/nr.js";
 import { attempt, messageOf } from "../lib/errors.js";
-import { consoleLine } from "./pid1.js";
 import { mkdirs, readText } from "../lib/fs.js";
+import { errorLine } from "../lib/log.js";
 import { lines } from "../lib/text.js";
 
 type EarlyMount = readonly [type: string, at: string, flags: number, data?: string];
@@ -61,7 +61,7 @@ function cgroupV1(): void {
     try {
       mountOne(["cgroup", `/sys/fs/cgroup/${name}`, MS.NOSUID | MS.NODEV | MS.NOEXEC | MS.RELATIME, name]);
     } catch (error) {
-      consoleLine(`kata-agent: without the cgroup controller ${name}: ${messageOf(error)}`); // the kernel has it for version 2 only
+      errorLine(`kata-agent: without the cgroup controller ${name}: ${messageOf(error)}`); // the kernel has it for version 2 only
       sys(NR.unlinkat, AT_FDCWD, `/sys/fs/cgroup/${name}`, AT.REMOVEDIR);
     }
   }

@@ -5,6 +5,7 @@ import { mountCgroups, mountEarly } from "./early-mounts.js";
 import { loopbackUp } from "../lib/loopback.js";
 import { nameHost, powerOff, takeConsole } from "./pid1.js";
 import type { Config } from "./config.js";
+import { raiseQuotas } from "./quotas.js";
 
 /** What needs no settings: file systems, the console, the host name. */
 export function prepare(): void {
@@ -14,8 +15,9 @@ export function prepare(): void {
   nameHost();
 }
 
-/** What needs them: the cgroup hierarchy. Then the loopback interface, which containers share. */
+/** What needs them: the cgroup hierarchy. Then the loopback interface, which containers share, and what they could use up. */
 export function finish(config: Config): void {
+  raiseQuotas();
   mountCgroups(config.cgroupV1);
   attempt("bring the loopback interface up", loopbackUp);
 }

@@ -8,6 +8,7 @@ import { RB, reboot, sethostname, syncAll } from "../sys/system.js";
 import { fork } from "../lib/child-task.js";
 import { AppError, messageOf } from "../lib/errors.js";
 import { readTextIf } from "../lib/fs.js";
+import { errorLine } from "../lib/log.js";
 import { words } from "../lib/text.js";
 
 const TIOCSCTTY = 0x540e;
@@ -26,12 +27,6 @@ export function nameHost(): void {
   } catch {
     // a name the kernel refuses is no reason not to boot
   }
-}
-
-/** Writes one line to the console, whatever state the log is in. */
-export function consoleLine(text: string): void {
-  const bytes = native.utf8Encode(`${text}\n`);
-  sys(NR.write, 2, bytes, bytes.length);
 }
 
 const SYNC_SECONDS = 5;
@@ -70,8 +65,8 @@ export function powerOff(): never {
 
 /** PID 1 cannot go on: says why in one line and stops the machine. Any other process exits with status 1. */
 export function fatal(what: string, error: unknown, isInit: boolean): never {
-  consoleLine(`kata-agent: fatal: ${what}: ${messageOf(error)}`);
-  if (!(error instanceof AppError)) consoleLine(`kata-agent: last system calls (number=result): ${flightRecord().slice(-24).join(" ")}`);
+  errorLine(`kata-agent: fatal: ${what}: ${messageOf(error)}`);
+  if (!(error instanceof AppError)) errorLine(`kata-agent: last system calls (number=result): ${flightRecord().slice(-24).join(" ")}`);
   if (isInit) powerOff();
   for (;;) sys(NR.exit_group, 1);
 }

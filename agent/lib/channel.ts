@@ -15,10 +15,11 @@ const MSG_NOSIGNAL = 0x4000;
  */
 export const VSOCK_PIECE = 28672;
 
-/** Is told what the channel is ready for. At the end of the stream and on errors it is told to read. */
+/** Is told what the channel is ready for. At the end of the stream and on errors it is told to read; what it throws ends it. */
 export interface ChannelOwner {
   readable(): void;
   writable(): void;
+  close(): void;
 }
 
 export class FdChannel {
@@ -28,8 +29,8 @@ export class FdChannel {
   private n: number;
   private readonly sends: number;
 
-  /** Takes the descriptor over. `endless`: a serial port, whose end only means that the peer has left. `piece`: most bytes of one write. */
-  constructor(readonly fd: Fd, readonly endless: boolean, private readonly piece = 0x7fffffff) {
+  /** Takes the descriptor over. `endless`: a serial port, whose end only means that the peer has left. `piece`: most bytes of one write. `onClose` is told once. */
+  constructor(readonly fd: Fd, readonly endless: boolean, private readonly piece = 0x7fffffff, private readonly onClose?: () => void) {
     this.n = fd.n;
     this.sends = endless ? NR.write : NR.sendto;
   }
@@ -42,6 +43,12 @@ export class FdChannel {
       if (ready === EPOLL.IN && this.reads) return owner.readable();
       if ((ready & ~EPOLL.OUT) !== 0 && (this.reads || !this.endless)) owner.readable();
       if ((ready & EPOLL.OUT) !== 0 && this.n >= 0) owner.writable();
+    }, () => {
+      try {
+        owner.close();
+      } finally {
+        this.close(); // whatever the owner had to do
+      }
     });
   }
 
@@ -70,10 +77,12 @@ export class FdChannel {
   }
 
   close(): void {
+    if (!this.fd.open) return;
     this.watching?.close();
     this.watching = undefined;
     this.n = -1;
     this.fd.close();
+    this.onClose?.();
   }
 }
 

@@ -3,13 +3,14 @@
 // agent, so what it mounts is there for the agent too. It leaves by exit_group only.
 import { must, sys, SysError } from "../sys/call.js";
 import type { Fd } from "../sys/fd.js";
-import { pipe, readRaw, setNonblock, writeAll } from "../sys/file.js";
+import { pipe, writeAll } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
-import { EPOLL, SIG, unblockSignals } from "../sys/poll.js";
-import { deferred } from "./async.js";
-import { AppError, because, messageOf, type ErrorKind } from "./errors.js";
-import { after, watch } from "./loop.js";
-import { onExit } from "./reaper.js";
+import { SIG, unblockSignals } from "../sys/poll.js";
+import { AppError, messageOf, type ErrorKind } from "./errors.js";
+import { gather, type Gathered } from "./gather.js";
+import { closeLog, logDescriptor } from "./log.js";
+import { after } from "./loop.js";
+import { killChild, onExit } from "./reaper.js";
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 interface Reply { ok?: Json; kind?: ErrorKind; call?: string; errno?: number; message?: string }
@@ -19,8 +20,9 @@ export function fork(): number {
   return must("clone", NR.clone, SIG.CHLD, 0, 0, 0, 0);
 }
 
-/** Closes every descriptor from 3 up but `keep` (ascending order not needed). See close_range(2). */
+/** In a child: closes every descriptor from 3 up but `keep` (ascending order not needed). See close_range(2). */
 export function closeOthers(keep: readonly number[]): void {
+  if (!keep.includes(logDescriptor())) closeLog();
   let from = 3;
   for (const n of [...keep].sort((a, b) => a - b)) {
     if (n < from) continue;
@@ -48,33 +50,66 @@ function toError(what: string, reply: Reply): Error {
   return new AppError(reply.kind ?? "internal", `${what}: ${reply.message ?? "no reason given"}`);
 }
 
+/** The helper could not be made, for want of what the kernel or the limits give: nothing of its work has been done. */
+export class NotStarted extends AppError {}
+
+/** In the helper: `fn` and its report, then the end. */
+function help(write: Fd, keep: readonly Fd[], fn: () => Json): never {
+  try {
+    unblockSignals();
+    closeOthers([write.n, logDescriptor(), ...keep.map((fd) => fd.n)]);
+    writeAll(write, JSON.stringify(reportFrom(fn)));
+  } finally {
+    for (;;) sys(NR.exit_group, 0);
+  }
+}
+
+const LONGEST_REPLY = 16 << 20;
+
+/** Everything that can fail comes before the fork: there is never a helper whose work nobody would hear of. */
+function begin(what: string, fn: () => Json, keep: readonly Fd[], born: (() => () => void) | undefined): { readonly pid: number; readonly reply: Gathered } {
+  let write: Fd | undefined;
+  let reply: Gathered | undefined;
+  try {
+    const ends = pipe();
+    write = ends.write;
+    reply = gather(ends.read, LONGEST_REPLY);
+    const pid = fork();
+    if (pid === 0) help(write, keep, fn);
+    onExit(pid, born?.() ?? (() => undefined));
+    return { pid, reply };
+  } catch (error) {
+    reply?.stop();
+    throw new NotStarted("exhausted", `${what}: ${messageOf(error)}`, error);
+  } finally {
+    write?.close();
+  }
+}
+
 /**
  * Runs `fn` in a forked child; rejects with its error (SysError and AppError survive), or with kind "deadline" after `ms`
- * milliseconds, when the child is killed. `keep` names descriptors that the child needs. `born` is called in the parent when the
- * child is there; what it returns is called when the child has been reaped, which may be long after the deadline, or never.
+ * milliseconds, when the child is killed; with NotStarted when there is no child. `keep` names descriptors that the child needs.
+ * `born` is called in the parent when the child is there; what it returns is called when the child has been reaped, which may be
+ * long after the deadline, or never.
  */
 export async function childTask<T extends Json>(what: string, ms: number, fn: () => T, keep: readonly Fd[] = [], born?: () => () => void): Promise<T> {
-  const { read, write } = pipe();
-  let pid: number;
-  try {
-    pid = fork();
-  } catch (error) {
-    read.close();
-    write.close();
-    throw because(what, error);
+  const { pid, reply } = begin(what, fn, keep, born);
+  let late = false;
+  const timer = after(ms, () => {
+    late = true;
+    killChild(pid);
+    reply.stop();
+  });
+  const bytes = await reply.promise;
+  timer.cancel();
+  if (late) throw new AppError("deadline", `${what}: not finished after ${ms} ms`);
+  const said = replyIn(bytes);
+  if (said === undefined) {
+    killChild(pid); // it lives if its end of the pipe could not be read
+    throw new AppError("internal", `${what}: the helper process died`);
   }
-  if (pid === 0) {
-    try {
-      unblockSignals();
-      closeOthers([write.n, ...keep.map((fd) => fd.n)]);
-      writeAll(write, JSON.stringify(reportFrom(fn)));
-    } finally {
-      for (;;) sys(NR.exit_group, 0);
-    }
-  }
-  write.close();
-  setNonblock(read);
-  return collect(what, ms, pid, read, born?.() ?? (() => undefined)) as Promise<T>;
+  if (said.ok === undefined) throw toError(what, said);
+  return said.ok as T;
 }
 
 /** What the child has said; undefined when it died before the end of it. */
@@ -85,38 +120,3 @@ function replyIn(bytes: Uint8Array): Reply | undefined {
     return undefined;
   }
 }
-
-function collect(what: string, ms: number, pid: number, read: Fd, ended: () => void): Promise<Json> {
-  const done = deferred<Json>();
-  let bytes = new Uint8Array(0);
-  const chunk = new Uint8Array(4096);
-  const finish = (settle: () => void): void => {
-    timer.cancel();
-    watcher.close();
-    read.close();
-    settle();
-  };
-  const timer = after(ms, () => {
-    sys(NR.kill, pid, SIG.KILL);
-    finish(() => done.reject(new AppError("deadline", `${what}: not finished after ${ms} ms`)));
-  });
-  onExit(pid, ended);
-  const watcher = watch(read.n, EPOLL.IN, () => {
-    const n = readRaw(read.n, chunk, 0, chunk.length);
-    if (n > 0) {
-      const longer = new Uint8Array(bytes.length + n);
-      longer.set(bytes);
-      longer.set(chunk.subarray(0, n), bytes.length);
-      bytes = longer;
-    } else if (n === 0) {
-      finish(() => {
-        const reply = replyIn(bytes);
-        if (reply === undefined) return done.reject(new AppError("internal", `${what}: the helper process died`));
-        if (reply.ok !== undefined) done.resolve(reply.ok);
-        else done.reject(toError(what, reply));
-      });
-    }
-  });
-  return done.promise;
-}
-

@@ -1,16 +1,15 @@
 // Programs of the guest (iptables-restore, mkfs, modprobe): run with captured output, a deadline and clean descriptors.
 // The child is a fork that leaves by execve or exit_group. See execve(2).
 import { SysError } from "../sys/call.js";
-import { E } from "../sys/errno.js";
 import { Fd, fdPath } from "../sys/fd.js";
-import { dup2, memfdCreate, O, open, pipe, readRaw, setNonblock, writeAll } from "../sys/file.js";
-import { EPOLL, SIG, unblockSignals } from "../sys/poll.js";
-import { execve, exitGroup, kill, restoreDescriptorLimit } from "../sys/process.js";
-import { deferred, withDeadline } from "./async.js";
+import { dup2, memfdCreate, O, open, pipe, writeAll } from "../sys/file.js";
+import { unblockSignals } from "../sys/poll.js";
+import { execve, exitGroup, restoreDescriptorLimit } from "../sys/process.js";
+import { withDeadline } from "./async.js";
 import { closeOthers, fork } from "./child-task.js";
 import { because } from "./errors.js";
-import { watch, type Watch } from "./loop.js";
-import { exitOf } from "./reaper.js";
+import { gather, type Gathered } from "./gather.js";
+import { exitOf, killChild } from "./reaper.js";
 
 export interface Finished { readonly status: number; readonly stdout: Uint8Array; readonly stderr: string }
 export interface CommandOptions { readonly input?: Uint8Array | string; readonly env?: readonly string[]; readonly timeoutMs: number; readonly outputLimit?: number }
@@ -18,34 +17,6 @@ export interface CommandOptions { readonly input?: Uint8Array | string; readonly
 /** The command as a line that can be pasted into a shell. */
 export function replayLine(argv: readonly string[]): string {
   return argv.map((a) => `'${a.split("'").join("'\\''")}'`).join(" ");
-}
-
-/** Collects everything a descriptor gives until its end, at most `limit` bytes (the rest is dropped). */
-function gather(fd: Fd, limit: number): { promise: Promise<Uint8Array>; stop: () => void } {
-  setNonblock(fd);
-  const done = deferred<Uint8Array>();
-  const parts: Uint8Array[] = [];
-  let size = 0;
-  const chunk = new Uint8Array(4096);
-  const stop = (): void => {
-    watcher.close();
-    fd.close();
-    const all = new Uint8Array(size);
-    let at = 0;
-    for (const p of parts) {
-      all.set(p, at);
-      at += p.length;
-    }
-    done.resolve(all);
-  };
-  const watcher: Watch = watch(fd.n, EPOLL.IN, () => {
-    const n = readRaw(fd.n, chunk, 0, chunk.length);
-    if (n > 0 && size + n <= limit) {
-      parts.push(chunk.slice(0, n));
-      size += n;
-    } else if (n === 0 || (n < 0 && n !== -E.EAGAIN)) stop();
-  });
-  return { promise: done.promise, stop };
 }
 
 function inChild(argv: readonly string[], env: readonly string[], stdin: Fd, stdout: Fd, stderr: Fd): never {
@@ -63,23 +34,32 @@ function inChild(argv: readonly string[], env: readonly string[], stdin: Fd, std
   }
 }
 
-/** Forks the program; the reading ends of its output. Nothing stays open when that fails. */
-function start(argv: readonly string[], { input, env }: CommandOptions): { readonly pid: number; readonly out: Fd; readonly err: Fd } {
-  const all: Fd[] = [];
+const ERRORS_LIMIT = 64 << 10;
+
+/** Forks the program when its output can be read. Nothing stays open, and nothing runs, when that fails. */
+function start(argv: readonly string[], { input, env, outputLimit }: CommandOptions): { readonly pid: number; readonly stdout: Gathered; readonly stderr: Gathered } {
+  const childs: Fd[] = [];
+  const read: Gathered[] = [];
+  const output = (limit: number): { readonly write: Fd; readonly all: Gathered } => {
+    const ends = pipe();
+    childs.push(ends.write);
+    const all = gather(ends.read, limit);
+    read.push(all);
+    return { write: ends.write, all };
+  };
   try {
     const stdin = inputFile(input ?? "");
-    all.push(stdin);
-    const out = pipe();
-    all.push(out.read, out.write);
-    const err = pipe();
-    all.push(err.read, err.write);
+    childs.push(stdin);
+    const out = output(outputLimit ?? 4 << 20);
+    const err = output(ERRORS_LIMIT);
     const pid = fork();
     if (pid === 0) inChild(argv, env ?? ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"], stdin, out.write, err.write);
-    for (const fd of [stdin, out.write, err.write]) fd.close();
-    return { pid, out: out.read, err: err.read };
+    return { pid, stdout: out.all, stderr: err.all };
   } catch (error) {
-    for (const fd of all) fd.close();
+    for (const { stop } of read) stop();
     throw because(replayLine(argv), error);
+  } finally {
+    for (const fd of childs) fd.close();
   }
 }
 
@@ -89,12 +69,10 @@ function start(argv: readonly string[], { input, env }: CommandOptions): { reado
  * follows reaper.ts.
  */
 export async function command(argv: readonly string[], options: CommandOptions): Promise<Finished> {
-  const { pid, out, err } = start(argv, options);
+  const { pid, stdout, stderr } = start(argv, options);
   const exit = exitOf(pid);
-  const stdout = gather(out, options.outputLimit ?? 4 << 20);
-  const stderr = gather(err, 64 << 10);
   const [status, o, e] = await withDeadline(replayLine(argv), options.timeoutMs, Promise.all([exit, stdout.promise, stderr.promise]), () => {
-    kill(pid, SIG.KILL);
+    killChild(pid);
     stdout.stop();
     stderr.stop();
   });

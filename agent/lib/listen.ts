@@ -2,15 +2,16 @@
 // virtio-serial port). On vsock only the expected peer is let in: a container could open a vsock socket too. See vsock(7), unix(7).
 import { E } from "../sys/errno.js";
 import { isErrno, sys } from "../sys/call.js";
-import type { Fd } from "../sys/fd.js";
+import { type Fd, handOver } from "../sys/fd.js";
 import { AT_FDCWD, O, open } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { EPOLL } from "../sys/poll.js";
 import { AF, SOCK, VMADDR_CID_ANY, accept, bind, listen as listenOn, socket, unixAddress, vsockAddress } from "../sys/socket.js";
 import { FdChannel, VSOCK_PIECE } from "./channel.js";
-import { AppError, attempt } from "./errors.js";
-import { Level, log } from "./log.js";
+import { AppError, attempt, because, messageOf } from "./errors.js";
+import { Level } from "./log.js";
 import { type Timer, after, now, watch } from "./loop.js";
+import { Tally } from "./tally.js";
 
 export interface Listening {
   /** Takes no more connections; those that were taken live on. */
@@ -21,14 +22,21 @@ const BACKLOG = 128;
 const PORT_WAIT_MS = 5_000;
 const PORT_TRY_MS = 5;
 const BREATH_MS = 100; // before the next try when there are no descriptors left
+const AT_ONCE = 16; // connections before others get their turn: those that wait make the listener ready again
+
+const troubles = new Tally(Level.WARN, "rpc");
+const strangers = new Tally(Level.WARN, "rpc");
 
 /**
- * Listens at `address` and hands each new channel to `take`, which owns it from then on. `peer` is the only CID let in on vsock.
+ * Listens at `address` and hands each new channel to `take`, which owns it from then on, unless it throws: then the channel is closed.
+ * `peer` is the only CID let in on vsock. `late` is told when a serial port does not appear in time, after which nothing is served.
  * Throws AppError: invalid for an address it does not know, internal when the system refuses.
  */
-export function listen(address: string, peer: number, take: (channel: FdChannel) => void): Listening {
+export function listen(address: string, peer: number, take: (channel: FdChannel) => void, late: (error: unknown) => void = (error) => {
+  throw error;
+}): Listening {
   return attempt(`listen on ${address}`, () => {
-    if (address.startsWith("serial://")) return servePort(address.slice(9), now() + PORT_WAIT_MS, take);
+    if (address.startsWith("serial://")) return servePort(address.slice(9), now() + PORT_WAIT_MS, take, late);
     const accepting = acceptFrom(boundSocket(address), peer, take);
     const path = address.startsWith("unix://") && !address.startsWith("unix://@") ? address.slice(7) : undefined;
     return {
@@ -41,32 +49,68 @@ export function listen(address: string, peer: number, take: (channel: FdChannel)
 }
 
 // The device of a virtio-serial port appears some moments after its driver has, when the host has told its name: the first
-// program of a fast boot is there before it.
-function servePort(path: string, until: number, take: (channel: FdChannel) => void): Listening {
+// program of a fast boot is there before it. A port is the only way to the agent: when its connection ends, it is opened again.
+function servePort(path: string, until: number, take: (channel: FdChannel) => void, late: (error: unknown) => void): Listening {
   let waiting: Timer | undefined;
-  const next = (): void => {
+  let served = false;
+  let closed = false;
+  const reopen = (ms: number): void => {
+    if (closed || waiting !== undefined) return;
+    waiting = after(ms, () => {
+      waiting = undefined;
+      if (served) again();
+      else begin((error) => late(because(`open the serial port ${path}`, error)));
+    });
+  };
+  const serve = (): void => {
+    const channel = new FdChannel(open(path, O.RDWR | O.NONBLOCK | O.NOCTTY), true, undefined, () => reopen(BREATH_MS));
+    served = true;
+    give(channel, take);
+  };
+  const again = (): void => {
     try {
-      take(new FdChannel(open(path, O.RDWR | O.NONBLOCK | O.NOCTTY), true));
+      serve();
     } catch (error) {
-      if (!isErrno(error, E.ENOENT) || now() >= until) throw error;
-      waiting = after(PORT_TRY_MS, () => attempt(`open the serial port ${path}`, next));
+      troubles.tell(() => `cannot open the serial port ${path} again: ${messageOf(error)}`);
+      reopen(BREATH_MS);
     }
   };
-  next();
-  return { close: () => waiting?.cancel() };
+  const begin = (failed: (error: unknown) => void): void => {
+    try {
+      serve();
+    } catch (error) {
+      if (!isErrno(error, E.ENOENT) || now() >= until) return failed(error);
+      reopen(PORT_TRY_MS);
+    }
+  };
+  begin((error) => {
+    throw error;
+  });
+  return {
+    close: () => {
+      closed = true;
+      waiting?.cancel();
+    },
+  };
+}
+
+/** Hands a channel over; nobody waits at one that could not be taken. */
+function give(channel: FdChannel, take: (channel: FdChannel) => void): void {
+  try {
+    take(channel);
+  } catch (error) {
+    channel.close();
+    throw error;
+  }
 }
 
 function boundSocket(address: string): Fd {
   const [family, name] = address.startsWith("unix://") ? [AF.UNIX, unixAddress(address.slice(7))] : [AF.VSOCK, vsockName(address)];
-  const fd = socket(family, SOCK.STREAM);
-  try {
+  return handOver(socket(family, SOCK.STREAM), (fd) => {
     bind(fd, name);
     listenOn(fd, BACKLOG);
-  } catch (error) {
-    fd.close();
-    throw error;
-  }
-  return fd;
+    return fd;
+  });
 }
 
 function vsockName(address: string): Uint8Array {
@@ -80,19 +124,23 @@ function vsockName(address: string): Uint8Array {
 
 const isCount = (n: number): boolean => Number.isInteger(n) && n >= 0 && n <= 0xffffffff;
 
+// Whatever accept4(2) answers, the listener lives on: it takes a breath where trying again at once would only turn round and round.
 function acceptFrom(fd: Fd, peer: number, take: (channel: FdChannel) => void): Listening {
+  const breathe = (error: unknown): void => {
+    if (!fd.open) return;
+    waiting.modify(0);
+    after(BREATH_MS, () => {
+      if (fd.open) waiting.modify(EPOLL.IN);
+    });
+    troubles.tell(() => `cannot take a connection: ${messageOf(error)}`);
+  };
   const waiting = watch(fd.n, EPOLL.IN, () => {
     try {
-      acceptAll(fd, peer, take);
+      acceptSome(fd, peer, take);
     } catch (error) {
-      if (!isErrno(error, E.EMFILE, E.ENFILE, E.ENOBUFS, E.ENOMEM)) throw error;
-      log(Level.WARN, `cannot take a connection: ${error.message}`, undefined, "rpc");
-      waiting.modify(0);
-      after(BREATH_MS, () => {
-        if (fd.open) waiting.modify(EPOLL.IN);
-      });
+      breathe(error);
     }
-  });
+  }, breathe);
   return {
     close: () => {
       waiting.close();
@@ -101,12 +149,16 @@ function acceptFrom(fd: Fd, peer: number, take: (channel: FdChannel) => void): L
   };
 }
 
-function acceptAll(fd: Fd, peer: number, take: (channel: FdChannel) => void): void {
-  for (let next = accept(fd); next !== undefined; next = fd.open ? accept(fd) : undefined) {
-    if (next.cid === undefined || next.cid === peer) take(next.cid === undefined ? new FdChannel(next.fd, false) : new FdChannel(next.fd, false, VSOCK_PIECE));
+function acceptSome(fd: Fd, peer: number, take: (channel: FdChannel) => void): void {
+  for (let i = 0; i < AT_ONCE && fd.open; i++) {
+    const next = accept(fd);
+    if (next === undefined) return;
+    const { cid } = next;
+    if (cid === undefined) give(new FdChannel(next.fd, false), take);
+    else if (cid === peer) give(new FdChannel(next.fd, false, VSOCK_PIECE), take);
     else {
-      log(Level.WARN, `connection from CID ${next.cid} refused: only CID ${peer} may talk to the agent`, undefined, "rpc");
       next.fd.close();
+      strangers.tell(() => `connection from CID ${cid} refused: only CID ${peer} may talk to the agent`);
     }
   }
 }

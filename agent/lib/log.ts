@@ -1,38 +1,35 @@
 // The agent's log: one JSON object a line, all values strings, in the shape the Kata host's forwarder reads (facts: keys msg,
-// level, ts, version, subsystem, pid, name, source). Logging never throws and never waits for a reader.
-import { sys } from "../sys/call.js";
-import { modeOf, O, open, S } from "../sys/file.js";
-import { NR } from "../sys/nr.js";
+// level, ts, version, subsystem, pid, name, source). Logging never throws and never waits for a reader; what somebody else may make
+// long is cut.
 import { CLOCK, clockMs, getpid } from "../sys/system.js";
+import { Outlet } from "./outlet.js";
 
 const LEVELS = ["CRIT", "ERRO", "WARN", "INFO", "DEBG", "TRCE"] as const;
 export const enum Level { CRIT = 0, ERROR = 1, WARN = 2, INFO = 3, DEBUG = 4, TRACE = 5 }
 export type Fields = { readonly [key: string]: string | number | boolean | undefined };
 
 let threshold: Level = Level.INFO;
-let output = 1;
-let isSocket = false;
-let torn = false; // the last line went out in part
-const MSG_DONTWAIT_NOSIGNAL = 0x4040;
+let output: Outlet | undefined;
+let errors: Outlet | undefined;
 
-function sink(line: Uint8Array): void {
-  const whole = torn ? new Uint8Array([10, ...line]) : line;
-  const n = isSocket ? sys(NR.sendto, output, whole, whole.length, MSG_DONTWAIT_NOSIGNAL, null, 0) : sys(NR.write, output, whole, whole.length);
-  if (n > 0) torn = n < whole.length;
+/** Opens the ways out of the log, which until then are made when they are first needed. */
+export function openLog(): void {
+  output ??= new Outlet(1);
 }
 
-/**
- * Makes sure that who stops reading the log stops nobody: lines that do not fit a full pipe or socket are dropped. A pipe is opened
- * anew for that, because others may share its standard output. A terminal or file needs nothing.
- */
-export function unblockLog(): void {
-  try {
-    const type = modeOf(1) & S.IFMT;
-    isSocket = type === S.IFSOCK;
-    if (type === S.IFIFO) output = open("/proc/self/fd/1", O.WRONLY | O.NONBLOCK).take();
-  } catch {
-    // no standard output, or no /proc: it stays as it is
-  }
+/** The log's own descriptor, for a child that goes on writing to it; -1 without one. */
+export function logDescriptor(): number {
+  return output?.n ?? -1;
+}
+
+/** In a child whose descriptors are no longer the agent's: the log's numbers may be those of other files. */
+export function closeLog(): void {
+  output = new Outlet(-1);
+}
+
+/** Writes one line to standard error, whatever state the log is in, for at most `ms` milliseconds. */
+export function errorLine(text: string, ms = 200): void {
+  (errors ??= new Outlet(2)).write(native.utf8Encode(`${cut(text, FIELD_CHARS * 4)}\n`), ms);
 }
 
 let other: ((level: Level, msg: string) => void) | undefined;
@@ -82,6 +79,15 @@ export function rfc3339(ms: number): string {
 }
 
 const OWN_KEYS = " msg level ts version subsystem pid name source ";
+const MOST_BYTES = 8192;
+const MSG_CHARS = 4096;
+const FIELD_CHARS = 1024;
+const FEW_CHARS = 512; // for a line that is too long all the same: a character may take six bytes
+
+/** At most `most` characters and how many there were. */
+export function cut(text: string, most: number): string {
+  return text.length > most ? `${text.slice(0, most)}... (${text.length} characters)` : text;
+}
 
 /** Writes one record when its level is on. Field names of the record itself (msg, level, ...) cannot be overridden. */
 export function log(level: Level, msg: string, fields?: Fields, subsystem = "agent"): void {
@@ -91,10 +97,22 @@ export function log(level: Level, msg: string, fields?: Fields, subsystem = "age
   let more = "";
   for (const key in fields) {
     const value = fields[key];
-    if (value !== undefined && !OWN_KEYS.includes(` ${key} `)) more += `,${JSON.stringify(key)}:${JSON.stringify(String(value))}`;
+    if (value !== undefined && more.length < MOST_BYTES && !OWN_KEYS.includes(` ${key} `)) more += `,${JSON.stringify(key)}:${JSON.stringify(cut(String(value), FIELD_CHARS))}`;
   }
+  let line = record(level, msg.length > MSG_CHARS ? cut(msg, MSG_CHARS) : msg, more, subsystem);
+  if (line.length > MOST_BYTES) line = record(level, cut(msg, FEW_CHARS), "", subsystem);
+  const out = (output ??= new Outlet(1));
+  const { lost } = out;
+  if (lost > 0 && out.n >= 0) {
+    if (!out.write(record(Level.WARN, `${lost} lines of the log were dropped: nobody has read them`, "", "agent"))) return;
+    out.lost -= lost;
+  }
+  out.write(line);
+}
+
+function record(level: Level, msg: string, more: string, subsystem: string): Uint8Array {
   const ts = rfc3339(clockMs(CLOCK.REALTIME));
-  sink(native.utf8Encode(
+  return native.utf8Encode(
     `{"msg":${JSON.stringify(msg)},"level":"${LEVELS[level]}","ts":"${ts}","version":"${__VERSION__}","subsystem":"${subsystem}","pid":"${getpid()}","name":"kata-agent","source":"agent"${more}}\n`,
-  ));
+  );
 }

@@ -1,12 +1,17 @@
 // The event loop: the only user of epoll. One `tick` waits for events or the next timer and runs their callbacks; promises
-// run between ticks (native/main.c). A callback must return at once. An exception from a callback reaches `onCrash`.
-import { check, sys } from "../sys/call.js";
+// run between ticks (native/main.c). A callback must return at once and does a bounded piece of work: what is left comes again,
+// after everybody else's turn. An exception from a callback costs its own watch: the owner is told, or the watch is closed, and
+// `onCrash` hears of it. Sources: epoll(7), epoll_ctl(2).
+import { check, sys, SysError } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import { NR } from "../sys/nr.js";
 import { Epoll } from "../sys/poll.js";
 import { CLOCK, clockMs } from "../sys/system.js";
+import { lazy } from "./lazy.js";
 
 const epoll = new Epoll(64);
+const crowd = lazy<typeof import("./crowd.js")>("lib/crowd.js");
+let crowdedOnce = false; // has there been a watch that epoll had no room for?
 
 export interface Watch {
   readonly fd: number;
@@ -18,37 +23,58 @@ export interface Watch {
   close(): void;
 }
 
-class Watcher implements Watch {
+export class Watcher implements Watch {
   events = 0;
-  constructor(readonly fd: number, readonly tag: number, public run: ((events: number) => void) | undefined) {}
+  /** epoll had no room for it: lib/crowd.ts looks after it. */
+  crowded = false;
+  constructor(readonly fd: number, readonly tag: number, public run: ((events: number) => void) | undefined, public onFault: ((error: unknown) => void) | undefined) {}
   modify(events: number): void {
     if (events === this.events || this.run === undefined) return;
-    check("epoll_ctl", epoll.modify(this.fd, events, this.tag));
-    this.events = events;
+    this.set(events);
   }
   rearm(): void {
-    if (this.run !== undefined) check("epoll_ctl", epoll.modify(this.fd, this.events, this.tag));
+    if (this.run !== undefined) this.set(this.events);
+  }
+  private set(events: number): void {
+    if (this.crowded) crowd().ask(this, events);
+    else check("epoll_ctl", epoll.modify(this.fd, events, this.tag));
+    this.events = events;
   }
   close(): void {
     if (this.run === undefined) return;
     this.run = undefined;
+    this.onFault = undefined;
+    if (this.crowded) crowd().leave(this);
     if (watchers.get(this.fd) !== this) return; // the descriptor was closed first, and its number has a new owner
     watchers.delete(this.fd);
-    epoll.remove(this.fd);
+    if (!this.crowded) epoll.remove(this.fd);
   }
 }
 
 const watchers = new Map<number, Watcher>();
 let tags = 0;
 
-/** Calls `run(events)` whenever one of the EPOLL events is there. Throws SysError (EPERM: a file that cannot be polled). */
-export function watch(fd: number, events: number, run: (events: number) => void): Watch {
+/**
+ * Calls `run(events)` whenever one of the EPOLL events is there. When `run` throws, `onFault` is told, and the watch goes on; without
+ * it the watch is closed. Throws SysError (EPERM: a file that cannot be polled). Where containers have used up the watches that the
+ * kernel gives one user (ENOSPC, proc_sys_fs(5) max_user_watches), it works all the same, but slower.
+ */
+export function watch(fd: number, events: number, run: (events: number) => void, onFault?: (error: unknown) => void): Watch {
   tags = (tags + 1) | 0; // tells an event of a closed descriptor from one of its number's next owner
-  const watcher = new Watcher(fd, tags, run);
-  check("epoll_ctl", epoll.add(fd, events, tags));
+  const watcher = new Watcher(fd, tags, run, onFault);
+  const r = epoll.add(fd, events, tags);
+  if (r < 0) {
+    if ((r !== -E.ENOSPC && r !== -E.ENOMEM) || !crowd().enter(watcher, events)) throw new SysError("epoll_ctl", -r);
+    watcher.crowded = crowdedOnce = true;
+  }
   watcher.events = events;
   watchers.set(fd, watcher);
   return watcher;
+}
+
+/** Number of watches there are. */
+export function watched(): number {
+  return watchers.size;
 }
 
 export interface Timer { cancel(): void }
@@ -57,11 +83,25 @@ class Alarm implements Timer {
   cancel(): void {
     if (this.run === undefined) return;
     this.run = undefined;
-    const i = alarms.indexOf(this);
-    if (i >= 0) alarms.splice(i, 1);
+    if (++cancelled > 64 && cancelled > alarms.length / 2) forgetCancelled();
   }
 }
-const alarms: Alarm[] = []; // soonest first; there are never many
+let alarms: Alarm[] = []; // soonest first; every call of a host may have one
+let cancelled = 0; // of them, left in their places: taking each out would cost as much as there are others
+
+function forgetCancelled(): void {
+  alarms = alarms.filter((alarm) => alarm.run !== undefined);
+  cancelled = 0;
+}
+
+/** The next one that has not been cancelled. */
+function nextAlarm(): Alarm | undefined {
+  while (alarms.length > 0 && (alarms[0] as Alarm).run === undefined) {
+    alarms.shift();
+    cancelled--;
+  }
+  return alarms[0];
+}
 
 /** Milliseconds on the monotonic clock. */
 export function now(): number {
@@ -73,41 +113,74 @@ export function after(ms: number, run: () => void): Timer {
   const alarm = new Alarm(now() + ms, run);
   let i = alarms.length;
   while (i > 0 && (alarms[i - 1] as Alarm).due > alarm.due) i--;
-  alarms.splice(i, 0, alarm);
+  if (i === alarms.length) alarms.push(alarm);
+  else alarms.splice(i, 0, alarm);
   return alarm;
 }
 
-let crash: (error: unknown) => void = (error) => {
+let crash: (error: unknown, where: string) => void = (error) => {
   throw error;
 };
-/** Sets what happens with an exception that no callback caught. */
-export function onCrash(handler: (error: unknown) => void): void {
+let broken: ((error: unknown) => void) | undefined; // only who lives on whatever its callbacks do has one
+const rejected = new Map<unknown, unknown>(); // promises that nobody has handled yet, by their reasons
+
+/**
+ * Sets what happens with an exception that no callback caught. With `end`, which is called when the loop itself can no longer wait,
+ * rejections that nobody handles and what the engine's own jobs throw are told too.
+ */
+export function onCrash(handler: (error: unknown, where: string) => void, end?: (error: unknown) => void): void {
   crash = handler;
+  broken = end;
+  if (end === undefined) return;
+  native.fault = (promise, error, handled) => {
+    if (promise === undefined) tell(error, "job");
+    else if (handled) rejected.delete(promise);
+    else rejected.set(promise, error);
+  };
 }
 
-function guarded(run: () => void): void {
+/** Nothing that goes wrong in here may get out. */
+function tell(error: unknown, where: string): void {
+  if (broken === undefined) return crash(error, where); // a command ends with its first
+  try {
+    crash(error, where);
+  } catch {
+    // it cannot even be told
+  }
+}
+
+/** Calls `run`; what it throws costs nobody else anything: `onCrash` hears of it, with `where`. */
+export function guarded(where: string, run: () => void): void {
   try {
     run();
   } catch (error) {
-    crash(error);
+    tell(error, where);
   }
+}
+
+function tellRejected(): void {
+  const all = [...rejected.values()];
+  rejected.clear();
+  for (const error of all) tell(error, "promise");
 }
 
 /** Milliseconds until the next timer, rounded up; -1 without one. */
 function patience(): number {
-  const next = alarms[0];
+  const next = nextAlarm();
   if (next === undefined) return -1;
   return Math.max(0, Math.min(0x7fffffff, Math.ceil(next.due - now())));
 }
 
+const TIMERS_A_ROUND = 256;
+
 function runTimers(): void {
   if (alarms.length === 0) return;
   const time = now();
-  while (alarms.length > 0 && (alarms[0] as Alarm).due <= time) {
-    const alarm = alarms.shift() as Alarm;
-    const run = alarm.run;
-    alarm.run = undefined;
-    if (run !== undefined) guarded(run);
+  for (let i = 0, next = nextAlarm(); i < TIMERS_A_ROUND && next !== undefined && next.due <= time; i++, next = nextAlarm()) {
+    alarms.shift();
+    const run = next.run as () => void;
+    next.run = undefined;
+    guarded("timer", run);
   }
 }
 
@@ -135,19 +208,37 @@ function nextEvents(): number {
   return n;
 }
 
-/** One round: waits, then runs what is due. */
-export function tick(): void {
-  const n = nextEvents();
-  if (n < 0 && n !== -E.EINTR) check("epoll_pwait", n);
-  for (let i = 0; i < n; i++) {
-    const watcher = watchers.get(epoll.fdOf(i));
-    if (watcher === undefined || watcher.tag !== epoll.tagOf(i) || watcher.run === undefined) continue;
+function deliver(watcher: Watcher, events: number): void {
+  try {
+    (watcher.run as (events: number) => void)(events);
+  } catch (error) {
+    tell(error, `descriptor ${watcher.fd}`);
+    const { onFault } = watcher;
+    if (onFault === undefined) return watcher.close();
     try {
-      watcher.run(epoll.eventsOf(i));
-    } catch (error) {
-      crash(error);
+      onFault(error);
+    } catch (another) {
+      watcher.close();
+      tell(another, "fault");
     }
   }
+}
+
+let failures = 0;
+const FAILURES = 100; // waits in a row that fail: then it is no passing trouble
+
+/** One round: waits, then runs what is due. `more`: promises have work left, nothing is waited for. */
+export function tick(more = false): void {
+  if (rejected.size > 0) tellRejected();
+  const crowded = crowdedOnce ? crowd().ready(epoll.number, more ? 0 : patience()) : undefined;
+  const n = more || crowded !== undefined ? epoll.wait(0) : nextEvents();
+  if (n >= 0 || n === -E.EINTR) failures = 0;
+  else if (++failures === FAILURES) (broken ?? crash)(new SysError("epoll_pwait", -n), "wait");
+  for (let i = 0; i < n; i++) {
+    const watcher = watchers.get(epoll.fdOf(i));
+    if (watcher !== undefined && watcher.tag === epoll.tagOf(i) && watcher.run !== undefined) deliver(watcher, epoll.eventsOf(i));
+  }
+  for (const { watcher, events } of crowded ?? []) if (watcher.run !== undefined) deliver(watcher, events);
   runTimers();
 }
 

@@ -1,9 +1,10 @@
 // Children: one signalfd for SIGCHLD, one loop of wait4 that reaps everything (as PID 1 or subreaper also orphans), and a
-// map from pid to whoever asked for its end. Nobody else may wait for a child of the agent. See wait4(2), signalfd(2).
+// map from pid to whoever asked for its end. Nobody else may wait for a child of the agent: so a number in the map is its child's
+// until it is taken out, and only what is in it may be sent a signal by its number. See wait4(2), signalfd(2).
 import { sys } from "../sys/call.js";
 import { NR } from "../sys/nr.js";
 import { EPOLL, SIG, signalfd } from "../sys/poll.js";
-import { watch } from "./loop.js";
+import { after, guarded, watch } from "./loop.js";
 import { readRaw } from "../sys/file.js";
 
 const WNOHANG = 1;
@@ -23,6 +24,11 @@ export function onExit(pid: number, done: (status: ExitStatus) => void): void {
 /** Resolves with the child's status. Ask in the same turn in which the child was made. */
 export function exitOf(pid: number): Promise<ExitStatus> {
   return new Promise((done) => onExit(pid, done));
+}
+
+/** SIGKILL to the child `pid`, unless it has been reaped: then the number may be another's. Without a descriptor, which may be what there is none of. */
+export function killChild(pid: number): void {
+  if (waiting.has(pid)) sys(NR.kill, pid, SIG.KILL);
 }
 
 /** SIGKILL to every child that somebody waits for; their number. */
@@ -51,13 +57,19 @@ function collect(which: number): boolean {
   const signal = word & 0x7f;
   const done = waiting.get(pid);
   waiting.delete(pid);
-  done?.(signal === 0 ? (word >> 8) & 0xff : 128 + signal);
+  if (done !== undefined) guarded("end of a child", () => done(signal === 0 ? (word >> 8) & 0xff : 128 + signal));
   return true;
 }
 
+const AT_ONCE = 64; // ends of processes before others get their turn
+
 function reap(): void {
-  if (left.size === 0) while (collect(-1));
-  else for (const pid of [...waiting.keys()]) if (!left.has(pid)) collect(pid);
+  if (left.size > 0) {
+    for (const pid of [...waiting.keys()]) if (!left.has(pid)) collect(pid);
+    return;
+  }
+  for (let i = 0; i < AT_ONCE; i++) if (!collect(-1)) return;
+  after(0, reap); // the signal has come once for all of them
 }
 
 /** Starts reaping; `onSignal` gets the other signals that the agent acts on. Signals must be blocked already. */
@@ -65,10 +77,10 @@ export function startReaper(signals: readonly number[], onSignal: (signal: numbe
   const fd = signalfd([SIG.CHLD, ...signals]);
   const info = new Uint8Array(128);
   watch(fd.n, EPOLL.IN, () => {
-    while (readRaw(fd.n, info, 0, info.length) === info.length) {
+    for (let i = 0; i <= signals.length && readRaw(fd.n, info, 0, info.length) === info.length; i++) {
       const signal = info[0] as number;
-      if (signal !== SIG.CHLD) onSignal(signal);
+      if (signal !== SIG.CHLD) guarded("signal", () => onSignal(signal));
     }
     reap();
-  });
+  }, () => undefined); // without it no end of a process would be heard of any more
 }

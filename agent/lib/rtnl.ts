@@ -2,12 +2,16 @@
 // returns, and each recvfrom(2) of a dump makes the next part: nothing here waits, so it is plain synchronous code, and a
 // sequence of requests is never interleaved with another call's. A socket lives for one request: no stale answers.
 import { SysError } from "../sys/call.js";
-import { netlink, NETLINK, receiveFromKernel, sendToKernel } from "../sys/netlink.js";
+import { FOREIGN, netlink, NETLINK, receiveFromKernel, sendToKernel } from "../sys/netlink.js";
 import { AppError } from "./errors.js";
 import { type Attribute, errorOf, type Message, messages, NLM, NLMSG, request, type RTM } from "./rtnl-message.js";
 
 const LARGEST = 65536;
 const SEQ = 1;
+/** Messages of one answer: what somebody with rights over the network makes there may not keep everybody waiting. */
+const MOST = 8192;
+/** Datagrams of strangers that may lie before the kernel's answer, which a full receive buffer bounds too. */
+const MOST_FOREIGN = 8192;
 
 function refusal(what: string, message: Message): SysError | undefined {
   const { errno, reason } = errorOf(message);
@@ -26,9 +30,13 @@ export function ask(what: string, type: RTM, flags: number, body: Uint8Array, at
   const dump = (flags & NLM.DUMP) === NLM.DUMP;
   sendToKernel(socket, request(type, flags | NLM.REQUEST | (dump ? 0 : NLM.ACK), SEQ, body, attributes));
   const answer: Message[] = [];
-  for (;;) {
+  for (let foreign = 0; answer.length <= MOST && foreign < MOST_FOREIGN; ) {
     const buffer = new Uint8Array(LARGEST);
     const n = receiveFromKernel(socket, buffer);
+    if (n === FOREIGN) {
+      foreign++;
+      continue;
+    }
     if (n < 0) throw new AppError("internal", `${what}: the kernel gave no answer`);
     for (const message of messages(buffer.subarray(0, n))) {
       if (message.type === NLMSG.ERROR) {
@@ -40,6 +48,7 @@ export function ask(what: string, type: RTM, flags: number, body: Uint8Array, at
       answer.push(message);
     }
   }
+  throw new AppError("exhausted", `${what}: the answer has more than ${MOST} messages`);
 }
 
 /** All objects of a kind; asked again while the kernel says that they changed meanwhile. */

@@ -10,20 +10,27 @@
 #include "native.h"
 
 #define LOADED_MAX 256
+#define JOBS 1024 /* promises' jobs before descriptors and timers get their turn */
 static JSModuleDef *loaded[LOADED_MAX];
 static int short_lived;
 
-static void complain(JSContext *ctx)
+static JSValue native; /* what TypeScript sees of this host */
+
+/* Tells native.fault what nobody caught, or prints it where there is none: see native.d.ts. Also the engine's tracker of rejections. */
+static void complain(JSContext *ctx, JSValueConst promise, JSValueConst reason, JS_BOOL handled, void *opaque)
 {
-    JSValue error = JS_GetException(ctx);
-    const char *text = JS_ToCString(ctx, error);
-    JSValue stack = JS_GetPropertyStr(ctx, error, "stack");
-    const char *trace = JS_IsString(stack) ? JS_ToCString(ctx, stack) : NULL;
-    fprintf(stderr, "kata-agent: uncaught %s\n%s", text ? text : "(no message)", trace ? trace : "");
-    JS_FreeCString(ctx, text);
-    JS_FreeCString(ctx, trace);
-    JS_FreeValue(ctx, stack);
+    JSValue error = JS_IsUndefined(promise) ? JS_GetException(ctx) : JS_DupValue(ctx, reason);
+    JSValue args[3] = { promise, error, JS_NewBool(ctx, handled) }, fault = JS_GetPropertyStr(ctx, native, "fault");
+    if (JS_IsFunction(ctx, fault)) {
+        JS_FreeValue(ctx, JS_Call(ctx, fault, JS_UNDEFINED, 3, args));
+    } else if (JS_IsUndefined(promise)) {
+        JSValue stack = JS_GetPropertyStr(ctx, error, "stack");
+        const char *text = JS_ToCString(ctx, error), *trace = JS_IsString(stack) ? JS_ToCString(ctx, stack) : NULL;
+        fprintf(stderr, "kata-agent: uncaught %s\n%s", text ? text : "(no message)", trace ? trace : ""); /* the end: nothing is freed */
+    }
+    JS_FreeValue(ctx, fault);
     JS_FreeValue(ctx, error);
+    JS_FreeValue(ctx, JS_GetException(ctx));
 }
 
 extern const uint8_t __start_bytecode[], __stop_bytecode[]; /* by the linker: the section of all chunks */
@@ -179,41 +186,37 @@ void end_soon(void)
     madvise(room, MORE / 2 * PAGE, 23);
 }
 
-static JSContext *new_context(JSRuntime *rt)
-{
-    JSContext *ctx = JS_NewContextRaw(rt);
-    if (!ctx)
-        return NULL;
-    JS_AddIntrinsicBaseObjects(ctx);
-    JS_AddIntrinsicJSON(ctx);
-    JS_AddIntrinsicMapSet(ctx);
-    JS_AddIntrinsicTypedArrays(ctx);
-    JS_AddIntrinsicPromise(ctx);
-    return ctx;
-}
-
 int main(int argc, char **argv, char **envp)
 {
     static const JSMallocFunctions heap = { heap_malloc, heap_free, heap_realloc, heap_usable };
     int r = madvise(arena, FIRST * PAGE, 23); /* MADV_POPULATE_WRITE */
     JSRuntime *rt = JS_NewRuntime2(&heap, NULL);
-    JSContext *ctx = rt ? new_context(rt) : NULL, *job;
-    JSValue native, tick, result;
+    JSContext *ctx = rt ? JS_NewContextRaw(rt) : NULL, *job;
+    JSValue tick, result, more;
     if (!ctx) {
         fprintf(stderr, "kata-agent: out of memory at start\n");
         return 70;
     }
+    JS_AddIntrinsicBaseObjects(ctx);
+    JS_AddIntrinsicJSON(ctx);
+    JS_AddIntrinsicMapSet(ctx);
+    JS_AddIntrinsicTypedArrays(ctx);
+    JS_AddIntrinsicPromise(ctx);
     JS_SetModuleLoaderFunc(rt, NULL, resolve_import, NULL);
+    JS_SetHostPromiseRejectionTracker(rt, complain, NULL);
     native = install_native(ctx, argc, argv, envp);
     result = load_chunk(ctx, "main.js");
-    for (tick = JS_UNDEFINED; !JS_IsException(result); result = JS_Call(ctx, tick, JS_UNDEFINED, 0, NULL)) {
+    tick = JS_IsException(result) ? JS_UNDEFINED : JS_GetPropertyStr(ctx, native, "tick");
+    while (!JS_IsException(result) || (!short_lived && !JS_IsUndefined(tick))) {
+        if (JS_IsException(result))
+            complain(ctx, JS_UNDEFINED, JS_UNDEFINED, 0, NULL);
         JS_FreeValue(ctx, result);
-        if (JS_IsUndefined(tick))
-            tick = JS_GetPropertyStr(ctx, native, "tick");
-        while ((r = JS_ExecutePendingJob(rt, &job)) != 0)
+        for (int i = 0; i < JOBS && (r = JS_ExecutePendingJob(rt, &job)) != 0; i++)
             if (r < 0)
-                complain(job);
+                complain(job, JS_UNDEFINED, JS_UNDEFINED, 0, NULL);
+        more = JS_NewBool(ctx, JS_IsJobPending(rt));
+        result = JS_Call(ctx, tick, JS_UNDEFINED, 1, &more);
     }
-    complain(ctx);
+    complain(ctx, JS_UNDEFINED, JS_UNDEFINED, 0, NULL);
     return 70;
 }

@@ -16,12 +16,17 @@ export class Server {
     return this.#connections.size;
   }
 
-  /** Serves at an address of lib/listen.ts. Throws its errors. `peer` is the only CID let in on vsock. */
-  listen(address: string, peer = HOST_CID): void {
+  /** Serves at an address of lib/listen.ts. Throws its errors; `late` is told when a serial port does not appear. `peer` is the only CID let in on vsock. */
+  listen(address: string, late?: (error: unknown) => void, peer = HOST_CID): void {
     const listening = listen(address, peer, (channel) => {
       const connection = this.attach(channel);
-      if (!connection.closed) channel.start(connection);
-    });
+      try {
+        if (!connection.closed) channel.start(connection);
+      } catch (error) {
+        connection.close(); // the peer sees its end instead of waiting for ever
+        throw error;
+      }
+    }, late);
     this.#listeners.push(listening);
   }
 

@@ -4,6 +4,7 @@ import { E } from "../sys/errno.js";
 import { SIG } from "../sys/poll.js";
 import { AppError } from "../lib/errors.js";
 import { readTextIf } from "../lib/fs.js";
+import { withReserve } from "../lib/reserve.js";
 import { lines } from "../lib/text.js";
 import type { Container } from "../engine/container.js";
 import { mustBe, statusOf } from "../engine/container.js";
@@ -51,7 +52,7 @@ export async function signalProcess(sandbox: Sandbox, id: string, execId: string
   if (execId === "" && number === SIG.KILL) {
     const container = sandbox.container(id, unknown);
     for (const process of container.processes.values()) signal(process, SIG.KILL);
-    await container.cgroup.killAll();
+    await withReserve(() => container.cgroup.killAll());
     return;
   }
   const process = sandbox.process(id, execId);

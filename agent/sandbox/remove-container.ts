@@ -4,12 +4,17 @@ import { AppError, messageOf } from "../lib/errors.js";
 import { withDeadline } from "../lib/async.js";
 import { lazy } from "../lib/lazy.js";
 import { Level, log } from "../lib/log.js";
+import { withReserve } from "../lib/reserve.js";
 import { destroyContainer } from "../engine/destroy.js";
 import { removeContainerDir, type Entry, type Sandbox } from "./sandbox.js";
 
 const storage = lazy<typeof import("../storage/mount-all.js")>("storage/mount-all.js");
 
-async function remove(sandbox: Sandbox, entry: Entry): Promise<void> {
+function remove(sandbox: Sandbox, entry: Entry): Promise<void> {
+  return withReserve(() => take(sandbox, entry));
+}
+
+async function take(sandbox: Sandbox, entry: Entry): Promise<void> {
   if (entry.container !== undefined) await destroyContainer(entry.container);
   entry.container = undefined; // a second call goes on behind this
   if (sandbox.pidNsOf === entry.id) {

@@ -7,11 +7,12 @@ import { Level, log } from "../lib/log.js";
 import { driverNamed, isLasting } from "./drivers.js";
 import { drop, dropAll, register, type StorageTable, use } from "./refs.js";
 import { type AskedStorage, type Done, type Storage, type StorageContext, storageOf } from "./types.js";
-import { undoAll } from "./undo.js";
+import { settled, undoAll } from "./undo.js";
 
 const groups = lazy<typeof import("./fs-group.js")>("storage/fs-group.js");
 
 async function make(storage: Storage, context: StorageContext): Promise<Done> {
+  await settled(named(storage.mountPoint));
   const done = await driverNamed(storage.driver)(storage, context);
   if (storage.fsGroup === undefined) return done;
   try {

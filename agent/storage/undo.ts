@@ -6,12 +6,15 @@ import { AT, AT_FDCWD, S } from "../sys/file.js";
 import { MNT, tryUmount } from "../sys/mount.js";
 import { NR } from "../sys/nr.js";
 import { AppError, messageOf } from "../lib/errors.js";
-import { childTask } from "../lib/child-task.js";
+import { childTask, NotStarted } from "../lib/child-task.js";
 import { lazy } from "../lib/lazy.js";
 import { removeTree, statIf } from "../lib/fs.js";
+import { Level, log } from "../lib/log.js";
+import { after, type Timer } from "../lib/loop.js";
 import type { Done } from "./types.js";
 
 const DEADLINE_MS = 30_000;
+const RETRY_MS = 1_000;
 const NOFOLLOW = 8;
 const memory = lazy<typeof import("./ephemeral.js")>("storage/ephemeral.js");
 
@@ -39,9 +42,9 @@ function undoOne(point: string, { mounted, folder, extra, pages }: Done): void {
   if (pages !== undefined) memory().unreserve(pages);
 }
 
-/** Undoes everything in the given order. Rejects at the end with the failures there were, in one AppError. */
-export async function undoAll(all: readonly (readonly [point: string, done: Done])[]): Promise<void> {
-  if (all.length === 0) return;
+type Point = readonly [point: string, done: Done];
+
+async function release(all: readonly Point[]): Promise<void> {
   const failures = await childTask("release storages", DEADLINE_MS, () => {
     const found: string[] = [];
     for (const [point, done] of all) {
@@ -54,4 +57,53 @@ export async function undoAll(all: readonly (readonly [point: string, done: Done
     return found;
   });
   if (failures.length > 0) throw new AppError("internal", `release storages: ${failures.join("; ")}`);
+}
+
+let owed: Point[] = []; // what no child could be made for; it is done as soon as there can be one
+let settling: Promise<void> | undefined;
+let timer: Timer | undefined;
+
+function settleLater(): void {
+  timer ??= after(RETRY_MS, () => {
+    timer = undefined;
+    settle().catch((error: unknown) => log(Level.WARN, messageOf(error)));
+  });
+}
+
+function settle(): Promise<void> {
+  return (settling ??= settleNow().finally(() => (settling = undefined)));
+}
+
+async function settleNow(): Promise<void> {
+  const all = owed;
+  try {
+    await release(all);
+    owed = owed.slice(all.length);
+  } catch (error) {
+    if (!(error instanceof NotStarted)) owed = owed.slice(all.length); // it has been tried
+    throw error;
+  } finally {
+    if (owed.length > 0) settleLater();
+  }
+}
+
+/** Before something is mounted at `point`: what could not be taken away there goes first. Rejects when that still cannot be done. */
+export async function settled(point: string): Promise<void> {
+  if (owed.some(([at]) => at === point)) await settle();
+}
+
+/**
+ * Undoes everything in the given order. Rejects at the end with the failures there were, in one AppError; kind "exhausted" when no
+ * child can be made for it now: then it is remembered and done later.
+ */
+export async function undoAll(all: readonly Point[]): Promise<void> {
+  if (all.length === 0) return;
+  try {
+    await release(all);
+  } catch (error) {
+    if (!(error instanceof NotStarted)) throw error;
+    owed = [...owed, ...all];
+    settleLater();
+    throw new AppError("exhausted", `${messageOf(error)}; they are released later: ${all.map(([point]) => point).join(" ")}`, error);
+  }
 }

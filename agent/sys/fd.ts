@@ -36,6 +36,16 @@ export class Fd {
   }
 }
 
+/** What `use` makes of a new descriptor; when it throws, the descriptor is closed. For those whose owner the result is to be. */
+export function handOver<T>(fd: Fd, use: (fd: Fd) => T): T {
+  try {
+    return use(fd);
+  } catch (error) {
+    fd.close();
+    throw error;
+  }
+}
+
 /** "/proc/self/fd/N": a path that names what the descriptor names, for calls that take no descriptor. See proc_pid_fd(5). */
 export function fdPath(fd: Fd | number): string {
   return `/proc/self/fd/${typeof fd === "number" ? fd : fd.n}`;

@@ -66,16 +66,22 @@ export function write(fd: Fd, bytes: Uint8Array | string): number {
   return check("write", retry(() => sys(NR.write, fd.n, data, data.length)));
 }
 
-/** Writes everything to a blocking descriptor. */
+/** Writes everything to a blocking descriptor. Throws SysError; EIO for a file that takes nothing and names no error. */
 export function writeAll(fd: Fd, bytes: Uint8Array | string): void {
   let rest = typeof bytes === "string" ? native.utf8Encode(bytes) : bytes;
-  while (rest.length > 0) rest = rest.subarray(write(fd, rest));
+  while (rest.length > 0) rest = rest.subarray(taken("write", write(fd, rest)));
 }
 
-/** pwrite64(2), all bytes. */
+/** pwrite64(2), all bytes. Throws SysError; EIO for a file that takes nothing and names no error. */
 export function pwriteAll(fd: Fd, bytes: Uint8Array, offset: number): void {
-  for (let done = 0; done < bytes.length; ) done += must("pwrite64", NR.pwrite64, fd.n, bytes.subarray(done), bytes.length - done, offset + done);
+  for (let done = 0; done < bytes.length; ) {
+    const rest = bytes.subarray(done);
+    done += taken("pwrite64", check("pwrite64", retry(() => sys(NR.pwrite64, fd.n, rest, rest.length, offset + done))));
+  }
 }
+
+/** write(2) of some bytes may answer 0, as often as it is asked: no progress is an error. */
+const taken = (call: string, n: number): number => check(call, n === 0 ? -E.EIO : n);
 
 const STATX_BASIC_AND_MNT_ID = 0x17ff;
 const statxWords = new Uint32Array(64); // struct statx, 256 bytes; reused

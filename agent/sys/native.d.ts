@@ -22,8 +22,13 @@ declare const native: {
   /** argv and envp as the kernel handed them over. */
   readonly args: string[];
   readonly env: string[];
-  /** Called for ever, whenever no job is pending; it may block. */
-  tick: () => void;
+  /** Called for ever; it may block, unless there are `more` jobs of promises to be run. An exception is told to `fault`. */
+  tick: (more: boolean) => void;
+  /**
+   * Told what nobody caught: of a job or of `tick` (no promise), and of a promise that was rejected when nobody handled it, and
+   * again, with `handled`, when somebody does after all. Without it the former are printed, and one of `tick` ends a short-lived process.
+   */
+  fault?: (promise: object | undefined, error: unknown, handled: boolean) => void;
 };
 
 /** Set by the build. */

@@ -32,6 +32,10 @@ export class Epoll {
     this.events = new Int32Array(capacity * WORDS);
     this.address = native.addressOf(this.events.buffer as ArrayBuffer);
   }
+  /** The instance's own descriptor, which is readable when there are events. */
+  get number(): number {
+    return this.fd.n;
+  }
   private control(op: CTL, fd: number, events: number, tag: number): number {
     this.one[0] = events;
     this.one[DATA_WORD] = fd;
@@ -131,4 +135,16 @@ export function inotifyAddWatch(fd: Fd, path: string, events: number): number {
 export function waitReadable(fd: Fd, seconds: number): boolean {
   const poll = struct({ fd: "i32", events: "u16", revents: "u16" }).make({ fd: fd.n, events: EPOLL.IN });
   return must("ppoll", NR.ppoll, poll, 1, struct({ sec: "i64", nsec: "i64" }).make({ sec: seconds }), null, 8) > 0;
+}
+
+/**
+ * ppoll(2) on descriptors (-1: passed over) and the events each is to be watched for, at most `ms` milliseconds (-1: for ever). What each
+ * is ready for, in the same order; all 0 when it cannot be done now (EINTR, ENOMEM).
+ */
+export function pollAll(asked: readonly (readonly [fd: number, events: number])[], ms: number): number[] {
+  const list = new Int32Array(asked.length * 2); // struct pollfd: fd, events and revents in one word
+  asked.forEach(([fd, events], i) => list.set([fd, events & 0xffff], i * 2));
+  const limit = ms < 0 ? null : struct({ sec: "i64", nsec: "i64" }).make({ sec: Math.floor(ms / 1000), nsec: (ms % 1000) * 1e6 });
+  const n = sys(NR.ppoll, list.buffer as ArrayBuffer, asked.length, limit, null, 8);
+  return asked.map((_, i) => (n > 0 ? (list[i * 2 + 1] as number) >>> 16 : 0));
 }

@@ -55,12 +55,17 @@ export function connect(fd: Fd, address: Uint8Array): void {
 }
 
 export interface Accepted { readonly fd: Fd; readonly cid: number | undefined; readonly port: number | undefined }
-/** accept4(2): the connection and, on vsock, its peer's CID and port; undefined when none waits (EAGAIN, ECONNABORTED). */
+/** What accept(2) says of one connection that has failed already; the next one may be good. */
+const OF_ONE: readonly number[] = [
+  E.ECONNABORTED, E.EINTR, E.EPROTO, E.ENOPROTOOPT, E.EHOSTDOWN, E.ENONET, E.EHOSTUNREACH, E.EOPNOTSUPP, E.ENETUNREACH, E.ENETDOWN, E.EPERM, E.ECONNRESET, E.ETIMEDOUT,
+];
+
+/** accept4(2): the connection and, on vsock, its peer's CID and port; undefined when none waits (EAGAIN) or the next one has failed. */
 export function accept(listener: Fd): Accepted | undefined {
   const address = new Uint8Array(128);
   const length = new Int32Array([address.length]);
   const r = sys(NR.accept4, listener.n, address, length.buffer as ArrayBuffer, SOCK.NONBLOCK | SOCK.CLOEXEC);
-  if (r === -E.EAGAIN || r === -E.ECONNABORTED || r === -E.EINTR) return undefined;
+  if (r === -E.EAGAIN || OF_ONE.includes(-r)) return undefined;
   const fd = new Fd(check("accept4", r));
   if (address[0] !== AF.VSOCK) return { fd, cid: undefined, port: undefined };
   const peer = SOCKADDR_VM.read(address);

@@ -1,6 +1,6 @@
 // Pseudo-terminals: ptmx, its peer, window size, controlling terminal. See ioctl_tty(2), pty(7).
 import { must, sys } from "./call.js";
-import { Fd } from "./fd.js";
+import { Fd, handOver } from "./fd.js";
 import { O, openat2, RESOLVE } from "./file.js";
 import { NR } from "./nr.js";
 
@@ -16,14 +16,10 @@ const VEOF_AT = 17 + 4; // struct termios: four flag words, c_line, then c_cc[VE
 
 /** A terminal in the devpts that `pts` (a directory) is: master and slave, neither anybody's controlling terminal yet. */
 export function openPtyAt(pts: Fd): { master: Fd; slave: Fd } {
-  const master = openat2(pts, "ptmx", O.RDWR | O.NOCTTY, RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS | RESOLVE.NO_XDEV);
-  try {
+  return handOver(openat2(pts, "ptmx", O.RDWR | O.NOCTTY, RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS | RESOLVE.NO_XDEV), (master) => {
     must("ioctl(TIOCSPTLCK)", NR.ioctl, master.n, TIOCSPTLCK, new Int32Array([0]).buffer as ArrayBuffer);
     return { master, slave: new Fd(must("ioctl(TIOCGPTPEER)", NR.ioctl, master.n, TIOCGPTPEER, O.RDWR | O.NOCTTY | O.CLOEXEC)) };
-  } catch (error) {
-    master.close();
-    throw error;
-  }
+  });
 }
 
 /** Sets the window's size (rows and columns, cut to 16 bits). */

@@ -1,0 +1,53 @@
+// A standard stream as a way out for lines, which never waits for who reads it: what does not fit is dropped and counted. A pipe, a
+// terminal or another device is opened anew, because O_NONBLOCK on a descriptor is for all who share the open file, and others may.
+// See open(2), fcntl(2), tty_ioctl(4); a console that the kernel opened for init does not block, but its neighbours may change that.
+import { sys } from "../sys/call.js";
+import { E } from "../sys/errno.js";
+import { F, modeOf, O, S } from "../sys/file.js";
+import { NR } from "../sys/nr.js";
+import { EPOLL, pollAll } from "../sys/poll.js";
+
+const MSG_DONTWAIT_NOSIGNAL = 0x4040;
+const NONE = -1;
+
+export class Outlet {
+  /** Where it writes; -1: nowhere. */
+  n: number;
+  /** Lines that nobody got, whole or in part, since the last time somebody asked. */
+  lost = 0;
+  #socket = false;
+  #torn = false; // the last line went out in part
+
+  /** For standard stream `n`, which it leaves alone. */
+  constructor(n: number) {
+    this.n = n;
+    let kind;
+    try {
+      kind = modeOf(n) & S.IFMT;
+    } catch {
+      return; // there is no such stream
+    }
+    this.#socket = kind === S.IFSOCK;
+    if (kind !== S.IFIFO && kind !== S.IFCHR) return;
+    const own = sys(NR.openat, -100, `/proc/self/fd/${n}`, O.WRONLY | O.NONBLOCK | O.NOCTTY | O.CLOEXEC, 0);
+    if (own > 2) this.n = own;
+    else if (own >= 0) sys(NR.close, own); // the number of a stream that is closed: not ours to take
+    // without /proc it is too early for anybody to depend on this process
+    if (own <= 2 && own !== -E.ENOENT && (sys(NR.fcntl, n, F.GETFL, 0) & O.NONBLOCK) === 0) this.n = NONE;
+  }
+
+  /** Writes a line, which ends in a newline; false when it, or a part of it, did not fit within `ms` milliseconds. */
+  write(line: Uint8Array, ms = 0): boolean {
+    let rest = this.#torn ? new Uint8Array([10, ...line]) : line;
+    for (let tries = ms > 0 ? 8 : 1; tries > 0 && rest.length > 0 && this.n !== NONE; ) {
+      const n = this.#socket ? sys(NR.sendto, this.n, rest, rest.length, MSG_DONTWAIT_NOSIGNAL, null, 0) : sys(NR.write, this.n, rest, rest.length);
+      if (n > 0) this.#torn = n < rest.length;
+      if (n > 0) rest = rest.subarray(n);
+      if (rest.length === 0) return true;
+      tries--;
+      if (tries > 0) pollAll([[this.n, EPOLL.OUT]], ms / 8);
+    }
+    this.lost++;
+    return false;
+  }
+}
