@@ -12,7 +12,7 @@ import { settled, undoAll } from "./undo.js";
 const groups = lazy<typeof import("./fs-group.js")>("storage/fs-group.js");
 
 async function make(storage: Storage, context: StorageContext): Promise<Done> {
-  await settled(named(storage.mountPoint));
+  await settled([named(storage.mountPoint)]);
   const done = await driverNamed(storage.driver)(storage, context);
   if (storage.fsGroup === undefined) return done;
   try {
@@ -79,11 +79,13 @@ function giveBack(points: readonly string[], table: StorageTable): Promise<void>
 }
 
 /** Gives back mount points that `mountAll` answered; those without another user are unmounted. Rejects with all failures. */
-export function releaseAll(points: readonly string[], table: StorageTable): Promise<void> {
+export async function releaseAll(points: readonly string[], table: StorageTable): Promise<void> {
+  await settled(points);
   return giveBack(points, table);
 }
 
 /** The end of the sandbox: everything that is still there goes, the newest first. */
-export function releaseRest(table: StorageTable): Promise<void> {
+export async function releaseRest(table: StorageTable): Promise<void> {
+  await settled();
   return undoAll(dropAll(table));
 }

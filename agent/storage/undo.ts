@@ -87,9 +87,12 @@ async function settleNow(): Promise<void> {
   }
 }
 
-/** Before something is mounted at `point`: what could not be taken away there goes first. Rejects when that still cannot be done. */
-export async function settled(point: string): Promise<void> {
-  if (owed.some(([at]) => at === point)) await settle();
+/**
+ * Does now what could not be done before at one of these points (without any: anywhere), because somebody wants to mount something
+ * there or to be sure that nothing is left. Rejects when it still cannot be done.
+ */
+export async function settled(points?: readonly string[]): Promise<void> {
+  if (owed.some(([at]) => points === undefined || points.includes(at))) await settle();
 }
 
 /**
