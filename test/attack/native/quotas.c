@@ -1,0 +1,196 @@
+// Takes as much as there is of what the kernel counts for a user or for the machine, in as many processes as that needs, and keeps it.
+#include "hostile.h"
+#include <mqueue.h>
+#include <sched.h>
+#include <sys/epoll.h>
+#include <sys/inotify.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+/** Runs `take` in up to `processes` children until one takes nothing more; each keeps what it has. */
+static long in_many(int processes, long (*take)(void)) {
+  struct rlimit most = {1 << 20, 1 << 20};
+  if (setrlimit(RLIMIT_NOFILE, &most) < 0) {
+    getrlimit(RLIMIT_NOFILE, &most);
+    most.rlim_cur = most.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &most);
+  }
+  long all = 0;
+  for (int i = 0; i < processes; i++) {
+    int ends[2];
+    if (pipe(ends) < 0) break;
+    pid_t pid = fork();
+    if (pid < 0) break;
+    if (pid == 0) {
+      close(ends[0]);
+      long n = take();
+      if (write(ends[1], &n, sizeof n) < 0) _exit(1);
+      close(ends[1]);
+      for (;;) pause();
+    }
+    close(ends[1]);
+    long n = 0;
+    if (read(ends[0], &n, sizeof n) < 0) n = 0;
+    close(ends[0]);
+    all += n;
+    if (n == 0) break;
+  }
+  return all;
+}
+
+static long take_epoll(void) {
+  enum { SETS = 900 };
+  int sets[SETS], n = 0, made = 0, pair[2];
+  if (pipe(pair) < 0) return 0;
+  for (; made < SETS && (sets[made] = epoll_create1(0)) >= 0; made++);
+  for (int i = 0; i < made; i++)
+    for (int k = 0; k < made + 2; k++) {
+      int fd = k == 0 ? pair[0] : k == 1 ? pair[1] : sets[k - 2];
+      if (k >= 2) { // more files to watch: copies of the pipe
+        fd = fcntl(pair[0], F_DUPFD_CLOEXEC, 0);
+        if (fd < 0) break;
+      }
+      struct epoll_event event = {.events = EPOLLIN};
+      if (epoll_ctl(sets[i], EPOLL_CTL_ADD, fd, &event) == 0) n++;
+      else if (errno == ENOSPC || errno == ENOMEM) return n;
+    }
+  return n;
+}
+
+static long take_inotify(void) {
+  long n = 0;
+  for (int i = 0; i < 200; i++) {
+    int fd = inotify_init1(0);
+    if (fd < 0) return n;
+    n++;
+    for (int k = 0; k < 20000; k++) {
+      char path[64];
+      snprintf(path, sizeof path, "/tmp/watched%d", k);
+      if (i == 0) close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+      if (inotify_add_watch(fd, path, IN_MODIFY) < 0) break;
+      n++;
+    }
+  }
+  return n;
+}
+
+static long take_keys(void) {
+  static char payload[32000];
+  long n = 0;
+  for (int i = 0; i < 2000000; i++) {
+    char name[32];
+    snprintf(name, sizeof name, "k%d-%d", getpid(), i);
+    if (syscall(SYS_add_key, "user", name, payload, sizeof payload, -3) < 0) {
+      if (syscall(SYS_add_key, "user", name, payload, 1, -3) < 0) return n;
+    }
+    n++;
+  }
+  return n;
+}
+
+static long take_pipes(void) {
+  long n = 0;
+  for (int ends[2]; pipe(ends) == 0; n++) {
+    fcntl(ends[1], F_SETPIPE_SZ, 1 << 20);
+    fcntl(ends[1], F_SETFL, O_NONBLOCK);
+  }
+  return n;
+}
+
+static long take_queues(void) {
+  long n = 0;
+  struct mq_attr attr = {.mq_maxmsg = 10, .mq_msgsize = 8192};
+  for (int i = 0; i < 100000; i++, n++) {
+    char name[32];
+    snprintf(name, sizeof name, "/q%d-%d", getpid(), i);
+    if (syscall(SYS_mq_open, name + 1, O_CREAT | O_RDWR, 0600, &attr) < 0) break;
+  }
+  return n;
+}
+
+static long take_ptys(void) {
+  long n = 0;
+  for (; open("/dev/ptmx", O_RDWR | O_NOCTTY) >= 0; n++);
+  return n;
+}
+
+static long take_sockets(void) {
+  long n = 0;
+  static char block[200000];
+  for (int pair[2]; socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) == 0; n++)
+    if (write(pair[0], block, sizeof block) < 0) continue;
+  return n;
+}
+
+static long take_netlink(void) {
+  long n = 0;
+  for (; socket(AF_NETLINK, SOCK_RAW, 15) >= 0; n++); // NETLINK_KOBJECT_UEVENT
+  return n;
+}
+
+static long take_files(void) {
+  long n = 0;
+  for (; open("/", O_PATH | O_DIRECTORY) >= 0; n++);
+  return n;
+}
+
+static long take_vsock(void) {
+  long n = 0;
+  for (; socket(40, SOCK_STREAM, 0) >= 0; n++);
+  return n;
+}
+
+static long take_namespaces(void) {
+  long n = 0;
+  for (int i = 0; i < 2000; i++) {
+    pid_t pid = fork();
+    if (pid == 0) {
+      if (unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) < 0 && unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS) < 0) _exit(1);
+      kill(getppid(), SIGCONT);
+      for (;;) pause();
+    }
+    if (pid < 0) break;
+    n++;
+  }
+  return n;
+}
+
+static long take_mounts(void) {
+  long n = 0;
+  mkdir("/tmp/m", 0755);
+  for (int i = 0; i < 200000; i++, n++)
+    if (mount("tmpfs", "/tmp/m", "tmpfs", 0, "size=4k,nr_inodes=4") < 0) break;
+  return n;
+}
+
+static const struct { const char *name; long (*take)(void); int processes; } kinds[] = {
+  {"epoll", take_epoll, 64}, {"inotify", take_inotify, 2}, {"keys", take_keys, 1}, {"pipes", take_pipes, 32}, {"queues", take_queues, 8}, {"ptys", take_ptys, 4},
+  {"sockets", take_sockets, 8}, {"netlink", take_netlink, 8}, {"files", take_files, 64}, {"vsocks", take_vsock, 8}, {"namespaces", take_namespaces, 1}, {"mounts", take_mounts, 1},
+};
+
+// take KIND: all there is of it.
+static int take(int argc, char **argv) {
+  if (argc < 2) return -1;
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+    if (strcmp(kinds[i].name, argv[1]) == 0) {
+      tell(kinds[i].name, in_many(kinds[i].processes, kinds[i].take));
+      return 0;
+    }
+  return -1;
+}
+
+// fill FILE MB: memory by way of a file, in pieces.
+static int fill(int argc, char **argv) {
+  static char block[1 << 20];
+  if (argc < 2) return -1;
+  int fd = open(argv[1], O_CREAT | O_WRONLY, 0600);
+  long n = 0, want = number(argc, argv, 2, 64);
+  for (; fd >= 0 && n < want && write(fd, block, sizeof block) == sizeof block; n++);
+  tell("megabytes", n);
+  return 0;
+}
+
+const Command quotas[] = {{"take", take}, {"fill", fill}, {0}};

@@ -1,0 +1,88 @@
+// The measuring process: asks Check on a connection of its own every ten milliseconds and keeps the longest answer. Since the machine
+// may be busy with others, it subtracts the time in which the agent and itself waited for a processor (proc_pid_schedstat: second
+// number, nanoseconds). Commands come by the channel of child_process.fork.
+import { readFileSync } from "node:fs";
+import type { Duplex } from "node:stream";
+import { encodeFrame, FRAME_REQUEST, FrameReader } from "../../ctl/client/frame.js";
+import { RequestEnvelope } from "../../ctl/client/schema.js";
+import { openStream } from "../../ctl/client/transport.js";
+import type { Patience } from "./attack.js";
+
+export type Command = { readonly go: "watch"; readonly address: string; readonly pid: number | undefined } | { readonly go: "report" };
+
+const EVERY_MS = 10;
+const data = RequestEnvelope.encode(RequestEnvelope.create({ service: "grpc.Health", method: "Check", payload: new Uint8Array(0) })).finish();
+
+/** Milliseconds a thread has waited for a processor so far; 0 when that cannot be read. */
+const delay = (schedstat: string): number => {
+  try {
+    return Number(readFileSync(schedstat, "latin1").split(" ")[1]) / 1e6;
+  } catch {
+    return 0;
+  }
+};
+
+class Watcher {
+  checks = 0;
+  longest = 0;
+  net = 0;
+  lost = false;
+  #stream: Duplex | undefined;
+  #asked: { at: number; delays: number } | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  constructor(readonly pid: number | undefined) {}
+
+  async start(address: string): Promise<void> {
+    const reader = new FrameReader();
+    const stream = (this.#stream = await openStream(address, 60_000));
+    stream.on("data", (piece: Buffer) => reader.push(piece).forEach(() => this.#answered()));
+    for (const event of ["error", "close", "end"]) stream.on(event, () => (this.lost = true));
+    stream.resume();
+    this.#ask();
+  }
+
+  #delays(): number {
+    return delay("/proc/thread-self/schedstat") + (this.pid === undefined ? 0 : delay(`/proc/${this.pid}/schedstat`));
+  }
+
+  #ask(): void {
+    if (this.lost) return;
+    this.#asked = { at: performance.now(), delays: this.#delays() };
+    this.#stream?.write(encodeFrame({ streamId: 2 * this.checks + 1, type: FRAME_REQUEST, flags: 0, data }));
+  }
+
+  #note(): void {
+    if (this.#asked === undefined) return;
+    const ms = performance.now() - this.#asked.at;
+    this.longest = Math.max(this.longest, ms);
+    this.net = Math.max(this.net, ms - (this.#delays() - this.#asked.delays));
+  }
+
+  #answered(): void {
+    this.#note();
+    this.#asked = undefined;
+    this.checks++;
+    this.#timer = setTimeout(() => this.#ask(), EVERY_MS);
+  }
+
+  /** The figures so far, with a Check that is still waited for; ends the watch. */
+  report(): Patience {
+    this.#note();
+    const { checks, longest, net, lost } = this;
+    clearTimeout(this.#timer);
+    this.lost = true;
+    this.#stream?.destroy();
+    return { checks, longest, net: Math.max(0, net), lost };
+  }
+}
+
+let watcher: Watcher | undefined;
+process.on("message", (command: Command) => {
+  if (command.go === "report") return void process.send?.(watcher?.report() ?? { checks: 0, longest: 0, net: 0, lost: true });
+  watcher = new Watcher(command.pid);
+  watcher.start(command.address).then(
+    () => process.send?.("watching"),
+    (error: unknown) => process.send?.({ failed: String(error) }),
+  );
+});
+process.on("disconnect", () => process.exit(0));
