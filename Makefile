@@ -46,6 +46,9 @@ bench: deps-test agent kernel initrd ## measures, writes dist/bench.json, holds 
 soak: deps-test agent ## 10,000 containers one after the other by the agent, 300 by the command line; nothing may be left
 	@$(TSX) test/soak/main.ts
 
+attack: deps-test agent kernel initrd ## attacks from inside containers and from the host's side, natively and in a VM with 128 MB (A="--only NAME")
+	@$(TSX) test/attack/main.ts $(A)
+
 conformance: deps-test agent kernel ## other people's validation suite against ours and crun, on cgroup v1 and v2
 	@$(TSX) test/conformance/main.ts --docs
 
@@ -62,5 +65,5 @@ deps-run:
 deps-test:
 	@tools/deps.sh test
 
-.PHONY: help run test agent debug kernel initrd image sample check unit host vm fuzz rules bench conformance soak gen clean deps-build deps-run deps-test
+.PHONY: help run test agent debug kernel initrd image sample check unit host vm fuzz rules bench attack conformance soak gen clean deps-build deps-run deps-test
 .DEFAULT_GOAL := help

@@ -34,7 +34,7 @@ export interface Attack {
 export const LIMIT_MS: Readonly<Record<Where, number>> = { host: 100, vm: 500 };
 /** In the short form time is not held against the agent, only standing still. */
 export const HANG_MS = 5_000;
-export const GROWTH_KB = 1_024;
+export const GROWTH_KB = 2_048;
 export const REMOVAL_MS = 20_000;
 
 export interface Patience {

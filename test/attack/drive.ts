@@ -15,7 +15,7 @@ export interface Rules {
 
 const KILL = 9;
 const SETTLE_MS = 15_000;
-const ATTACK_MS = 300_000;
+const ATTACK_MS = 200_000;
 
 const bystand = async (ground: Ground, id: string): Promise<void> => {
   await ground.client.createContainer(containerRequest({ id, rootPath: ground.root, args: ["/bin/cat"] }) as never);
@@ -64,7 +64,7 @@ export const drive = async (attack: Attack, ground: Ground, measure: Measure, ru
   const look = (script: string): Promise<string> => scene.shell(bystander, script);
   const note = (what: string) => (error: unknown): void => scene.fault(`${what}: ${error instanceof Error ? error.message : String(error)}`);
   let did: Did = {};
-  let patience: Patience = { checks: 0, longest: 0, net: 0, lost: true };
+  let patience: Patience = { checks: 0, longest: 0, net: 0, lost: false };
   let removalMs = NaN;
   let before: State | undefined;
   let memory = { before: NaN, peak: NaN, after: NaN };

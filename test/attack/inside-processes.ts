@@ -34,10 +34,13 @@ const neighbours = async (scene: Scene, change: typeof mighty, n: number): Promi
   let runs = 0;
   for (; runs < n && performance.now() < end; runs++) {
     const id = scene.name();
-    await scene.client.createContainer(scene.request(id, ["/bin/true"], change, shared));
-    await scene.client.startContainer({ container_id: id });
-    await scene.client.waitProcess(named(id));
-    await scene.client.removeContainer({ container_id: id });
+    scene.attackers.add(id);
+    const { client } = scene;
+    for (const step of [() => client.createContainer(scene.request(id, ["/bin/true"], change, shared)), () => client.startContainer({ container_id: id }), () => client.waitProcess(named(id)), () => client.removeContainer({ container_id: id })]) {
+      const said = await outcome(within<unknown>(step(), 30_000, "a step of a neighbour's life"));
+      if (said.includes("not within")) scene.fault(said);
+    }
+    scene.attackers.delete(id);
   }
   const did = await scene.says(watching, "done", (seconds + 60) * 1000);
   for (const what of REACHED) scene.expect(did[what] === 0, `${what} of the engine was reached ${did[what]} times in ${runs} runs`);

@@ -25,6 +25,6 @@ export class Measure {
     return (await this.#say({ go: "report" })) as Patience;
   }
   stop(): void {
-    this.#child.disconnect();
+    if (this.#child.connected) this.#child.disconnect();
   }
 }

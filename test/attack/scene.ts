@@ -1,25 +1,30 @@
 // What an attack works with: containers that run the hostile programs, connections, and a place to say what is wrong.
-import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import type { Duplex } from "node:stream";
 import type { AgentClient } from "../../ctl/client/agent-client.js";
 import { connectAgent } from "../../ctl/client/connect.js";
-import { openStream } from "../../ctl/client/transport.js";
+import { ConnectError, openStream } from "../../ctl/client/transport.js";
 import type { ProcessName } from "../../ctl/client/stdio.js";
 import { containerRequest } from "../helpers/guest.js";
-import { named, outcome, until, type Change, type Json, type Oci } from "../helpers/lab.js";
-import type { Did } from "./attack.js";
+import { named, type Change, type Json, type Oci } from "../helpers/lab.js";
+import type { Did, Where } from "./attack.js";
 import type { Ground } from "./ground.js";
 
-/** All capabilities there are. */
-export const ALL_CAPS = [
+const CAPABILITIES = [
   "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP", "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK",
   "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE",
   "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF", "CHECKPOINT_RESTORE",
-].map((c) => `CAP_${c}`);
+]; // by their numbers
 
-/** A container with all capabilities (those the machine has), nothing hidden and nothing read-only. */
+/** All capabilities that can be given: on this machine its own, in a VM every one. See proc_pid_status(5), CapBnd. */
+const capabilities = (where: Where): string[] => {
+  const own = where === "vm" ? -1n : BigInt(`0x${/^CapBnd:\s*(\w+)/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0"}`);
+  return CAPABILITIES.filter((_, i) => ((own >> BigInt(i)) & 1n) === 1n).map((c) => `CAP_${c}`);
+};
+
+/** A container with all capabilities (scene.request knows which there are), nothing hidden and nothing read-only. */
 export const mighty: Change = (spec) => {
-  spec.Process["Capabilities"] = { Bounding: ALL_CAPS, Effective: ALL_CAPS, Permitted: ALL_CAPS };
+  spec.Process["Capabilities"] = "all";
   spec.Linux["MaskedPaths"] = [];
   spec.Linux["ReadonlyPaths"] = [];
   spec.Mounts = spec.Mounts.map((m) => (Array.isArray(m["options"]) ? { ...m, options: m["options"].filter((o) => o !== "ro") } : m));
@@ -61,6 +66,10 @@ export class Scene {
   request(id: string, args: string[], change: Change = () => undefined, more: object = {}): never {
     const request = structuredClone(containerRequest({ id, rootPath: this.ground.root, args })) as { OCI: Oci };
     change(request.OCI);
+    if (request.OCI.Process["Capabilities"] === "all") {
+      const all = capabilities(this.ground.where);
+      request.OCI.Process["Capabilities"] = { Bounding: all, Effective: all, Permitted: all };
+    }
     return { ...request, ...more } as never;
   }
   /** A running container whose first process is `hostile` with these words. */
@@ -112,7 +121,15 @@ export class Scene {
   }
   /** Bytes to the agent as they are; closed in the end. */
   async raw(): Promise<Duplex> {
-    const stream = await openStream(this.ground.address, 30_000);
+    let stream: Duplex | undefined;
+    for (const end = performance.now() + 30_000; stream === undefined; ) {
+      try {
+        stream = await openStream(this.ground.address, 30_000);
+      } catch (error) {
+        if (!(error instanceof ConnectError && error.retry) || performance.now() > end) throw error; // the queue is full: EAGAIN
+        await this.pause(0.005);
+      }
+    }
     stream.on("error", () => undefined);
     this.#open.push({ close: () => stream.destroy() });
     stream.resume();
@@ -121,10 +138,10 @@ export class Scene {
   closeAll(): void {
     for (const one of this.#open.splice(0)) one.close();
   }
-  outcome = outcome;
-  until = until;
-  once = once;
 }
+
+/** Was the connection lost over it, or no answer given? */
+export const noAnswer = (said: string): boolean => said.includes("not within") || said.startsWith("UNAVAILABLE: connection");
 
 /** Rejects when `work` takes longer. */
 export const within = async <T>(work: Promise<T>, ms: number, what: string): Promise<T> => {

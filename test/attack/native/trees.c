@@ -1,6 +1,7 @@
 // Folders and files that are a trouble to remove: deep, wide, with long names, immutable; and links where somebody may write.
 #include "hostile.h"
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 static void named(char *out, int length, long i) {
@@ -75,4 +76,22 @@ static int masked(int argc, char **argv) {
   return 0;
 }
 
-const Command trees[] = {{"nest", nest}, {"wide", wide}, {"flags", flags}, {"masked", masked}, {0}};
+// fuse-hang DIR: a file system on DIR whose daemon (this process) never answers.
+static int fuse_hang(int argc, char **argv) {
+  char options[128];
+  int fd = open("/dev/fuse", O_RDWR);
+  if (argc < 2 || fd < 0) return -1;
+  snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other", fd);
+  return mount("hang", argv[1], "fuse", 0, options);
+}
+
+// hold-pty: names a terminal on whose other side nobody reads.
+static int hold_pty(int argc, char **argv) {
+  (void)argc, (void)argv;
+  int fd = posix_openpt(O_RDWR | O_NOCTTY);
+  if (fd < 0 || grantpt(fd) < 0 || unlockpt(fd) < 0) return -1;
+  puts(ptsname(fd)), fflush(stdout);
+  return 0;
+}
+
+const Command trees[] = {{"hold-pty", hold_pty}, {"fuse-hang", fuse_hang}, {"nest", nest}, {"wide", wide}, {"flags", flags}, {"masked", masked}, {0}};
