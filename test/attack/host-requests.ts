@@ -142,10 +142,10 @@ const hanging = async (scene: Scene): Promise<Did> => {
     await scene.client.check();
   } finally {
     daemon.kill("SIGKILL"); // its descriptor goes, and every wait with it
+    await within(Promise.all(calls), ANSWER_MS, "the answers after the share has gone").catch((error: unknown) => scene.fault(String(error)));
+    for (const id of made) await outcome(within(scene.client.removeContainer({ container_id: id }), 10_000, "removal"));
+    agent.inside(`umount -l ${place}; rmdir ${place} 2>/dev/null; rmdir ${SHARED} ${SHARED}/.. 2>/dev/null; true`);
   }
-  await within(Promise.all(calls), ANSWER_MS, "the answers after the share has gone");
-  for (const id of made) await outcome(scene.client.removeContainer({ container_id: id }));
-  agent.inside(`umount -l ${place}; rmdir ${place} 2>/dev/null; rmdir ${SHARED} ${SHARED}/.. 2>/dev/null; true`);
   return tally.did;
 };
 
@@ -168,7 +168,8 @@ const profiles = async (scene: Scene): Promise<Did> => {
 
 /** Texts that do not fit sixteen bits of length: whatever the kernel has afterwards must be what it had. */
 const netlink = async (scene: Scene): Promise<Did> => {
-  const links = (): string => scene.ground.agent?.inside("ip -o link; ip -o route; ip -o address") ?? "";
+  const links = (): string => scene.ground.agent?.inside("ip -o link; ip -o route; ip -o -4 address") ?? "";
+  scene.ground.agent?.inside("ip link set lo up mtu 1400; ip -6 address flush dev lo 2>/dev/null || true");
   const before = links();
   const tally = new Tally();
   const long = ["x".repeat(65_543), "x".repeat(65_536), `lo\0${"y".repeat(65_540)}`, "lo/../eth0", "x".repeat(16), "..", "a b", ""];
