@@ -57,14 +57,21 @@ const OBJECT_FORM: protobuf.IConversionOptions = { defaults: true, arrays: true,
 // With `defaults` protobufjs writes absent messages as null; the types say undefined, so those keys go.
 const dropNulls = (value: unknown): unknown => {
   if (value === null || typeof value !== "object" || value instanceof Uint8Array) return value;
+  if (value instanceof protobuf.util.Long) return exactLong(String(value));
   if (Array.isArray(value)) return value.map(dropNulls);
   return Object.fromEntries(Object.entries(value).filter(([, v]) => v !== null).map(([k, v]) => [k, dropNulls(v)]));
 };
 
-/** Object form of a response's bytes. Throws RpcError INTERNAL when they are not that message. */
-export const decodeResponse = (method: Method, payload: Uint8Array): object => {
+const exactLong = (digits: string): number | bigint => (Number.isSafeInteger(Number(digits)) ? Number(digits) : BigInt(digits));
+
+/**
+ * Object form of a response's bytes. 64-bit numbers beyond 2^53 are rounded, or bigints when they must be `exact`.
+ * Throws RpcError INTERNAL when they are not that message.
+ */
+export const decodeResponse = (method: Method, payload: Uint8Array, exact = false): object => {
+  const { longs, ...form } = OBJECT_FORM;
   try {
-    return dropNulls(method.response.toObject(method.response.decode(payload), OBJECT_FORM)) as object;
+    return dropNulls(method.response.toObject(method.response.decode(payload), { ...form, ...(exact ? {} : { longs }) })) as object;
   } catch (error) {
     throw new RpcError(CODE.INTERNAL, `answer cannot be decoded: ${(error as Error).message}`, method.name, { cause: error });
   }
@@ -73,6 +80,8 @@ export const decodeResponse = (method: Method, payload: Uint8Array): object => {
 export interface ClientOptions {
   /** Milliseconds for calls that say nothing themselves; default DEFAULT_TIMEOUT_MS. 0: no limit. */
   timeoutMs?: number;
+  /** 64-bit numbers beyond 2^53 in answers are bigints (which the types do not say), for printing. */
+  exact?: boolean;
 }
 
 /** A client on an open connection. */
@@ -83,7 +92,7 @@ export const agentClient = (connection: Connection, options: ClientOptions = {})
     if (method === undefined) throw new RpcError(CODE.UNIMPLEMENTED, `no such call: ${name}`, name);
     const timeoutMs = callOptions.timeoutMs ?? (UNLIMITED.has(name) ? 0 : limit);
     const payload = await connection.call(method.service, name, encodeRequest(method, request), { ...callOptions, timeoutMs });
-    return decodeResponse(method, payload);
+    return decodeResponse(method, payload, options.exact);
   };
   const methods = Object.fromEntries(
     [...schema().methods.keys()].map((name) => [

@@ -2,6 +2,7 @@
 import { parseAddress } from "../client/address.js";
 import { connectAgent } from "../client/connect.js";
 import type { CallName } from "../client/agent-client.js";
+import { printExact } from "../client/exact-json.js";
 import { schema } from "../client/schema.js";
 import { toMessage } from "../container/to-message.js";
 import { jsonObject } from "../image/config.js";
@@ -51,10 +52,10 @@ const bytesAsBase64 = (_key: string, value: unknown): unknown =>
 export const callCommand = async (name: string, json: string, options: CallOptions): Promise<number> => {
   const method = callName(name);
   const request = requestFrom(method, json);
-  const client = await connectAgent(parseAddress(addressFor(options)));
+  const client = await connectAgent(parseAddress(addressFor(options)), { exact: true });
   try {
     const answer = await client.call(method, request as never, options.timeout === undefined ? {} : { timeoutMs: options.timeout });
-    process.stdout.write(`${JSON.stringify(answer, bytesAsBase64, options.compact === true ? undefined : 2)}\n`);
+    process.stdout.write(`${printExact(answer, bytesAsBase64, options.compact === true ? undefined : 2)}\n`);
     return 0;
   } finally {
     client.close();

@@ -22,9 +22,9 @@ export interface ExecOptions {
 const PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 const idsOf = (user: string): { UID: number; GID: number } => {
-  const match = /^(\d+)(?::(\d+))?$/.exec(user);
+  const match = /^(\d+)(?::(\d*))?$/.exec(user);
   if (!match) throw new Error(`bad user '${user}': exec takes numbers, UID or UID:GID`);
-  return { UID: Number(match[1]), GID: Number(match[2] ?? match[1]) };
+  return { UID: Number(match[1]), GID: Number(match[2] || match[1]) };
 };
 
 const targetOf = (name: string, options: ExecOptions): { address: string; container: string } => {

@@ -10,6 +10,7 @@ import { attach } from "../container/attach.js";
 import { planContainer, type ContainerPlan } from "../container/plan.js";
 import { makeDisk } from "../image/make-disk.js";
 import { openImage } from "../image/open-image.js";
+import { lostIn } from "../image/write-tar.js";
 import { bootVm, type Vm } from "../vm/boot.js";
 import { claimName, register } from "../vm/registry.js";
 import { EXIT_INTERRUPTED } from "./exit.js";
@@ -117,6 +118,7 @@ const inVm = async (image: string, command: string[], options: RunOptions, work:
     command, env: options.env, workdir: options.workdir, user: options.user, terminal: options.tty === true, memory: options.memory, cpus: options.cpus,
   });
   for (const path of plan.ignored) say(`config.json: ${path} is not known to the protocol and left out`);
+  for (const note of [...(opened.notes ?? []), ...lostIn(opened.tree)]) say(note);
   await makeDisk(opened.tree, disk);
   const imageMs = performance.now() - begin;
   if (interrupt.signal.aborted) return EXIT_INTERRUPTED;

@@ -51,6 +51,9 @@ export interface SpecOptions {
 
 const CPU_PERIOD_US = 100_000;
 
+/** The limit to so many processors. */
+export const cpuLimit = (cpus: number): { Quota: number; Period: number } => ({ Quota: Math.round(cpus * CPU_PERIOD_US), Period: CPU_PERIOD_US });
+
 /** The spec for one container. */
 export const defaultSpec = (options: SpecOptions): Input<Spec> => ({
   Version: "1.1.0",
@@ -69,7 +72,7 @@ export const defaultSpec = (options: SpecOptions): Input<Spec> => ({
     Namespaces: [{ Type: "ipc" }, { Type: "uts" }, { Type: "mount" }],
     Resources: {
       ...(options.memory === undefined ? {} : { Memory: { Limit: options.memory } }),
-      ...(options.cpus === undefined ? {} : { CPU: { Quota: Math.round(options.cpus * CPU_PERIOD_US), Period: CPU_PERIOD_US } }),
+      ...(options.cpus === undefined ? {} : { CPU: cpuLimit(options.cpus) }),
     },
     MaskedPaths: MASKED,
     ReadonlyPaths: READ_ONLY,

@@ -3,11 +3,11 @@
 import type { Input } from "../client/agent-client.js";
 import type { CreateContainerRequest, CreateSandboxRequest, Spec, Storage } from "../client/gen/messages.js";
 import { schema } from "../client/schema.js";
-import type { Json } from "../image/config.js";
+import type { Json } from "../client/exact-json.js";
 import { DISK_FSTYPE } from "../image/make-disk.js";
 import type { OpenedImage } from "../image/open-image.js";
 import { ImageError } from "../image/tree.js";
-import { defaultSpec, SHM_PATH } from "./default-spec.js";
+import { cpuLimit, defaultSpec, SHM_PATH } from "./default-spec.js";
 import { toMessage } from "./to-message.js";
 import { resolveUser } from "./users.js";
 
@@ -64,10 +64,18 @@ const asKataSends = (spec: Spec): Spec => {
   };
 };
 
-const withoutHostParts = ({ Devices: _devices, BlockIO: _block, Network: _network, ...rest }: NonNullable<NonNullable<Spec["Linux"]>["Resources"]>): NonNullable<NonNullable<Spec["Linux"]>["Resources"]> =>
-  rest as NonNullable<NonNullable<Spec["Linux"]>["Resources"]>;
+type Resources = NonNullable<NonNullable<Spec["Linux"]>["Resources"]>;
 
-const bundleSpec = (json: { [key: string]: Json }, id: string, rootPath: string, wishes: Wishes): { spec: Input<Spec>; ignored: string[] } => {
+const withoutHostParts = ({ Devices: _devices, BlockIO: _block, Network: _network, ...rest }: Resources): Resources => rest as Resources;
+
+// What the user asks for besides the command wins over config.json, as it does over an image's configuration.
+const limitsOf = (resources: Resources | undefined, wishes: Wishes): Resources | undefined => {
+  const memory = wishes.memory === undefined ? {} : { Memory: { ...resources?.Memory, Limit: wishes.memory } };
+  const cpu = wishes.cpus === undefined ? {} : { CPU: { ...resources?.CPU, ...cpuLimit(wishes.cpus) } };
+  return resources === undefined && wishes.memory === undefined && wishes.cpus === undefined ? undefined : ({ ...resources, ...memory, ...cpu } as Resources);
+};
+
+const bundleSpec = (image: OpenedImage, json: { [key: string]: Json }, id: string, rootPath: string, wishes: Wishes): { spec: Input<Spec>; ignored: string[] } => {
   const { value, unknown } = toMessage(schema().root.lookupType("grpc.Spec"), json);
   const spec = asKataSends(value as unknown as Spec);
   const process = spec.Process;
@@ -77,14 +85,17 @@ const bundleSpec = (json: { [key: string]: Json }, id: string, rootPath: string,
   const args = wishes.command.length > 0 ? wishes.command : process.Args;
   if ((args ?? []).length === 0) throw new ImageError("config.json has no process.args: give a command after --");
   const linux: Input<Spec>["Linux"] = { ...spec.Linux, CgroupsPath: spec.Linux?.CgroupsPath || `/katactl/${id}` };
+  const resources = limitsOf(spec.Linux?.Resources, wishes);
+  const user = wishes.user === undefined ? undefined : resolveUser(image.tree, wishes.user);
   return {
     spec: {
       ...spec,
       Root: { Path: rootPath, Readonly: spec.Root?.Readonly ?? false },
       Process: {
         ...process, Args: args, Terminal: wishes.terminal, Env: mergeEnv(process.Env ?? [], wishes.env), Cwd: wishes.workdir ?? (process.Cwd || "/"),
+        ...(user === undefined ? {} : { User: { UID: user.uid, GID: user.gid, AdditionalGids: user.additionalGids } }),
       },
-      Linux: linux,
+      Linux: { ...linux, ...(resources === undefined ? {} : { Resources: resources }) },
     },
     ignored: unknown,
   };
@@ -115,7 +126,7 @@ export const rootStorages = (id: string, disk: string, rootPath: string): Input<
 /** All requests for one container whose root is on the guest's disk `disk` (for instance /dev/vda). */
 export const planContainer = (image: OpenedImage, id: string, disk: string, wishes: Wishes): ContainerPlan => {
   const rootPath = `${BASE}/${id}/rootfs`;
-  const { spec, ignored } = image.spec === undefined ? { spec: imageSpec(image, id, rootPath, wishes), ignored: [] } : bundleSpec(image.spec, id, rootPath, wishes);
+  const { spec, ignored } = image.spec === undefined ? { spec: imageSpec(image, id, rootPath, wishes), ignored: [] } : bundleSpec(image, image.spec, id, rootPath, wishes);
   return {
     sandbox: {
       sandbox_id: id, hostname: id,

@@ -1,7 +1,7 @@
 // From JSON written by people or by other tools to a message of the protocol: names are matched without regard to case and
 // underscores, so `containerId`, `container_id` and the runtime-spec's `uidMappings` all find their field. Pure.
 import protobuf from "protobufjs";
-import type { Json } from "../image/config.js";
+import type { Json } from "../client/exact-json.js";
 
 export interface Converted {
   value: { [field: string]: unknown };
@@ -17,9 +17,24 @@ const ALIASES: Readonly<Record<string, string>> = { ociversion: "version" };
 const isObject = (value: Json): value is { [key: string]: Json } => value !== null && typeof value === "object" && !Array.isArray(value);
 
 const wrong = (path: string, wanted: string, value: Json): Error =>
-  new Error(`${path}: ${wanted} is wanted, not ${value === null ? "null" : Array.isArray(value) ? "a list" : typeof value === "object" ? "an object" : JSON.stringify(value)}`);
+  new Error(`${path}: ${wanted} is wanted, not ${value === null ? "null" : Array.isArray(value) ? "a list" : typeof value === "object" ? "an object" : typeof value === "bigint" ? value : JSON.stringify(value)}`);
 
-const INTEGERS = new Set(["int32", "uint32", "sint32", "fixed32", "sfixed32", "int64", "uint64", "sint64", "fixed64", "sfixed64"]);
+/** Least and most of each kind of integer. */
+const SIGNED = (bits: bigint): [bigint, bigint] => [-(1n << (bits - 1n)), (1n << (bits - 1n)) - 1n];
+const UNSIGNED = (bits: bigint): [bigint, bigint] => [0n, (1n << bits) - 1n];
+const INTEGERS: Readonly<Record<string, [bigint, bigint]>> = {
+  int32: SIGNED(32n), sint32: SIGNED(32n), sfixed32: SIGNED(32n), uint32: UNSIGNED(32n), fixed32: UNSIGNED(32n),
+  int64: SIGNED(64n), sint64: SIGNED(64n), sfixed64: SIGNED(64n), uint64: UNSIGNED(64n), fixed64: UNSIGNED(64n),
+};
+
+// Numbers beyond 2^53 come as bigints or as text; a double of that size was rounded already (1e300, 9007199254740993.0).
+const integer = (value: Json, range: [bigint, bigint], path: string): Json => {
+  const exact = typeof value === "bigint" || (typeof value === "string" && /^-?\d+$/.test(value)) || Number.isSafeInteger(value);
+  if (!exact) throw wrong(path, "a whole number", value);
+  const whole = BigInt(value as number | bigint | string);
+  if (whole >= range[0] && whole <= range[1]) return value;
+  throw wrong(path, range[0] === 0n && whole < 0n ? "a number not below 0" : `a number between ${range[0]} and ${range[1]}`, value);
+};
 
 const scalar = (field: protobuf.Field, value: Json, path: string): unknown => {
   if (field.resolvedType instanceof protobuf.Enum) {
@@ -27,15 +42,12 @@ const scalar = (field: protobuf.Field, value: Json, path: string): unknown => {
     if (typeof value === "number" || (typeof value === "string" && names.includes(value))) return value;
     throw wrong(path, `one of ${names.join(", ")}`, value);
   }
-  if (INTEGERS.has(field.type)) {
-    const whole = typeof value === "number" ? Number.isInteger(value) : typeof value === "string" && /^-?\d+$/.test(value);
-    if (!whole) throw wrong(path, "a whole number", value);
-    if (typeof value === "number" && value < 0 && field.type.startsWith("u")) throw wrong(path, "a number not below 0", value);
-    return value;
-  }
+  const range = INTEGERS[field.type];
+  if (range !== undefined) return integer(value, range, path);
   if (field.type === "bool" && typeof value !== "boolean") throw wrong(path, "true or false", value);
   if (field.type === "string" && typeof value !== "string") throw wrong(path, "text", value);
   if (field.type === "bytes" && typeof value !== "string") throw wrong(path, "base64 text", value);
+  if (typeof value === "bigint") throw wrong(path, field.type, value);
   return value;
 };
 

@@ -1,5 +1,6 @@
 // What an image says about the process to run, and the checks on the documents it comes in.
 // Pure: JSON values in, typed values out. Source: OCI image-spec config.md, manifest.md, image-index.md.
+import { parseExact, type Json } from "../client/exact-json.js";
 import { ImageError } from "./tree.js";
 
 /** The part of an image's configuration that a container is started from; everything may be missing in an image. */
@@ -13,16 +14,27 @@ export interface ImageConfig {
 
 export const EMPTY_CONFIG: ImageConfig = { env: [], entrypoint: [], cmd: [], user: "", workdir: "" };
 
-export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
-
-/** Text as JSON object. Throws ImageError that names the document. */
-export const jsonObject = (text: string, what: string): { [key: string]: Json } => {
-  let value: Json;
+/** Bytes of a document as text. Throws ImageError when they are not UTF-8. */
+export const documentText = (bytes: Buffer, what: string): string => {
   try {
-    value = JSON.parse(text) as Json;
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch (error) {
+    throw new ImageError(`${what} is no UTF-8 text`, { cause: error });
+  }
+};
+
+/** Text as JSON, its integers exact. Throws ImageError that names the document. */
+export const jsonIn = (text: string, what: string): Json => {
+  try {
+    return parseExact(text);
   } catch (error) {
     throw new ImageError(`${what} is no JSON: ${(error as Error).message}`);
   }
+};
+
+/** The same for an object. */
+export const jsonObject = (text: string, what: string): { [key: string]: Json } => {
+  const value = jsonIn(text, what);
   if (value === null || typeof value !== "object" || Array.isArray(value)) throw new ImageError(`${what} is no JSON object`);
   return value;
 };

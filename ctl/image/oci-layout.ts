@@ -1,9 +1,10 @@
 // Reads an OCI image layout or a docker-save archive, given as a lookup from names to contents (a folder or a tar archive).
 // It owns the walk index -> manifest -> configuration and layers and the check of every digest. Source: OCI image-spec
 // image-layout.md, image-index.md, manifest.md; the manifest.json of docker save.
+import type { Json } from "../client/exact-json.js";
 import { digestOf, headOf, type Content } from "./content.js";
 import { applyLayer } from "./read-layer.js";
-import { descriptorsIn, hostArchitecture, jsonObject, parseConfig, parseDescriptor, type Descriptor, type ImageConfig, type Json } from "./config.js";
+import { descriptorsIn, documentText, hostArchitecture, jsonIn, jsonObject, parseConfig, parseDescriptor, type Descriptor, type ImageConfig } from "./config.js";
 import { ImageError, Tree } from "./tree.js";
 
 /** Content of the file with that name in the image's folder or archive; undefined when there is none. */
@@ -22,7 +23,7 @@ export const document = (files: Files, name: string): string => {
   const content = files(name);
   if (content === undefined) throw new ImageError(`the image has no ${name}`);
   if (content.size > MAX_DOCUMENT) throw new ImageError(`${name} has ${content.size} bytes; at most ${MAX_DOCUMENT} are taken`);
-  return headOf(content, MAX_DOCUMENT).toString("utf8");
+  return documentText(headOf(content, MAX_DOCUMENT), name);
 };
 
 const blobName = (digest: string): string => `blobs/${digest.replace(":", "/")}`;
@@ -98,7 +99,7 @@ const member = (value: Json | undefined, key: string): Json | undefined =>
 
 /** Load from what `docker save` writes; `ref` chooses by tag when there are several images in it. */
 export const loadDockerArchive = async (files: Files, ref: string, work: string): Promise<LoadedImage> => {
-  const list = JSON.parse(document(files, "manifest.json")) as Json;
+  const list = jsonIn(document(files, "manifest.json"), "manifest.json");
   if (!Array.isArray(list)) throw new ImageError("manifest.json is no list");
   const tags = (item: Json): string[] => (member(item, "RepoTags") as string[] | null | undefined) ?? [];
   const fitting = ref === "" ? list : list.filter((item) => tags(item).includes(ref));

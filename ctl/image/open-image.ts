@@ -2,8 +2,9 @@
 // and a configuration. It owns telling these forms apart. Unpacked bytes go to the given work folder only.
 import { closeSync, existsSync, lstatSync, openSync, readSync, statSync } from "node:fs";
 import { join, posix } from "node:path";
+import type { Json } from "../client/exact-json.js";
 import { readBundle } from "./bundle.js";
-import { EMPTY_CONFIG, type ImageConfig, type Json } from "./config.js";
+import { EMPTY_CONFIG, type ImageConfig } from "./config.js";
 import { loadDockerArchive, loadOciLayout, type Files } from "./oci-layout.js";
 import type { Content } from "./content.js";
 import { applyLayer } from "./read-layer.js";
@@ -19,6 +20,8 @@ export interface OpenedImage {
   config: ImageConfig;
   /** config.json of a bundle. */
   spec?: { [key: string]: Json };
+  /** What of it was left out, in words for the user. */
+  notes?: string[];
 }
 
 const folderFiles = (folder: string): Files => (name) => {

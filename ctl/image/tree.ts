@@ -81,9 +81,9 @@ export class Tree {
    */
   directory(parts: readonly string[], make: boolean): TreeNode | undefined {
     const trail = [this.root];
-    const left = [...parts];
+    const left = [...parts].reverse();
     let links = 0;
-    for (let part = left.shift(); part !== undefined; part = left.shift()) {
+    for (let part = left.pop(); part !== undefined; part = left.pop()) {
       const here = trail[trail.length - 1] ?? this.root;
       if (part === "" || part === ".") continue;
       if (part === "..") {
@@ -103,7 +103,7 @@ export class Tree {
         if (links > MAX_LINKS) throw new ImageError(`too many symbolic links on the way to '${shown(parts.join("/"))}'`);
         const target = next.target ?? "";
         if (target.startsWith("/")) trail.length = 1;
-        left.unshift(...target.split("/"));
+        left.push(...target.split("/").reverse());
         continue;
       }
       if (next.kind !== "directory") {

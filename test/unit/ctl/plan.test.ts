@@ -4,7 +4,10 @@ import { callName, requestFrom } from "../../../ctl/commands/call.js";
 import { exitStatus, errorText } from "../../../ctl/commands/exit.js";
 import { parseBytes, parseEnv, parsePositive } from "../../../ctl/commands/options.js";
 import { RpcError } from "../../../ctl/client/rpc-error.js";
+import { encodeRequest } from "../../../ctl/client/agent-client.js";
+import { printExact } from "../../../ctl/client/exact-json.js";
 import { schema } from "../../../ctl/client/schema.js";
+import { jsonObject } from "../../../ctl/image/config.js";
 import { commandOf, mergeEnv, planContainer, type Wishes } from "../../../ctl/container/plan.js";
 import { toMessage } from "../../../ctl/container/to-message.js";
 import { resolveUser } from "../../../ctl/container/users.js";
@@ -81,6 +84,24 @@ describe("plan from a bundle", () => {
     expect(container.OCI?.Linux?.Resources).not.toHaveProperty("Devices");
     expect(ignored).toEqual(["process.user.umask"]);
   });
+  it("lets the user's wishes for owner and limits win, and keeps what else config.json says of them", () => {
+    const { container } = plan({}, { user: "web", memory: 1 << 20, cpus: 1.5 });
+    expect(container.OCI?.Process?.User).toEqual({ UID: 33, GID: 34, AdditionalGids: [50] });
+    expect(container.OCI?.Linux?.Resources).toMatchObject({ Memory: { Limit: 1 << 20 }, CPU: { Quota: 150_000, Period: 100_000 }, Pids: { Limit: 7 } });
+    expect(plan({ linux: null }, { memory: 5 }).container.OCI?.Linux?.Resources).toEqual({ Memory: { Limit: 5 } });
+    expect(plan().container.OCI?.Process?.User).toEqual({ UID: 5, GID: 6 });
+    expect(() => plan({}, { user: "ghost" })).toThrow(/'ghost' is not in the image's/);
+  });
+  it("sends 64-bit numbers as config.json has them", () => {
+    const text = '{"ociVersion":"1.0.2","root":{"path":"r"},"process":{"args":["x"],"rlimits":[{"type":"RLIMIT_AS","hard":18446744073709551615,"soft":9007199254740993}]},"linux":{"resources":{"memory":{"limit":9223372036854771712}},"seccomp":{"defaultAction":"A","syscalls":[{"names":["x"],"action":"A","args":[{"index":0,"value":9223372036854775809,"valueTwo":18446744073709551614,"op":"O"}]}]}}}';
+    const { container } = planContainer(image({ kind: "bundle", spec: jsonObject(text, "config.json") }), "cc", "/dev/vda", wishes());
+    const method = schema().methods.get("CreateContainer");
+    if (method === undefined) throw new Error("no such call");
+    const sent = method.request.toObject(method.request.decode(encodeRequest(method, container)), { longs: String }) as { OCI: { Process: { Rlimits: object[] }; Linux: { Resources: { Memory: object }; Seccomp: { Syscalls: { Args: object[] }[] } } } };
+    expect(sent.OCI.Process.Rlimits[0]).toMatchObject({ Hard: "18446744073709551615", Soft: "9007199254740993" });
+    expect(sent.OCI.Linux.Resources.Memory).toMatchObject({ Limit: "9223372036854771712" });
+    expect(sent.OCI.Linux.Seccomp.Syscalls[0]?.Args[0]).toMatchObject({ Value: "9223372036854775809", ValueTwo: "18446744073709551614" });
+  });
   it("takes another command", () => {
     expect(plan({}, { command: ["other"] }).container.OCI?.Process?.Args).toEqual(["other"]);
   });
@@ -101,6 +122,11 @@ describe("users", () => {
     ["web:log", { uid: 33, gid: 50, additionalGids: [] }],
     ["1234:77", { uid: 1234, gid: 77, home: "/", additionalGids: [] }],
     ["1234", { uid: 1234, gid: 0 }],
+    ["1234:", { uid: 1234, gid: 0, additionalGids: [] }],
+    ["web:", { uid: 33, gid: 34, additionalGids: [50] }],
+    [":77", { uid: 0, gid: 77, additionalGids: [] }],
+    [":", { uid: 0, gid: 0 }],
+    ["0033:0034", { uid: 33, gid: 34, home: "/srv" }],
   ])("'%s'", (user, ids) => expect(resolveUser(tree, user)).toMatchObject(ids));
   it("names what is not there", () => {
     expect(() => resolveUser(tree, "ghost")).toThrow("user 'ghost' is not in the image's /etc/passwd");
@@ -124,6 +150,18 @@ describe("JSON to messages", () => {
     expect(() => toMessage(spec, { process: { user: { uid: -1 } } })).toThrow(/process\.user\.uid: a number not below 0/);
     expect(() => toMessage(spec, { mounts: [{ options: "ro" }] })).toThrow("mounts[0].options: a list is wanted");
     expect(() => toMessage(spec, { annotations: [] })).toThrow("annotations: an object is wanted, not a list");
+  });
+  it("keeps integers exact and refuses those that do not fit their field", () => {
+    expect(jsonObject('{"a":[18446744073709551615,-9223372036854775808,9007199254740991],"b":"18446744073709551615 \\" 1234567890123456789","c":1e20,"\\u0001x":12345678901234567890}', "x"))
+      .toEqual({ a: [18446744073709551615n, -9223372036854775808n, 9007199254740991], b: '18446744073709551615 " 1234567890123456789', c: 1e20, "\u0001x": 12345678901234567890n });
+    for (const bad of ["[01234567890123456789]", "{12345678901234567890:1}", "-12345678901234567890x"]) expect(() => jsonObject(`{"a":${bad}}`, "x")).toThrow(/is no JSON/);
+    const memory = (limit: string): unknown => toMessage(spec, jsonObject(`{"linux":{"resources":{"memory":{"limit":${limit}}}}}`, "x"));
+    expect(() => memory("9223372036854775808")).toThrow("linux.resources.memory.limit: a number between -9223372036854775808 and 9223372036854775807 is wanted, not 9223372036854775808");
+    expect(() => memory("9007199254740993.0")).toThrow(/a whole number is wanted/);
+    expect(() => memory("1e18")).toThrow(/a whole number is wanted/);
+    expect(() => toMessage(spec, { process: { user: { uid: 4294967296 } } })).toThrow(/between 0 and 4294967295/);
+    expect(() => toMessage(spec, jsonObject('{"hostname":12345678901234567890}', "x"))).toThrow("hostname: text is wanted, not 12345678901234567890");
+    expect(printExact({ a: 18446744073709551615n, b: "18446744073709551615", c: [1n] }, (_key, value) => value)).toBe('{"a":18446744073709551615,"b":"18446744073709551615","c":[1]}');
   });
   it("finds calls whatever their case and lists them otherwise", () => {
     expect(callName("check")).toBe("Check");
