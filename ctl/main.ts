@@ -1,4 +1,6 @@
 // The command line of the host side: words to commands, errors to exit status. It holds no logic of its own.
+import { isUtf8 } from "node:buffer";
+import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { callCommand } from "./commands/call.js";
 import { execCommand } from "./commands/exec.js";
@@ -6,6 +8,7 @@ import { errorText, EXIT_OURS, exitStatus } from "./commands/exit.js";
 import { bootCommand, psCommand, stopCommand } from "./commands/machines.js";
 import { parseBytes, parseEnv, parsePositive, parseSeconds, withVmOptions } from "./commands/options.js";
 import { runCommand } from "./commands/run.js";
+import { wholeProcess } from "./lifetime.js";
 
 let status = 0;
 const then = <A extends unknown[]>(command: (...args: A) => number | Promise<number>) => async (...args: A): Promise<void> => {
@@ -87,14 +90,24 @@ program.command("stop")
 // A reader that went away (`katactl ps | head`, the parent of a detached VM) is no reason to fail.
 for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
 
-try {
-  await program.parseAsync();
-} catch (error) {
-  // commander has already printed its own errors and help texts.
-  if (error instanceof CommanderError) status = error.exitCode === 0 ? 0 : EXIT_OURS;
-  else {
-    process.stderr.write(`katactl: ${errorText(error)}\n`);
-    status = exitStatus(error);
+const say = (line: string): void => void process.stderr.write(`katactl: ${line}\n`);
+
+// Node makes text of all arguments; bytes that are none would name another file or say something else to a container.
+const checkArguments = (): void => {
+  if (process.argv.some((word) => word.includes("\ufffd")) && !isUtf8(readFileSync("/proc/self/cmdline"))) throw new Error("an argument is not UTF-8 text: it cannot be passed on as it is");
+};
+
+const work = async (): Promise<number> => {
+  try {
+    checkArguments();
+    await program.parseAsync();
+    return status;
+  } catch (error) {
+    // commander has already printed its own errors and help texts.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_OURS;
+    say(errorText(error));
+    return exitStatus(error);
   }
-}
-process.exitCode = status;
+};
+
+wholeProcess(work, { failed: EXIT_OURS, say, text: errorText });

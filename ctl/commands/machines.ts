@@ -4,6 +4,7 @@ import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { formatAddress } from "../client/address.js";
 import { bootVm } from "../vm/boot.js";
+import { atEnd, now } from "../lifetime.js";
 import { SHARE_TAG } from "../vm/share.js";
 import { claimName, findVm, listVms, register, startTime } from "../vm/registry.js";
 import { armInterrupt } from "./interrupt.js";
@@ -27,6 +28,7 @@ export const bootCommand = async (options: BootCommandOptions): Promise<number> 
   if (options.detach === true) return detach(name);
   const say = (line: string): void => void (options.quiet === true || process.stderr.write(`katactl: ${line}\n`));
   const interrupt = armInterrupt();
+  now("booting the VM");
   const share = options.share !== undefined ? { folder: options.share, by: "virtiofs" as const } : options.ninep !== undefined ? { folder: options.ninep, by: "9p" as const } : undefined;
   const vm = await bootVm({ ...bootOptions(options), disks: options.disk.map((file) => ({ file, readOnly: false })), share, say, signal: interrupt.signal });
   if (share !== undefined) say(`${share.folder} is shared under the tag ${SHARE_TAG}`);
@@ -53,10 +55,13 @@ const detach = (name: string): Promise<number> =>
       // Our own stderr must not live on in the child: whoever reads it would wait for its end as long as the VM runs.
       detached: true, stdio: ["ignore", "ignore", "pipe", "ipc"],
     });
+    // Until it is up it is ours to end.
+    const forget = atEnd(() => child.kill("SIGTERM"));
     child.stderr?.pipe(process.stderr, { end: false });
     child.once("error", reject);
     child.once("close", (code) => resolve(code ?? 1));
     child.once("message", (message) => {
+      forget();
       process.stdout.write(`${String(message).slice(READY.length)}\n`);
       child.removeAllListeners("close");
       child.stderr?.destroy();

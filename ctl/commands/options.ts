@@ -1,4 +1,6 @@
 // Options that several commands share, and how their words become numbers. Pure; errors are for the user.
+import { isUtf8 } from "node:buffer";
+import { readFileSync } from "node:fs";
 import { InvalidArgumentError, type Command } from "commander";
 import type { BootOptions } from "../vm/boot.js";
 import type { MachineType } from "../vm/machine.js";
@@ -24,12 +26,20 @@ export const parsePositive = (text: string): number => {
 /** Seconds as milliseconds. */
 export const parseSeconds = (text: string): number => Math.round(parsePositive(text) * 1000);
 
+/** The entry of our own environment with this name as it was given to us; empty when it was set later. */
+const ownEnvironment = (name: string): Buffer => {
+  const entries = readFileSync("/proc/self/environ").toString("latin1").split("\0");
+  return Buffer.from(entries.find((entry) => entry.startsWith(`${Buffer.from(name).toString("latin1")}=`)) ?? "", "latin1");
+};
+
 /** One NAME=value, or NAME taken from our own environment, added to the list so far. */
 export const parseEnv = (text: string, so_far: string[]): string[] => {
   const name = text.split("=", 1)[0] ?? "";
   if (name === "") throw new InvalidArgumentError("NAME=value is wanted.");
   if (text.includes("=")) return [...so_far, text];
   const own = process.env[name];
+  // Node has made text of it already.
+  if (own?.includes("\ufffd") === true && !isUtf8(ownEnvironment(name))) throw new InvalidArgumentError(`the value of ${name} is not UTF-8 text.`);
   return own === undefined ? so_far : [...so_far, `${name}=${own}`];
 };
 

@@ -1,7 +1,7 @@
 // `run`: an image in, the container's output and exit status out. It owns the order of the run (image to disk, boot, sandbox,
 // container, streams, and all of it back) and the work folder. Only the container writes to stdout.
 import { randomBytes } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { formatAddress } from "../client/address.js";
@@ -11,6 +11,7 @@ import { planContainer, type ContainerPlan } from "../container/plan.js";
 import { makeDisk } from "../image/make-disk.js";
 import { openImage } from "../image/open-image.js";
 import { lostIn } from "../image/write-tar.js";
+import { now, removeAtEnd } from "../lifetime.js";
 import { bootVm, type Vm } from "../vm/boot.js";
 import { claimName, register } from "../vm/registry.js";
 import { EXIT_INTERRUPTED } from "./exit.js";
@@ -106,10 +107,13 @@ const report = (options: RunOptions, id: string, vm: Vm, status: number, times: 
   say(`image ${times.imageMs.toFixed(0)} ms; start of the VMM to first RPC ${times.vmm_to_first_rpc_ms.toFixed(0)} ms${vm.kernelMs === undefined ? "" : `, start of the kernel to first RPC ${vm.kernelMs.toFixed(0)} ms`}; all ${times.totalMs.toFixed(0)} ms; exit status ${status}`);
 };
 
-const inVm = async (image: string, command: string[], options: RunOptions, work: string, interrupt: Interrupt): Promise<number> => {
-  const say = (line: string): void => void (options.quiet === true || options.json === true || process.stderr.write(`katactl: ${line}\n`));
-  const id = options.name === undefined ? randomBytes(6).toString("hex") : claimName(options.name);
-  const begin = performance.now();
+// What is under way when the signal comes ends with our process: nobody waits for it.
+const unlessInterrupted = <T>(work: Promise<T>, interrupt: Interrupt): Promise<T> =>
+  Promise.race([work, interrupt.first.then(() => Promise.reject(new Error("interrupted")))]);
+
+/** The image as a disk for the VM, in `work`, and what to ask of the agent. */
+const prepare = async (image: string, command: string[], options: RunOptions, id: string, work: string, say: (line: string) => void): Promise<{ plan: ContainerPlan; disk: string }> => {
+  now(`reading the image ${image}`);
   const opened = await openImage(resolve(image), work, options.ref);
   const disk = join(work, "container.img");
   // Asked for before the disk is made: wrong users and missing commands need no boot to be told.
@@ -119,9 +123,18 @@ const inVm = async (image: string, command: string[], options: RunOptions, work:
   });
   for (const path of plan.ignored) say(`config.json: ${path} is not known to the protocol and left out`);
   for (const note of [...(opened.notes ?? []), ...lostIn(opened.tree)]) say(note);
+  now("making the container's disk");
   await makeDisk(opened.tree, disk);
+  return { plan, disk };
+};
+
+const inVm = async (image: string, command: string[], options: RunOptions, work: string, interrupt: Interrupt): Promise<number> => {
+  const say = (line: string): void => void (options.quiet === true || options.json === true || process.stderr.write(`katactl: ${line}\n`));
+  const id = options.name === undefined ? randomBytes(6).toString("hex") : claimName(options.name);
+  const begin = performance.now();
+  const { plan, disk } = await unlessInterrupted(prepare(image, command, options, id, work, say), interrupt);
   const imageMs = performance.now() - begin;
-  if (interrupt.signal.aborted) return EXIT_INTERRUPTED;
+  now("booting the VM");
   const vm = await bootVm({ ...bootOptions(fitVm(options)), disks: [{ file: disk, readOnly: true }], say, signal: interrupt.signal });
   let unregister = (): void => undefined;
   let good = false;
@@ -129,6 +142,7 @@ const inVm = async (image: string, command: string[], options: RunOptions, work:
     unregister = register({
       name: id, qemuPid: vm.qemuPid, address: formatAddress(vm.address), transport: vm.transport, accel: vm.accel.accel, machine: vm.machine, console: vm.consolePath, container: id,
     });
+    now(`running container ${id}`);
     const status = await runContainer(vm, plan, id, options, interrupt);
     good = true;
     await farewell(vm, id);
@@ -145,8 +159,9 @@ const inVm = async (image: string, command: string[], options: RunOptions, work:
 /** Run one container; resolves with the exit status for our own process. Nothing is left behind. */
 export const runCommand = async (image: string, words: string[], options: RunOptions): Promise<number> => {
   const command = words[0] === "--" ? words.slice(1) : words; // commander keeps it when options are passed through
-  const work = mkdtempSync(join(tmpdir(), "katactl-image-"));
   const interrupt = armInterrupt();
+  const work = mkdtempSync(join(tmpdir(), "katactl-image-"));
+  const remove = removeAtEnd(work);
   try {
     return await inVm(image, command, options, work, interrupt);
   } catch (error) {
@@ -154,6 +169,6 @@ export const runCommand = async (image: string, words: string[], options: RunOpt
     throw error;
   } finally {
     interrupt.disarm();
-    rmSync(work, { recursive: true, force: true });
+    remove();
   }
 };

@@ -1,6 +1,7 @@
 // Our own terminal in raw mode, and back. Node's setRawMode leaves output processing on (a line feed becomes carriage return
 // and line feed), which ruins the screen of full-screen programs in the guest, so stty(1) does it.
 import { execFileSync } from "node:child_process";
+import { atEnd } from "../lifetime.js";
 
 const stty = (...args: string[]): string => execFileSync("stty", args, { stdio: ["inherit", "pipe", "ignore"], encoding: "utf8" }).trim();
 
@@ -8,5 +9,10 @@ const stty = (...args: string[]): string => execFileSync("stty", args, { stdio: 
 export const rawTerminal = (): (() => void) => {
   const before = stty("-g");
   stty("raw", "-echo");
-  return () => void stty(before);
+  const back = (): void => void stty(before);
+  const forget = atEnd(back);
+  return () => {
+    back();
+    forget();
+  };
 };

@@ -4,6 +4,7 @@ import { spawn } from "node:child_process";
 import { rmSync } from "node:fs";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { atEnd } from "../lifetime.js";
 import { tarOf, timeOf } from "./write-tar.js";
 import { ImageError, type Tree } from "./tree.js";
 
@@ -21,6 +22,7 @@ export const makeDisk = async (tree: Tree, file: string): Promise<void> => {
     "-root-mode", root.mode.toString(8), "-root-uid", String(root.uid), "-root-gid", String(root.gid), "-root-time", String(timeOf(root)), file,
   ];
   const tool = spawn("sqfstar", args, { stdio: ["pipe", "ignore", "pipe"] });
+  const forget = atEnd(() => tool.kill("SIGKILL"));
   let said = "";
   tool.stderr.on("data", (piece: Buffer) => (said = (said + piece.toString("utf8")).slice(-2000)));
   const ended = new Promise<string | undefined>((resolve) => {
@@ -29,6 +31,7 @@ export const makeDisk = async (tree: Tree, file: string): Promise<void> => {
   });
   const fed = pipeline(Readable.from(tarOf(tree)), tool.stdin).then(() => undefined, (error: Error) => error);
   const [problem, feedError] = await Promise.all([ended, fed]);
+  forget();
   // A tool that died closes its input; its own words then matter more than our EPIPE.
   const why = feedError instanceof ImageError ? feedError.message : problem ?? feedError?.message;
   if (why === undefined) return;

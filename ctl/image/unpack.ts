@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { Transform, type Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
+import { atEnd } from "../lifetime.js";
 import { headOf, readContent, type Content } from "./content.js";
 import { BLOCK, isHeader } from "./tar-header.js";
 import { ImageError } from "./tree.js";
@@ -54,9 +55,10 @@ const counting = (size: { bytes: number }, work: string): Transform => {
   });
 };
 
-/** Bytes through `zstd -d`, which checks what each frame says of itself; `feed` and `ended` settle with the reason of a failure. */
+/** Bytes through `zstd -d`, which checks what each frame says of itself; `ended` resolves with the reason of a failure. */
 const unzstd = (from: Readable): { out: Readable; ended: Promise<string | undefined> } => {
   const tool = spawn("zstd", ["-dcq"], { stdio: ["pipe", "pipe", "pipe"] });
+  const forget = atEnd(() => tool.kill("SIGKILL"));
   let said = "";
   tool.stderr.on("data", (piece: Buffer) => (said = (said + piece.toString("utf8")).slice(-2000)));
   // A tool that ends early closes its input; its own words then matter more than our EPIPE.
@@ -68,7 +70,7 @@ const unzstd = (from: Readable): { out: Readable; ended: Promise<string | undefi
     tool.once("error", (error: NodeJS.ErrnoException) => resolve(error.code === "ENOENT" ? "zstd is not installed (Debian package zstd)" : error.message));
     tool.once("close", (code, signal) => resolve(code === 0 ? undefined : said.trim().replaceAll("/*stdin*\\", "").replace(/^(zstd)?[\s:]*/, "") || `zstd ended with ${signal ?? code}`));
   });
-  return { out: tool.stdout, ended: Promise.all([fed, ended]).then(([input, end]) => input ?? end) };
+  return { out: tool.stdout, ended: Promise.all([fed, ended]).then(([input, end]) => (forget(), input ?? end)) };
 };
 
 let unpacked = 0;

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { formatAddress, type Address } from "../client/address.js";
 import type { AgentClient } from "../client/agent-client.js";
 import { connectAgent } from "../client/connect.js";
+import { atEnd } from "../lifetime.js";
 import { chooseAccel, type AccelChoice } from "./accel.js";
 import { Console } from "./console.js";
 import { kernelWords, qemuArgs, type Machine, type MachineType } from "./machine.js";
@@ -67,6 +68,8 @@ const DEFAULT_TIMEOUT_MS = 60_000;
 
 interface Parts {
   folder: string;
+  /** Takes the folder off the list of what goes away with us. */
+  forget: () => void;
   wire?: OpenWire;
   share?: Program;
   qemu?: Program;
@@ -82,7 +85,8 @@ const takeDown = async (parts: Parts): Promise<void> => {
   await parts.share?.stop();
 };
 
-const dropFolder = (folder: string, keepLogs: boolean): void => {
+const dropFolder = ({ folder, forget }: Parts, keepLogs: boolean): void => {
+  forget();
   if (!keepLogs) return rmSync(folder, { recursive: true, force: true });
   for (const name of readdirSync(folder)) if (!name.endsWith(".log")) rmSync(join(folder, name), { recursive: true, force: true });
 };
@@ -182,7 +186,8 @@ export const bootVm = async (options: BootOptions = {}): Promise<Vm> => {
   rootOf(options);
   for (const disk of options.disks ?? []) needed(disk.file, "disk", "check the path");
   const accel = await chooseAccel(qemuFile, kernel);
-  const parts: Parts = { folder: runFolder() };
+  const folder = runFolder();
+  const parts: Parts = { folder, forget: atEnd(() => rmSync(folder, { recursive: true, force: true })) };
   try {
     const wire = (parts.wire = await openWire(options.transport ?? "auto", parts.folder, say));
     const virtiofs = options.share?.by === "virtiofs" ? await startVirtiofsd(options.share.folder, parts.folder) : undefined;
@@ -206,11 +211,11 @@ export const bootVm = async (options: BootOptions = {}): Promise<Vm> => {
   } catch (error) {
     await takeDown(parts);
     if (parts.qemu === undefined || options.signal?.aborted === true) {
-      dropFolder(parts.folder, false);
+      dropFolder(parts, false);
       throw error;
     }
     const text = failure(parts, (error as Error).message);
-    dropFolder(parts.folder, true);
+    dropFolder(parts, true);
     throw new BootError(text, { cause: error });
   }
 };
@@ -225,7 +230,7 @@ const vmOf = (parts: Required<Parts>, facts: Pick<Vm, "accel" | "machine" | "rea
     await parts.qemu.ended;
     clearTimeout(timer);
     await takeDown(parts);
-    dropFolder(parts.folder, keepLogs);
+    dropFolder(parts, keepLogs);
   };
   return {
     ...facts,

@@ -3,6 +3,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { accessSync, closeSync, constants, existsSync, openSync, readFileSync, watch } from "node:fs";
 import { basename, delimiter, dirname, join } from "node:path";
+import { atEnd } from "../lifetime.js";
 
 /** Path of a program, by PATH and then the given places; undefined when it is not installed. */
 export const findProgram = (name: string, ...places: string[]): string | undefined => {
@@ -59,7 +60,10 @@ export const startProgram = async (file: string, args: string[], options: Progra
     child.once("spawn", resolve);
     child.once("error", (error) => reject(new Error(`cannot start ${file}: ${error.message}`)));
   });
+  // Without setpriv(1) this is all there is.
+  const forget = atEnd(() => child.kill("SIGKILL"));
   const ended = new Promise<ProgramEnd>((resolve) => child.once("exit", (code, signal) => resolve({ code, signal })));
+  void ended.then(forget);
   const running = (): boolean => child.exitCode === null && child.signalCode === null;
   const kill = async (): Promise<void> => {
     if (running()) child.kill("SIGKILL");

@@ -2,6 +2,7 @@
 // A file whose process is gone is an old one; readers skip and remove it.
 import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { atEnd } from "../lifetime.js";
 import { stateFolder } from "./places.js";
 
 export interface VmRecord {
@@ -82,5 +83,10 @@ export const register = (record: Omit<VmRecord, "pid" | "started">): (() => void
   const whole: VmRecord = { ...record, pid: process.pid, started: startTime(process.pid) ?? "" };
   writeFileSync(`${file}.${process.pid}`, JSON.stringify(whole), { mode: 0o600 });
   renameSync(`${file}.${process.pid}`, file);
-  return () => rmSync(file, { force: true });
+  const remove = (): void => rmSync(file, { force: true });
+  const forget = atEnd(remove);
+  return () => {
+    remove();
+    forget();
+  };
 };
