@@ -17,9 +17,11 @@ export const DISK_FSTYPE = "squashfs";
  */
 export const makeDisk = async (tree: Tree, file: string): Promise<void> => {
   const root = tree.root;
+  // sqfstar 4.5 takes 0 for "not said" and puts the present time.
+  const rootTime = String(Math.max(1, timeOf(root)));
   const args = [
     "-quiet", "-no-progress", "-exit-on-error", "-comp", "gzip", "-noI", "-noD", "-noF", "-noX", "-reproducible", "-mkfs-time", "0",
-    "-root-mode", root.mode.toString(8), "-root-uid", String(root.uid), "-root-gid", String(root.gid), "-root-time", String(timeOf(root)), file,
+    "-root-mode", root.mode.toString(8), "-root-uid", String(root.uid), "-root-gid", String(root.gid), "-root-time", rootTime, file,
   ];
   const tool = spawn("sqfstar", args, { stdio: ["pipe", "ignore", "pipe"] });
   const forget = atEnd(() => tool.kill("SIGKILL"));
