@@ -157,6 +157,7 @@ describe("disk image", () => {
     const image = await openImage(at("r.tar"), work);
     await makeDisk(image.tree, at("disk.img"));
     const list = execFileSync("unsquashfs", ["-lln", at("disk.img")]).toString();
+    expect(list).toMatch(/drwxr-xr-x 0\/0 .* 1970-01-01 00:00 squashfs-root\n/);
     expect(list).toMatch(/-rwsr-xr-x 11\/12 +1 .* squashfs-root\/bin\/a/);
     expect(list).toMatch(/-rwsr-xr-x 11\/12 +1 .* squashfs-root\/bin\/b/);
     expect(list).toMatch(/crw-rw-rw- 0\/0 +1, +3 .* squashfs-root\/null/);
