@@ -13,6 +13,31 @@ const EMPTY = "Empty";
 /** 64-bit fields whose upper values carry meaning; they decode to a bigint where a number is not exact. */
 const WIDE = new Set(["POSIXRlimit.Hard", "POSIXRlimit.Soft", "LinuxSeccompArg.Value", "LinuxSeccompArg.ValueTwo"]);
 
+/**
+ * The most elements of a list or map that a request may have in one message: what the field can sensibly hold, where that is not
+ * DEFAULT_ELEMENTS of rpc/schema.ts. The kernel's own limits lie below these, so that it is still
+ * the one who refuses what it does not take.
+ */
+const ELEMENTS: Readonly<Record<string, number>> = {
+  "Process.Args": 32768, "Process.Env": 32768, "Hook.Args": 4096, "Hook.Env": 4096,
+  "User.AdditionalGids": 8192, "StringUser.additionalGids": 1024,
+  "LinuxCapabilities.Bounding": 256, "LinuxCapabilities.Effective": 256, "LinuxCapabilities.Inheritable": 256, "LinuxCapabilities.Permitted": 256, "LinuxCapabilities.Ambient": 256,
+  "Process.Rlimits": 64, "Linux.Namespaces": 64, "Linux.UIDMappings": 1024, "Linux.GIDMappings": 1024,
+  "Hooks.Prestart": 256, "Hooks.Poststart": 256, "Hooks.Poststop": 256, "Hooks.CreateRuntime": 256, "Hooks.CreateContainer": 256, "Hooks.StartContainer": 256,
+  "LinuxResources.HugepageLimits": 64, "LinuxResources.Devices": 1024, "LinuxNetwork.Priorities": 1024,
+  "LinuxSeccomp.Architectures": 64, "LinuxSeccomp.Flags": 16, "LinuxSyscall.Names": 1024, "LinuxSyscall.Args": 64,
+  "Mount.options": 1024, "Storage.driver_options": 1024, "Storage.options": 1024, "Device.options": 1024,
+  "CreateContainerRequest.devices": 1024, "CreateContainerRequest.storages": 1024, "CreateSandboxRequest.storages": 1024, "UpdateEphemeralMountsRequest.storages": 1024,
+  "CreateSandboxRequest.dns": 256, "CreateSandboxRequest.kernel_modules": 256, "KernelModule.parameters": 256,
+  "ARPNeighbors.ARPNeighbors": 1024, "Routes.Routes": 1024, "AddSwapRequest.PCIPath": 64, "Interface.IPAddresses": 256, "Request.metadata": 256,
+};
+
+/** The most bytes of a text; 0: as long as a frame. All others are names, paths and options: LONGEST_TEXT of rpc/schema.ts. */
+const LENGTHS: Readonly<Record<string, number>> = {
+  "Process.Args": 0, "Process.Env": 0, "Hook.Args": 0, "Hook.Env": 0, "Spec.Annotations": 0, "SetPolicyRequest.policy": 0, "Storage.driver_options": 0,
+  "LinuxDeviceCgroup.Access": 64, "CopyFileRequest.path": 4096, // PATH_MAX: the agent walks it part by part
+};
+
 const SCALARS: Readonly<Record<string, { kind: string; type: string }>> = {
   string: { kind: "s", type: "string" },
   bytes: { kind: "y", type: "Uint8Array" },
@@ -37,13 +62,17 @@ const valueOf = (f: protobuf.Field): Value => {
 
 const isOptional = (f: protobuf.Field): boolean => f.partOf !== null;
 
-/** One field as the codec reads it: label, kind, name, then ":Message" and "=number" where they are needed. */
+/** One field as the codec reads it: label, kind, name, then ":Message", "=number", "#elements" and "^bytes" where they are needed. */
 const token = (f: protobuf.Field, expected: number): string => {
   const { kind, message } = valueOf(f);
   if (f instanceof protobuf.MapField && f.keyType !== "string") throw new Error(`${f.fullName}: only string keys are known`);
   const label = f.map ? "%" : f.repeated ? "*" : isOptional(f) ? "?" : "";
-  const name = propertyName(f.parent?.name ?? "", f.name);
-  return `${label}${kind}${name}${message === "" ? "" : `:${message}`}${f.id === expected ? "" : `=${f.id}`}`;
+  const owner = f.parent?.name ?? "";
+  const bound = ELEMENTS[`${owner}.${f.name}`];
+  const length = LENGTHS[`${owner}.${f.name}`];
+  if (bound !== undefined && !f.map && !f.repeated) throw new Error(`${f.fullName}: only lists and maps have elements`);
+  const rest = `${message === "" ? "" : `:${message}`}${f.id === expected ? "" : `=${f.id}`}${bound === undefined ? "" : `#${bound}`}${length === undefined ? "" : `^${length}`}`;
+  return `${label}${kind}${propertyName(owner, f.name)}${rest}`;
 };
 
 const line = (t: protobuf.Type): string => {
@@ -91,6 +120,9 @@ const HEAD = "// Written by protos/gen.ts from the .proto files; do not edit. ";
 export const tableText = (root: protobuf.Root): string => {
   const types = typesOf(root);
   const names = types.map((t) => t.name);
+  const fields = new Set(types.flatMap((t) => t.fieldsArray.map((f) => `${t.name}.${f.name}`)));
+  const unknown = [...Object.keys(ELEMENTS), ...Object.keys(LENGTHS)].find((name) => !fields.has(name));
+  if (unknown !== undefined) throw new Error(`no field ${unknown} to bound`);
   if (new Set(names).size !== names.length) throw new Error("two messages have the same name");
   const lines = [...types.map(line), EMPTY].map((l) => `\\n${l} `).join("\" +\n  \"");
   const methods = methodsOf(root).map((s) => `\\n${s.service} ${s.methods.map(methodToken).join(" ")}`).join("\" +\n  \"");

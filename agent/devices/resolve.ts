@@ -62,25 +62,31 @@ function describe(node: string, containerPath: string, moved: boolean): Found {
 export function applyDevices(spec: Spec, found: readonly Found[]): Spec {
   if (found.length === 0) return spec;
   const devices: SpecDevice[] = [...(spec.linux?.devices ?? [])];
-  let rules: readonly DeviceRule[] = spec.linux?.resources?.devices ?? [];
-  const given = rules; // compared with the host's numbers only: a number that has been rewritten is not rewritten again
+  const rules: DeviceRule[] = [...(spec.linux?.resources?.devices ?? [])];
+  // by what the host has written only: a number that has been rewritten is not rewritten again
+  const places = new Map<string, number>();
+  devices.forEach(({ path }, i) => places.has(path) || places.set(path, i));
+  const ruled = new Map<string, number[]>();
+  rules.forEach((rule, i) => {
+    const same = ruled.get(numbersOf(rule));
+    if (same === undefined) ruled.set(numbersOf(rule), [i]);
+    else same.push(i);
+  });
   const seen = new Set<string>();
   for (const { containerPath, type, major, minor, path } of found) {
     if (seen.has(containerPath)) throw new AppError("internal", `Conflicting device updates for ${containerPath}`);
     seen.add(containerPath);
-    const at = devices.findIndex((d) => d.path === containerPath);
+    const at = places.get(containerPath) ?? -1;
     const old = devices[at];
     if (old === undefined) throw new AppError("internal", `Missing devices in OCI spec: ${containerPath}`);
     devices[at] = { ...old, path: path ?? old.path, major, minor };
-    rules = rules.map((rule, i) => (hits(given[i], old) ? { ...rule, major, minor } : rule));
-    rules = [...rules, { allow: true, type, major, minor, access: "rwm" }];
+    for (const i of ruled.get(numbersOf(old)) ?? []) rules[i] = { ...(rules[i] as DeviceRule), major, minor };
+    rules.push({ allow: true, type, major, minor, access: "rwm" });
   }
   return { ...spec, linux: { ...spec.linux, devices, resources: { ...spec.linux?.resources, devices: rules } } };
 }
 
-function hits(rule: DeviceRule | undefined, device: SpecDevice): boolean {
-  return rule !== undefined && rule.type === device.type && rule.major === device.major && rule.minor === device.minor;
-}
+const numbersOf = ({ type, major, minor }: { readonly type?: string; readonly major?: number; readonly minor?: number }): string => `${type} ${major}:${minor}`;
 
 /** Waits for every device and gives the spec with the guest's numbers. */
 export async function resolveDevices(devices: readonly Device[], spec: Spec, context: DeviceContext): Promise<Spec> {

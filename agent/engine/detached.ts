@@ -27,6 +27,8 @@ function outside(maps: readonly IdMapping[] = [], id: number): number | undefine
   return map === undefined ? undefined : id - map.containerID + map.hostID;
 }
 
+const MANY = 256; // mounts beyond which not each is compared with each: all that is in the container's tree is left to the child
+
 /** Binds whose source lies in the container's own tree, where earlier mounts are that only the child will see. */
 function builtInside(steps: readonly Step[]): ReadonlySet<Step> {
   let root = "\0";
@@ -36,7 +38,7 @@ function builtInside(steps: readonly Step[]): ReadonlySet<Step> {
     if (step.do === "root") root = `${step.path}/`;
     if (step.do !== "mount") continue;
     const { source, at } = step.mount;
-    if (source.startsWith(root) && places.some((place) => `${place}/`.startsWith(`${source}/`) || `${source}/`.startsWith(`${place}/`))) found.add(step);
+    if (source.startsWith(root) && (places.length > MANY || places.some((place) => `${place}/`.startsWith(`${source}/`) || `${source}/`.startsWith(`${place}/`)))) found.add(step);
     places.push(root + at.slice(1));
   }
   return found;

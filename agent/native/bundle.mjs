@@ -44,6 +44,18 @@ const archTables = (arch) => ({
   },
 });
 
+/**
+ * esbuild's helper for `using` has a branch for `await using`, by which its closure holds itself: a cycle for each use, which stays
+ * until cycles are looked for. There is no `await using` here, so the branch goes.
+ */
+const withoutCycles = (count) => ({
+  name: "without-cycles",
+  transform(code) {
+    const text = code.replace(/if \(it\[0\]\) return Promise\.resolve\(result\)\.then\(next, \(e\) => \(fail\(e\), next\(\)\)\);/g, () => (count.found++, ""));
+    return text === code ? null : { code: text, map: null };
+  },
+});
+
 /** For each file that an errand loads, by path: the errands, as bits. */
 function errandsOf(dir, outputs) {
   const bits = new Map();
@@ -77,7 +89,9 @@ export async function bundle(dir, { agent, entry, arch, version, debug }) {
   const outputs = new Map(Object.entries(metafile.outputs).map(([file, output]) => [resolve(file), output]));
   const bits = errandsOf(split, outputs);
   const commands = (file) => Object.keys(outputs.get(file).inputs).some((input) => input.includes("agent/cli/")); // never beside what the agent may load
-  const joined = await rollup({ input: Object.fromEntries(["main.js", ...entries.keys()].map((name) => [name.replace(/\.js$/, ""), join(split, name)])), preserveEntrySignatures: "strict" });
+  const helpers = { found: 0 };
+  const joined = await rollup({ plugins: [withoutCycles(helpers)], input: Object.fromEntries(["main.js", ...entries.keys()].map((name) => [name.replace(/\.js$/, ""), join(split, name)])), preserveEntrySignatures: "strict" });
+  if (helpers.found === 0) throw new Error("esbuild's helper for `using` has another form than expected");
   const { output } = await joined.generate({
     format: "es", compact: true, chunkFileNames: "chunk-[hash].js", hoistTransitiveImports: false,
     // main.js loads others by name while it is evaluated: what those import must have been evaluated by then

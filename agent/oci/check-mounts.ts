@@ -51,6 +51,20 @@ function checkMaps(field: string, maps: readonly IdMapping[]): void {
 const overlap = (a: IdMapping, b: IdMapping): boolean =>
   (a.containerID < b.containerID + b.size && b.containerID < a.containerID + a.size) || (a.hostID < b.hostID + b.size && b.hostID < a.hostID + a.size);
 
+/** In order, so that many ids can be looked up: they do not overlap. */
+const byId = (maps: readonly IdMapping[]): IdMapping[] => [...maps].sort((a, b) => a.containerID - b.containerID);
+
+function mapped(maps: readonly IdMapping[], id: number): boolean {
+  let from = 0;
+  for (let to = maps.length; from < to; ) {
+    const middle = (from + to) >> 1;
+    if ((maps[middle] as IdMapping).containerID > id) to = middle;
+    else from = middle + 1;
+  }
+  const last = maps[from - 1]; // of those that begin at or before it
+  return last !== undefined && id < last.containerID + last.size;
+}
+
 /** Maps without a user namespace, a user namespace without maps, ids that the maps leave out. */
 export function checkUser({ uidMappings = [], gidMappings = [], namespaces = [] }: Linux, { user: asked }: Process): void {
   const user = namespaces.find((n) => n.type === "user");
@@ -60,11 +74,12 @@ export function checkUser({ uidMappings = [], gidMappings = [], namespaces = [] 
   checkMaps("linux.uidMappings", uidMappings);
   checkMaps("linux.gidMappings", gidMappings);
   if (user.path && uidMappings.length + gidMappings.length === 0) return;
-  const mapped = (maps: readonly IdMapping[], id: number): boolean => maps.some(({ containerID, size }) => id >= containerID && id < containerID + size);
-  if (!mapped(uidMappings, asked.uid)) refuse("process.user.uid", `${asked.uid} is not in linux.uidMappings`);
-  if (!mapped(gidMappings, asked.gid)) refuse("process.user.gid", `${asked.gid} is not in linux.gidMappings`);
+  const uids = byId(uidMappings);
+  const gids = byId(gidMappings);
+  if (!mapped(uids, asked.uid)) refuse("process.user.uid", `${asked.uid} is not in linux.uidMappings`);
+  if (!mapped(gids, asked.gid)) refuse("process.user.gid", `${asked.gid} is not in linux.gidMappings`);
   asked.additionalGids?.forEach((gid, i) => {
-    if (!mapped(gidMappings, gid)) refuse(`process.user.additionalGids[${i}]`, `${gid} is not in linux.gidMappings`);
+    if (!mapped(gids, gid)) refuse(`process.user.additionalGids[${i}]`, `${gid} is not in linux.gidMappings`);
   });
 }
 

@@ -18,8 +18,11 @@ const meet = (a: string, b: string): boolean => a === "*" || within(a, b);
 
 /** Takes an access back. The kernel cannot take a part out of an exception. */
 function takeBack(list: Exceptions, key: string, { type, major, minor, bits }: Exception): void {
-  for (const [name, x] of list) {
-    if (x.type !== type || (x.bits & bits) === 0 || !meet(x.major, major) || !meet(x.minor, minor)) continue;
+  // one device can only be in four of them: with many rules, looking at all would be quadratic
+  const names = major === "*" || minor === "*" ? [...list.keys()] : [key, `${type} ${major}:*`, `${type} *:${minor}`, `${type} *:*`];
+  for (const name of names) {
+    const x = list.get(name);
+    if (x === undefined || x.type !== type || (x.bits & bits) === 0 || !meet(x.major, major) || !meet(x.minor, minor)) continue;
     if (!within(x.major, major) || !within(x.minor, minor)) refuse("linux.resources.devices", `cgroup version 1 cannot take ${key} out of ${name}`);
     x.bits &= ~bits;
   }

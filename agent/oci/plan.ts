@@ -147,6 +147,7 @@ const isDev = (at: string): boolean => at === "/dev" || cleanPath(at) === "/dev"
 /** A devpts for a group that the user namespace does not have could not be mounted. */
 function withKnownGroup(mount: MountPlan, linux: Linux): MountPlan {
   const maps = linux.gidMappings ?? [];
+  if (mount.data.length > 4096) return mount; // more than mount(2) looks at
   const known = (gid: number): boolean => maps.some(({ containerID, size }) => gid >= containerID && gid < containerID + size);
   const data = mount.data.split(",").filter((option) => !option.startsWith("gid=") || known(Number(option.slice(4)))).join(",");
   return { ...mount, data };

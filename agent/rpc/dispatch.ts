@@ -5,7 +5,7 @@ import { Level, log, logs } from "../lib/log.js";
 import { after } from "../lib/loop.js";
 import { Call, sendError, sendStatus, sendValue } from "./call.js";
 import type { Connection } from "./connection.js";
-import { DecodeError, decodeAs } from "./decode.js";
+import { DecodeError, TooMuchError, decodeAs } from "./decode.js";
 import { type Envelope, namesIn, openRequest } from "./frame.js";
 import { LATER, type Method, methodNamed } from "./methods.js";
 import { statusOf } from "./status.js";
@@ -26,7 +26,7 @@ export function dispatch(connection: Connection, stream: number, bytes: Uint8Arr
     method = routes.get(envelope.route) ?? lookUp(bytes, start, end);
   } catch (error) {
     const { code, message } = statusOf(error);
-    const malformed = error instanceof DecodeError;
+    const malformed = error instanceof DecodeError && !(error instanceof TooMuchError);
     log(Level.WARN, `rpc refused: ${messageOf(error)}`, { stream }, "rpc");
     sendStatus(connection, stream, { code: malformed ? INVALID_ARGUMENT : code, message });
     return !malformed;

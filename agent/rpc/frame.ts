@@ -1,8 +1,9 @@
 // ttRPC frames: a header of ten bytes (length, stream, type, flags; big-endian) and the request or response envelope. Pure: bytes in,
 // numbers out. What it finds in a request it leaves in place; what it puts before a reply goes into the room kept in front of it.
 // Source: the protocol text of containerd/ttrpc.
-import { DecodeError, decode } from "./decode.js";
+import { DecodeError, decodeAs } from "./decode.js";
 import type { Request } from "./gen/messages.js";
+import { schemaOf } from "./schema.js";
 import { utf8Decode } from "../sys/utf8.js";
 
 export const HEADER_BYTES = 10;
@@ -105,9 +106,9 @@ function timeoutAt(bytes: Uint8Array, p: number, end: number, into: Envelope): n
   return end + 1;
 }
 
-/** Is the rest nothing but fields 5 with a short length? */
+/** Is the rest nothing but a few fields 5 with a short length? */
 function onlyMetadata(bytes: Uint8Array, p: number, end: number): boolean {
-  while (p < end) {
+  for (let n = 0; p < end && n < 256; n++) {
     if (bytes[p] !== 0x2a || p + 1 >= end || (bytes[p + 1] as number) > 127) return false;
     p += 2 + (bytes[p + 1] as number);
   }
@@ -115,16 +116,16 @@ function onlyMetadata(bytes: Uint8Array, p: number, end: number): boolean {
 }
 
 function openSlowly(bytes: Uint8Array, start: number, end: number, into: Envelope): void {
-  const { payload, timeoutNano } = decode("Request", bytes, start, end);
+  const { payload, timeoutNano } = namesIn(bytes, start, end);
   into.route = "";
   into.payloadStart = payload.length === 0 ? start : payload.byteOffset - bytes.byteOffset;
   into.payloadEnd = into.payloadStart + payload.length;
   into.timeoutNano = timeoutNano > 0 && timeoutNano < LONGEST ? timeoutNano : 0;
 }
 
-/** Service and method of a request envelope, by the general decoder. */
+/** A request envelope, by the general decoder. */
 export function namesIn(bytes: Uint8Array, start: number, end: number): Request {
-  return decode("Request", bytes, start, end);
+  return decodeAs(schemaOf("Request"), bytes, start, end) as unknown as Request;
 }
 
 export { DecodeError };

@@ -1,7 +1,7 @@
 // What an error is called on the wire: the one place where kinds become google.rpc codes. Nothing else belongs here.
 // Hosts look for some texts in the message ("ESRCH: No such process", "Link not found"), so messages go out as they are.
 import { AppError, type ErrorKind, messageOf } from "../lib/errors.js";
-import { DecodeError } from "./decode.js";
+import { DecodeError, TooMuchError } from "./decode.js";
 
 export interface Status {
   readonly code: number;
@@ -16,6 +16,7 @@ const UNKNOWN = 2;
 
 /** Code and message for anything thrown by a handler; a payload that does not decode is UNKNOWN, as Kata's hosts know it. */
 export function statusOf(error: unknown): Status {
+  if (error instanceof TooMuchError) return { code: CODES.exhausted, message: error.message };
   if (error instanceof DecodeError) return { code: UNKNOWN, message: `ttrpc err: ${error.message}` };
   return { code: error instanceof AppError ? CODES[error.kind] : CODES.internal, message: messageOf(error) };
 }

@@ -9,10 +9,14 @@ export interface MountOptions { readonly flags: number; readonly propagation: nu
 /** Words that are for the agent, not for the kernel. */
 const isOurs = (word: string): boolean => word.startsWith("io.katacontainers.") || word.startsWith("X-kata.") || word.startsWith("fsgid=");
 
+const LONGEST = 65536; // characters; they are looked at one by one, and more than once
+
 /** The words of a list of options; one option may hold several with commas between them ("\," is no separator). */
 export function splitWords(options: readonly string[]): string[] {
   const out: string[] = [];
+  let length = 0;
   for (const option of options) {
+    if ((length += option.length) > LONGEST) throw new AppError("exhausted", `the mount options of a storage have more than ${LONGEST} characters`);
     let word = "";
     for (let i = 0; i < option.length; i++) {
       const c = option.charAt(i);

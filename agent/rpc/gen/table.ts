@@ -1,7 +1,7 @@
 // Written by protos/gen.ts from the .proto files; do not edit. The format is told in rpc/codec.ts and rpc/methods.ts.
 
 export const TABLE =
-  "\nCreateContainerRequest scontainerId sexecId mstringUser:StringUser *mdevices:Device *mstorages:Storage moci:Spec bsandboxPidns *msharedMounts:SharedMount ustdinPort ustdoutPort ustderrPort " +
+  "\nCreateContainerRequest scontainerId sexecId mstringUser:StringUser *mdevices:Device#1024 *mstorages:Storage#1024 moci:Spec bsandboxPidns *msharedMounts:SharedMount ustdinPort ustdoutPort ustderrPort " +
   "\nStartContainerRequest scontainerId " +
   "\nRemoveContainerRequest scontainerId utimeout " +
   "\nExecProcessRequest scontainerId sexecId mstringUser:StringUser mprocess:Process ustdinPort ustdoutPort ustderrPort " +
@@ -30,18 +30,18 @@ export const TABLE =
   "\nReadStreamResponse ydata " +
   "\nCloseStdinRequest scontainerId sexecId " +
   "\nTtyWinResizeRequest scontainerId sexecId urow ucolumn " +
-  "\nKernelModule sname *sparameters " +
-  "\nCreateSandboxRequest shostname *sdns *mstorages:Storage bsandboxPidns ssandboxId sguestHookPath *mkernelModules:KernelModule " +
+  "\nKernelModule sname *sparameters#256 " +
+  "\nCreateSandboxRequest shostname *sdns#256 *mstorages:Storage#1024 bsandboxPidns ssandboxId sguestHookPath *mkernelModules:KernelModule#256 " +
   "\nDestroySandboxRequest " +
   "\nRemoveStaleVirtiofsShareMountsRequest " +
   "\nInterfaces *minterfaces:Interface " +
-  "\nRoutes *mroutes:Route " +
+  "\nRoutes *mroutes:Route#1024 " +
   "\nUpdateInterfaceRequest minterface:Interface " +
   "\nUpdateRoutesRequest mroutes:Routes " +
-  "\nUpdateEphemeralMountsRequest *mstorages:Storage " +
+  "\nUpdateEphemeralMountsRequest *mstorages:Storage#1024 " +
   "\nListInterfacesRequest " +
   "\nListRoutesRequest " +
-  "\nARPNeighbors *marpNeighbors:ARPNeighbor " +
+  "\nARPNeighbors *marpNeighbors:ARPNeighbor#1024 " +
   "\nAddARPNeighborsRequest mneighbors:ARPNeighbors " +
   "\nGetIPTablesRequest bisIpv6 " +
   "\nGetIPTablesResponse ydata " +
@@ -56,19 +56,19 @@ export const TABLE =
   "\nSetGuestDateTimeRequest jsec jusec " +
   "\nFSGroup ugroupId=2 igroupChangePolicy " +
   "\nSharedMount sname ssrcCtr ssrcPath sdstCtr sdstPath " +
-  "\nStorage sdriver *sdriverOptions ssource sfstype *soptions smountPoint mfsGroup:FSGroup bshared " +
-  "\nDevice sid stype svmPath scontainerPath *soptions " +
-  "\nStringUser suid sgid *sadditionalGids " +
-  "\nCopyFileRequest spath jfileSize ufileMode udirMode iuid igid joffset ydata " +
+  "\nStorage sdriver *sdriverOptions#1024^0 ssource sfstype *soptions#1024 smountPoint mfsGroup:FSGroup bshared " +
+  "\nDevice sid stype svmPath scontainerPath *soptions#1024 " +
+  "\nStringUser suid sgid *sadditionalGids#1024 " +
+  "\nCopyFileRequest spath^4096 jfileSize ufileMode udirMode iuid igid joffset ydata " +
   "\nGetOOMEventRequest " +
   "\nOOMEvent scontainerId " +
-  "\nAddSwapRequest *upciPath " +
+  "\nAddSwapRequest *upciPath#64 " +
   "\nAddSwapPathRequest spath " +
   "\nGetMetricsRequest " +
   "\nMetrics smetrics " +
   "\nVolumeStatsRequest svolumeGuestPath " +
   "\nResizeVolumeRequest svolumeGuestPath qsize " +
-  "\nSetPolicyRequest spolicy " +
+  "\nSetPolicyRequest spolicy^0 " +
   "\nGetDiagnosticDataRequest slogType scontainerId " +
   "\nGetDiagnosticDataResponse sdata " +
   "\nMemAgentMemcgConfig ?bdisabled ?bswap ?uswappinessMax ?qperiodSecs ?uperiodPsiPercentLimit ?uevictionPsiPercentLimit ?qevictionRunAgingCountMin " +
@@ -76,45 +76,45 @@ export const TABLE =
   "\nVolumeStatsResponse *musage:VolumeUsage mvolumeCondition:VolumeCondition " +
   "\nVolumeUsage qavailable qtotal qused iunit " +
   "\nVolumeCondition babnormal smessage " +
-  "\nSpec sociVersion mprocess:Process mroot:Root shostname *mmounts:Mount mhooks:Hooks %sannotations mlinux:Linux msolaris:Solaris mwindows:Windows " +
-  "\nProcess bterminal mconsoleSize:Box muser:User *sargs *senv scwd mcapabilities:LinuxCapabilities *mrlimits:POSIXRlimit bnoNewPrivileges sapparmorProfile joomScoreAdj sselinuxLabel " +
+  "\nSpec sociVersion mprocess:Process mroot:Root shostname *mmounts:Mount mhooks:Hooks %sannotations^0 mlinux:Linux msolaris:Solaris mwindows:Windows " +
+  "\nProcess bterminal mconsoleSize:Box muser:User *sargs#32768^0 *senv#32768^0 scwd mcapabilities:LinuxCapabilities *mrlimits:POSIXRlimit#64 bnoNewPrivileges sapparmorProfile joomScoreAdj sselinuxLabel " +
   "\nBox uheight uwidth " +
-  "\nUser uuid ugid *uadditionalGids susername " +
-  "\nLinuxCapabilities *sbounding *seffective *sinheritable *spermitted *sambient " +
+  "\nUser uuid ugid *uadditionalGids#8192 susername " +
+  "\nLinuxCapabilities *sbounding#256 *seffective#256 *sinheritable#256 *spermitted#256 *sambient#256 " +
   "\nPOSIXRlimit stype whard wsoft " +
-  "\nMount sdestination ssource stype *soptions " +
+  "\nMount sdestination ssource stype *soptions#1024 " +
   "\nRoot spath breadonly " +
-  "\nHooks *mprestart:Hook *mpoststart:Hook *mpoststop:Hook *mcreateRuntime:Hook *mcreateContainer:Hook *mstartContainer:Hook " +
-  "\nHook spath *sargs *senv jtimeout " +
-  "\nLinux *muidMappings:LinuxIDMapping *mgidMappings:LinuxIDMapping %ssysctl mresources:LinuxResources scgroupsPath *mnamespaces:LinuxNamespace *mdevices:LinuxDevice mseccomp:LinuxSeccomp srootfsPropagation *smaskedPaths *sreadonlyPaths smountLabel mintelRdt:LinuxIntelRdt " +
+  "\nHooks *mprestart:Hook#256 *mpoststart:Hook#256 *mpoststop:Hook#256 *mcreateRuntime:Hook#256 *mcreateContainer:Hook#256 *mstartContainer:Hook#256 " +
+  "\nHook spath *sargs#4096^0 *senv#4096^0 jtimeout " +
+  "\nLinux *muidMappings:LinuxIDMapping#1024 *mgidMappings:LinuxIDMapping#1024 %ssysctl mresources:LinuxResources scgroupsPath *mnamespaces:LinuxNamespace#64 *mdevices:LinuxDevice mseccomp:LinuxSeccomp srootfsPropagation *smaskedPaths *sreadonlyPaths smountLabel mintelRdt:LinuxIntelRdt " +
   "\nWindows sdummy " +
   "\nSolaris sdummy " +
   "\nLinuxIDMapping uhostID ucontainerID usize " +
   "\nLinuxNamespace stype spath " +
   "\nLinuxDevice spath stype jmajor jminor ufileMode uuid ugid " +
-  "\nLinuxResources *mdevices:LinuxDeviceCgroup mmemory:LinuxMemory mcpu:LinuxCPU mpids:LinuxPids mblockIO:LinuxBlockIO *mhugepageLimits:LinuxHugepageLimit mnetwork:LinuxNetwork " +
+  "\nLinuxResources *mdevices:LinuxDeviceCgroup#1024 mmemory:LinuxMemory mcpu:LinuxCPU mpids:LinuxPids mblockIO:LinuxBlockIO *mhugepageLimits:LinuxHugepageLimit#64 mnetwork:LinuxNetwork " +
   "\nLinuxMemory jlimit jreservation jswap jkernel jkernelTCP qswappiness bdisableOOMKiller " +
   "\nLinuxCPU qshares jquota qperiod jrealtimeRuntime qrealtimePeriod scpus smems " +
   "\nLinuxWeightDevice jmajor jminor uweight uleafWeight " +
   "\nLinuxThrottleDevice jmajor jminor qrate " +
   "\nLinuxBlockIO uweight uleafWeight *mweightDevice:LinuxWeightDevice *mthrottleReadBpsDevice:LinuxThrottleDevice *mthrottleWriteBpsDevice:LinuxThrottleDevice *mthrottleReadIOPSDevice:LinuxThrottleDevice *mthrottleWriteIOPSDevice:LinuxThrottleDevice " +
   "\nLinuxPids jlimit " +
-  "\nLinuxDeviceCgroup ballow stype jmajor jminor saccess " +
-  "\nLinuxNetwork uclassID *mpriorities:LinuxInterfacePriority " +
+  "\nLinuxDeviceCgroup ballow stype jmajor jminor saccess^64 " +
+  "\nLinuxNetwork uclassID *mpriorities:LinuxInterfacePriority#1024 " +
   "\nLinuxHugepageLimit spageSize qlimit " +
   "\nLinuxInterfacePriority sname upriority " +
-  "\nLinuxSeccomp sdefaultAction *sarchitectures *sflags *msyscalls:LinuxSyscall " +
+  "\nLinuxSeccomp sdefaultAction *sarchitectures#64 *sflags#16 *msyscalls:LinuxSyscall " +
   "\nLinuxSeccompArg qindex wvalue wvalueTwo sop " +
-  "\nLinuxSyscall *snames saction ?uerrnoRet *margs:LinuxSeccompArg " +
+  "\nLinuxSyscall *snames#1024 saction ?uerrnoRet *margs:LinuxSeccompArg#64 " +
   "\nLinuxIntelRdt sl3CacheSchema " +
   "\nCheckRequest sservice " +
   "\nHealthCheckResponse istatus " +
   "\nVersionCheckResponse sgrpcVersion sagentVersion " +
   "\nIPAddress ifamily saddress smask " +
-  "\nInterface sdevice sname *mipAddresses:IPAddress qmtu shwAddr sdevicePath stype urawFlags " +
+  "\nInterface sdevice sname *mipAddresses:IPAddress#256 qmtu shwAddr sdevicePath stype urawFlags " +
   "\nRoute sdest sgateway sdevice ssource uscope ifamily uflags umtu " +
   "\nARPNeighbor mtoIPAddress:IPAddress sdevice slladdr istate iflags " +
-  "\nRequest sservice smethod ypayload jtimeoutNano *mmetadata:KeyValue " +
+  "\nRequest sservice smethod ypayload jtimeoutNano *mmetadata:KeyValue#256 " +
   "\nKeyValue skey svalue " +
   "\nResponse mstatus:Status ypayload " +
   "\nStatus icode smessage " +
