@@ -35,7 +35,7 @@ const ELEMENTS: Readonly<Record<string, number>> = {
 /** The most bytes of a text; 0: as long as a frame. All others are names, paths and options: LONGEST_TEXT of rpc/schema.ts. */
 const LENGTHS: Readonly<Record<string, number>> = {
   "Process.Args": 0, "Process.Env": 0, "Hook.Args": 0, "Hook.Env": 0, "Spec.Annotations": 0, "SetPolicyRequest.policy": 0, "Storage.driver_options": 0,
-  "LinuxDeviceCgroup.Access": 64, "CopyFileRequest.path": 4096, // PATH_MAX: the agent walks it part by part
+  "LinuxDeviceCgroup.Access": 64, "CheckRequest.service": 0, "CopyFileRequest.path": 4096, // PATH_MAX: the agent walks it part by part
 };
 
 const SCALARS: Readonly<Record<string, { kind: string; type: string }>> = {

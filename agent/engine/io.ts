@@ -18,12 +18,21 @@ const FIONREAD = 0x541b;
 /** What children of a process that has ended may add to its output before a reader has caught up. */
 const GRACE_BYTES = 131072;
 
+/** Readers of one stream, and writers, that may wait at the same time. A host has one. */
+const MOST_WAITING = 1024;
+/** Input that waits in the agent for all processes to read it: beyond that more is refused. */
+export const MOST_INPUT = 8388608;
+let inputBytes = 0;
+
+const tooMany = (what: string): AppError => new AppError("exhausted", `more than ${MOST_WAITING} calls wait to ${what} one stream`);
+
 /** What a process writes. Readers take turns: take, then readInto and whenReadable as often as needed, then doneWaiting. */
 export class OutStream {
   #watch: Watch | undefined;
   #wake: Go | undefined;
   #busy = false;
-  #queue: Go[] | undefined;
+  #serving = false;
+  #queue: Set<Go> | undefined;
   #ended = false;
   /** What may still be read once the process has ended: a child that goes on writing must not keep the end away for ever. */
   #left = Infinity;
@@ -35,28 +44,44 @@ export class OutStream {
   onOver: Go | undefined;
   constructor(readonly fd: Fd) {}
 
-  /** Calls `go` when those who came before are done. */
+  /** Calls `go` when those who came before are done. Throws "exhausted" when too many wait already. */
   take(go: Go): void {
     if (this.#busy) {
-      (this.#queue ??= []).push(go);
+      const queue = (this.#queue ??= new Set());
+      if (queue.size >= MOST_WAITING) throw tooMany("read");
+      queue.add(go);
       return;
     }
     this.#busy = true;
     go();
   }
 
-  /** The next in line may go. */
+  /** The next in line may go: one after the other from here, not each from within the one before. */
   doneWaiting(): void {
-    const next = this.#queue?.shift();
-    if (next === undefined) this.#busy = false;
-    else next();
+    this.#busy = false;
+    if (this.#serving) return;
+    this.#serving = true;
+    try {
+      for (let next = this.#next(); next !== undefined; next = this.#next()) {
+        this.#busy = true;
+        next();
+      }
+    } finally {
+      this.#serving = false;
+    }
+  }
+
+  #next(): Go | undefined {
+    if (this.#busy || this.#queue === undefined) return undefined;
+    const [next] = this.#queue;
+    if (next === undefined) this.#queue = undefined;
+    else this.#queue.delete(next);
+    return next;
   }
 
   /** `go` waits no longer, neither for its turn nor for something to read: it is run once more if it holds up the others. */
   giveUp(go: Go): void {
-    const i = this.#queue?.indexOf(go) ?? -1;
-    if (i >= 0) this.#queue?.splice(i, 1);
-    else if (this.#wake === go) this.#now();
+    if (this.#queue?.delete(go) !== true && this.#wake === go) this.#now();
   }
 
   /** One read(2) of at most `max` bytes to bytes[at]: their number, 0 at the end, -EAGAIN when there is nothing yet, or the negative errno. */
@@ -115,20 +140,26 @@ export class OutStream {
   }
 }
 
-interface Write { rest: Uint8Array; readonly done: (error: Error | undefined) => void }
+interface Write { rest: Uint8Array; readonly size: number; readonly done: (error: Error | undefined) => void }
 
 /** What a process reads. Writes are done in the order in which they came. */
 export class InStream {
   #watch: Watch | undefined;
   #own: Fd | undefined; // a terminal's descriptor is watched for reading already
-  #queue: Write[] = [];
+  readonly #queue = new Set<Write>();
   #ending = false;
   #last = 10;
   constructor(readonly fd: Fd, readonly terminal: boolean, readonly onEnd: Go) {}
 
+  /** Throws "exhausted" when `length` more bytes may not wait here. */
+  admit(length: number): void {
+    if (this.#queue.size >= MOST_WAITING) throw tooMany("write to");
+    if (inputBytes + length > MOST_INPUT) throw new AppError("exhausted", `more than ${MOST_INPUT} bytes of input wait for processes to read them`);
+  }
+
   /** Writes what fits now: the number of bytes (0 when it is full or others wait), or the negative errno. */
   writeNow(data: Uint8Array): number {
-    if (this.#queue.length > 0) return 0;
+    if (this.#queue.size > 0) return 0;
     const n = this.#write(data);
     return n === -E.EAGAIN ? 0 : n;
   }
@@ -142,28 +173,41 @@ export class InStream {
 
   /** Writes all of `data` (kept until then) as the process reads; `done` gets the error if any. Returns a function that gives up. */
   write(data: Uint8Array, done: (error: Error | undefined) => void): Go {
-    const entry: Write = { rest: data, done };
-    this.#queue.push(entry);
-    if (this.#queue.length === 1) this.#push();
+    const entry: Write = { rest: data, size: data.length, done };
+    this.#queue.add(entry);
+    inputBytes += entry.size;
+    if (this.#queue.size === 1) this.#push();
     return () => {
-      this.#queue = this.#queue.filter((w) => w !== entry);
-      if (this.#ending && this.#queue.length === 0) this.#finish();
+      this.#remove(entry);
+      if (this.#ending && this.#queue.size === 0) this.#finish();
     };
   }
 
+  /** True if it was there. */
+  #remove(entry: Write): boolean {
+    if (!this.#queue.delete(entry)) return false;
+    inputBytes -= entry.size;
+    return true;
+  }
+
   #push(): void {
-    for (let entry = this.#queue[0]; entry !== undefined; entry = this.#queue[0]) {
-      const n = this.fd.open ? sys(NR.write, this.fd.n, entry.rest, entry.rest.length) : -E.EPIPE;
+    for (const entry of this.#queue) {
+      const n = this.#writeRest(entry);
       if (n === -E.EAGAIN) return this.#wait();
-      if (n > 0) this.#last = entry.rest[n - 1] as number;
-      if (n >= 0 && n < entry.rest.length) {
-        entry.rest = entry.rest.subarray(n);
-        continue;
-      }
-      this.#queue.shift();
-      entry.done(n < 0 ? new SysError("write", -n) : undefined);
+      if (this.#remove(entry)) entry.done(n < 0 ? new SysError("write", -n) : undefined);
     }
     if (this.#ending) this.#finish();
+  }
+
+  /** 0 when all of it has been written, or the negative errno. */
+  #writeRest(entry: Write): number {
+    while (entry.rest.length > 0) {
+      const n = this.fd.open ? sys(NR.write, this.fd.n, entry.rest, entry.rest.length) : -E.EPIPE;
+      if (n <= 0) return n === 0 ? -E.EIO : n; // a descriptor that takes nothing of something would be asked for ever
+      this.#last = entry.rest[n - 1] as number;
+      entry.rest = entry.rest.subarray(n);
+    }
+    return 0;
   }
 
   #wait(): void {
@@ -177,7 +221,7 @@ export class InStream {
     if (this.#ending) return;
     this.#ending = true;
     this.onEnd();
-    if (this.#queue.length === 0) this.#finish();
+    if (this.#queue.size === 0) this.#finish();
   }
 
   #finish(): void {
@@ -202,8 +246,7 @@ export class InStream {
     this.#watch = undefined;
     this.#own?.close();
     if (!this.terminal) this.fd.close(); // a terminal's master belongs to the output
-    const { length } = this.#queue;
-    for (const { done } of this.#queue.splice(0, length)) done(new SysError("write", E.EPIPE));
+    for (const entry of this.#queue) if (this.#remove(entry)) entry.done(new SysError("write", E.EPIPE));
   }
 }
 

@@ -72,7 +72,7 @@ export function takeMaster(process: Process, n: number, own: OwnStreams | undefi
 /** The record of a child that has just been made; its end is noted from now on. */
 export function processOf(execId: string, cloned: Cloned, streams: Streams | undefined, own?: OwnStreams): Process {
   if (own?.left === true) leaveToHeirs(cloned.pid);
-  const process: Process = { execId, pid: cloned.pid, pidfd: cloned.pidfd, streams, status: undefined, collected: false, waiters: [] };
+  const process: Process = { execId, pid: cloned.pid, pidfd: cloned.pidfd, streams, status: undefined, collected: false, waiters: new Set() };
   onExit(cloned.pid, (status) => ended(process, status));
   return process;
 }
@@ -81,7 +81,7 @@ export function processOf(execId: string, cloned: Cloned, streams: Streams | und
 export function abandon(process: Process): Promise<void> {
   return new Promise((done) => {
     if (process.status !== undefined) return done();
-    process.waiters.push(() => done());
+    process.waiters.add(() => done());
     pidfdSendSignal(process.pidfd, SIG.KILL);
     takeBack(process.pid);
   });

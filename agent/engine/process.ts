@@ -3,6 +3,7 @@
 import { E } from "../sys/errno.js";
 import type { Fd } from "../sys/fd.js";
 import { pidfdSendSignal } from "../sys/process.js";
+import { after } from "../lib/loop.js";
 import type { Streams } from "./io.js";
 
 export interface Process {
@@ -15,17 +16,26 @@ export interface Process {
   status: number | undefined;
   /** Its status has been fetched: only its unread output keeps it. */
   collected: boolean;
-  waiters: ((status: number) => void)[];
+  readonly waiters: Set<(status: number) => void>;
 }
+
+const TOLD_AT_ONCE = 256; // of those who wait; then others have their turn
 
 /** The process has been reaped: its streams end when they are drained, and everybody who waits is told. */
 export function ended(process: Process, status: number): void {
   process.status = status;
   process.pidfd.close();
   process.streams?.processEnded();
-  const { waiters } = process;
-  process.waiters = [];
-  for (const tell of waiters) tell(status);
+  tellSome(process.waiters, status);
+}
+
+function tellSome(waiters: Process["waiters"], status: number): void {
+  let n = 0;
+  for (const tell of waiters) {
+    if (++n > TOLD_AT_ONCE) return void after(0, () => tellSome(waiters, status));
+    waiters.delete(tell);
+    tell(status);
+  }
 }
 
 /** Calls `tell` with the status, at once when the process has ended; returns a function that gives up waiting. */
@@ -34,10 +44,8 @@ export function whenEnded(process: Process, tell: (status: number) => void): () 
     tell(process.status);
     return () => undefined;
   }
-  process.waiters.push(tell);
-  return () => {
-    process.waiters = process.waiters.filter((w) => w !== tell);
-  };
+  process.waiters.add(tell);
+  return () => void process.waiters.delete(tell);
 }
 
 /** Sends a signal; 0 or the negative errno (ESRCH once it has ended). */

@@ -33,7 +33,7 @@ const UNKNOWN_STATUS = 255;
 
 /** A process that is not this one's child: how it ended stays unknown. */
 function stranger(identity: Identity, execId: string): Process {
-  const none = { execId, pid: identity.pid, streams: undefined, collected: false, waiters: [] };
+  const none = { execId, pid: identity.pid, streams: undefined, collected: false, waiters: new Set<(status: number) => void>() };
   const dead = (): Process => ({ ...none, pidfd: undefined as unknown as Fd, status: UNKNOWN_STATUS });
   if (identity.pid <= 0) return dead();
   let pidfd: Fd;

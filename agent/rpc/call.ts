@@ -14,6 +14,11 @@ export const MAX_READ = MAX_DATA - HEAD_ROOM;
 
 const ENVELOPE_BYTES = 7; // around a payload of this size: status, tag and length
 const KEPT_BYTES = 65536; // the reply buffer shrinks to this after a larger reply
+const MAX_PENDING = 4096; // calls of one connection that wait for something
+const MAX_PENDING_ALL = 16384; // of all connections
+const BUSY = { code: 8, message: `more than ${MAX_PENDING} calls of this connection are pending` };
+const ALL_BUSY = { code: 8, message: `more than ${MAX_PENDING_ALL} calls are pending` };
+let pendingCalls = 0;
 const out: Out = { bytes: new Uint8Array(2048), at: 0 };
 
 export class Call {
@@ -21,8 +26,7 @@ export class Call {
   declare readonly connection: Connection;
   declare readonly stream: number;
   declare readonly method: Method;
-  /** Called once if the call ends without the handler: deadline passed, connection lost. The handler's answer is then dropped. */
-  declare onCancel: (() => void) | undefined;
+  private declare cancelled: (() => void) | undefined;
   declare timer: Timer | undefined;
   /** No answer is wanted any more: it has been given, or nobody waits for it. */
   done: boolean;
@@ -32,6 +36,11 @@ export class Call {
     this.stream = stream;
     this.method = method;
     this.done = false;
+  }
+
+  /** Called once if the call ends without the handler: deadline passed, connection lost. The handler's answer is then dropped. */
+  set onCancel(cancelled: (() => void) | undefined) {
+    if (!this.done) this.cancelled = cancelled; // else it would be kept for nothing, and with it what it refers to
   }
 
   /** Can the connection take more now? If not, a handler of a stream waits with `whenWritable` before it reads anything. */
@@ -72,18 +81,31 @@ export class Call {
 
   /** The connection is gone or the deadline has passed: `status` is sent if there is one. */
   cancel(status?: Status): void {
+    const { cancelled } = this;
     if (!this.finish()) return;
-    const { onCancel } = this;
-    this.onCancel = undefined;
     if (status !== undefined) sendStatus(this.connection, this.stream, status);
-    onCancel?.();
+    cancelled?.();
   }
 
   private finish(): boolean {
     if (this.done) return false;
     this.done = true;
     if (this.timer !== undefined) this.timer.cancel();
-    if (this.connection.calls.size > 0) this.connection.calls.delete(this);
+    if (this.cancelled !== undefined) this.cancelled = undefined; // it refers to the call: a circle
+    if (this.connection.removeCall(this)) pendingCalls--;
+    return true;
+  }
+
+  /** Counts it as one that is not answered yet. False: there are too many; it has been answered so. */
+  wait(): boolean {
+    const { connection } = this;
+    const busy = connection.calls.size >= MAX_PENDING ? BUSY : pendingCalls >= MAX_PENDING_ALL ? ALL_BUSY : undefined;
+    if (busy !== undefined) {
+      this.cancel(busy);
+      return false;
+    }
+    connection.addCall(this);
+    pendingCalls++;
     return true;
   }
 }

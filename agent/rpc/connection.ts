@@ -1,12 +1,14 @@
-// One connection: bytes in, frames out. Frames are handled where they lie in the receive buffer, which all connections share as long as
-// they hold no half frame. What the peer does not take is queued, and nothing more is read from a peer while its queue is long, so it
-// cannot make the agent's memory grow. It must never throw: a lost peer ends its calls and nothing else.
+// One connection: bytes in, frames out. Frames are handled where they lie in the receive buffer, which all connections share; a peer
+// that has sent half a frame keeps what has come of it, and no more. What the peer does not take is queued, and nothing more is read
+// from a peer while its queue is long. What all peers together make the agent keep is bounded (held.ts). It must never throw: a lost
+// peer ends its calls and nothing else.
 import { E } from "../sys/errno.js";
 import { Level, log } from "../lib/log.js";
 import { type Timer, after } from "../lib/loop.js";
 import { type Call, sendStatus, tooLong } from "./call.js";
 import { dispatch } from "./dispatch.js";
 import { FRAME, HEADER_BYTES, MAX_DATA, looksLikeHeader, u32 } from "./frame.js";
+import { type Holder, hold } from "./held.js";
 
 // No #private names here and in call.ts: the guest's engine checks each use, and this is the path of every byte.
 
@@ -25,62 +27,106 @@ const LARGE_BUFFER = 65536;
 const CONGESTED_BYTES = 262144; // queued output above which a peer is no longer read
 const HALF_FRAME_MS = 2000; // on a serial port: a frame whose rest does not come is garbage
 const TURNS = 64; // reads of a serial port before others get their turn
+const FRAMES = 512; // frames of one peer before others get their turn
+const SMALL = 4096; // half frames below this are kept to the byte
 const INVALID_ARGUMENT = 3;
 
 let bufferBytes = 4096; // LARGE_BUFFER as soon as a peer fills one: an agent that only hears small requests stays small
-let spare: Uint8Array | undefined;
+let shared: Uint8Array | undefined; // absent while it is in use
+let served = 0;
+const NO_CALLS: ReadonlySet<Call> = new Set();
 
-export class Connection {
-  readonly calls = new Set<Call>();
-  private buffer: Uint8Array | undefined = undefined;
-  private fill = 0; // bytes in the buffer
+function takeShared(): Uint8Array {
+  const buffer = shared ?? new Uint8Array(bufferBytes);
+  shared = undefined;
+  return buffer;
+}
+
+export class Connection implements Holder {
+  private pending: Set<Call> | undefined = undefined; // made when it is needed: most of many connections may be idle
+  /** What has come of a frame that is not whole yet, `fill` bytes of it. */
+  private own: Uint8Array | undefined = undefined;
+  private fill = 0;
   private skip = 0; // bytes still to come that belong to a frame over the limit
-  private queue: Uint8Array[] = [];
-  private queued = 0;
-  private waiting: (() => void)[] = [];
+  /** Replies that the peer has not taken, from `from` to `to`. */
+  private queue: Uint8Array | undefined = undefined;
+  private from = 0;
+  private to = 0;
+  private waiting: (() => void)[] | undefined = undefined;
   private stale: Timer | undefined = undefined;
+  private resting = false; // others have their turn before what has come is looked at
   closed = false;
   /** The peer takes its replies too slowly: from CONGESTED_BYTES in the queue until half of that. */
   congested = false;
+  held = 0;
+  lastServed = 0;
 
   /** `onClose` is told once, when the channel has been closed. */
   constructor(readonly channel: Channel, readonly onClose: (connection: Connection) => void) {}
 
+  get spared(): boolean {
+    return this.channel.endless; // there is only one, and it cannot come again
+  }
+
+  /** The calls that are not answered yet. */
+  get calls(): ReadonlySet<Call> {
+    return this.pending ?? NO_CALLS;
+  }
+
+  addCall(call: Call): void {
+    (this.pending ??= new Set()).add(call);
+  }
+
+  /** True if it was there. */
+  removeCall(call: Call): boolean {
+    return this.pending?.delete(call) === true;
+  }
+
   /** Runs `go` when the peer takes replies again (at once if it does) or is gone. */
   whenWritable(go: () => void): void {
-    if (this.congested) this.waiting.push(go);
+    if (this.congested) (this.waiting ??= []).push(go);
     else go();
   }
 
   /** The channel has something to read. */
   readable(): void {
-    for (let turn = 1; ; turn++) {
-      const buffer = this.buffer ?? (this.buffer = spare ?? new Uint8Array(bufferBytes));
-      if (buffer === spare) spare = undefined;
+    for (let turn = 1; !this.resting; turn++) {
+      const buffer = this.roomToRead();
       const n = this.channel.read(buffer, this.fill, buffer.length - this.fill);
-      if (n === -E.EAGAIN) return this.rest();
-      if (n <= 0) return this.lost(n);
-      this.fill += n;
-      if (this.fill === buffer.length && bufferBytes < LARGE_BUFFER) {
-        bufferBytes = LARGE_BUFFER;
-        spare = undefined;
+      if (n <= 0) {
+        if (buffer !== this.own) shared = buffer;
+        return n === -E.EAGAIN ? undefined : this.lost(n);
       }
-      this.frames();
+      this.fill += n;
+      if (this.fill === buffer.length && buffer.length === bufferBytes) bufferBytes = LARGE_BUFFER;
+      this.frames(buffer);
       if (!this.channel.endless || this.closed || this.congested) return;
       if (turn === TURNS) return void after(0, () => this.closed || this.readable()); // a serial port says only once that there is more
     }
   }
 
-  /** Handles the frames that are complete and keeps the rest. */
-  private frames(): void {
-    const buffer = this.buffer as Uint8Array;
+  /** A buffer that begins with what has come so far and has room for more: the shared one unless that is a large frame already. */
+  private roomToRead(): Uint8Array {
+    const { own, fill } = this;
+    if (own !== undefined && fill < own.length) return own;
+    if (2 * fill > LARGE_BUFFER) return this.keep(new Uint8Array(2 * fill), own as Uint8Array, 0, fill);
+    if (2 * fill > bufferBytes) bufferBytes = LARGE_BUFFER;
+    let buffer = takeShared();
+    if (buffer.length < bufferBytes) buffer = new Uint8Array(bufferBytes);
+    if (own !== undefined) buffer.set(own.subarray(0, fill));
+    return buffer;
+  }
+
+  /** Handles the frames in `buffer` that are complete and keeps the rest. */
+  private frames(buffer: Uint8Array): void {
     let at = 0;
     let needed = HEADER_BYTES;
-    while (!this.congested) {
+    let n = 0;
+    while (!this.congested && n < FRAMES) {
       if (this.skip > 0) {
-        const n = Math.min(this.skip, this.fill - at);
-        this.skip -= n;
-        at += n;
+        const passed = Math.min(this.skip, this.fill - at);
+        this.skip -= passed;
+        at += passed;
       }
       if (this.fill - at < HEADER_BYTES) break;
       if (this.channel.endless && !looksLikeHeader(buffer, at)) {
@@ -95,37 +141,64 @@ export class Connection {
         needed = HEADER_BYTES + length;
         break;
       } else {
+        n++;
         const good = this.frame(buffer, at, at + HEADER_BYTES + length);
         // on a serial port a peer may have left in the middle of its frame: what follows it is the next one's
         at += good || !this.channel.endless ? HEADER_BYTES + length : 1;
       }
-      if (this.buffer !== buffer) return; // the peer was lost meanwhile
+      if (this.fill === 0) break; // the peer was lost meanwhile
     }
-    if (at === this.fill && buffer.length === bufferBytes && !this.channel.endless) {
-      this.fill = 0; // the usual end: everything was whole
-      this.buffer = undefined;
-      spare = buffer;
-    } else this.keep(buffer, at, needed);
+    if (n > 0) this.lastServed = ++served;
+    this.rest(buffer, Math.min(at, this.fill), needed);
+    if (n === FRAMES && this.fill > 0 && !this.congested) this.giveWay();
   }
 
-  /** Moves what is left from `at` on to the front of a buffer in which `needed` bytes have room. */
-  private keep(buffer: Uint8Array, at: number, needed: number): void {
-    const left = this.fill - at;
-    this.fill = left;
+  /** Keeps what is left of `buffer` from `at` on, and gives it back if it is the shared one. */
+  private rest(buffer: Uint8Array, at: number, needed: number): void {
+    const { fill } = this;
+    const left = (this.fill = fill - at);
     if (this.channel.endless) this.watchHalfFrame(left);
-    if (left === 0) return this.rest();
-    if (needed > buffer.length) {
-      this.buffer = new Uint8Array(needed);
-      this.buffer.set(buffer.subarray(at, at + left));
-      if (buffer.length === bufferBytes) spare = buffer;
-    } else if (at > 0) buffer.copyWithin(0, at, at + left);
+    if (left === 0) {
+      if (this.own !== undefined) this.own = undefined;
+    } else if (buffer !== this.own || at > 0) this.keep(new Uint8Array(left < SMALL ? left : Math.min(Math.max(needed, left), 2 * left)), buffer, at, fill);
+    if (this.held > 0) this.count();
+    if (buffer !== this.own && buffer.length === bufferBytes) shared = buffer;
   }
 
-  /** Gives the buffer back if nothing is in it. */
-  private rest(): void {
-    if (this.fill > 0 || this.buffer === undefined) return;
-    if (this.buffer.length === bufferBytes) spare = this.buffer;
-    this.buffer = undefined;
+  /** Moves bytes [at, end) of `from` to the front of `to`, which holds them from now on. */
+  private keep(to: Uint8Array, from: Uint8Array, at: number, end: number): Uint8Array {
+    to.set(from.subarray(at, end));
+    this.own = to;
+    this.count();
+    return to;
+  }
+
+  /** Tells what is held for this peer now. */
+  private count(): void {
+    hold(this, (this.own?.length ?? 0) + (this.queue?.length ?? 0));
+  }
+
+  /** Lets others have their turn before the frames that have come already. */
+  private giveWay(): void {
+    this.resting = true;
+    this.wanting();
+    after(0, () => {
+      if (!this.resting) return;
+      this.resting = false;
+      if (this.closed) return;
+      this.wanting();
+      this.again();
+    });
+  }
+
+  /** Looks at what has come already. */
+  private again(): void {
+    if (!this.resting && !this.congested && this.own !== undefined) this.frames(this.own);
+    if (!this.closed && !this.resting && !this.congested && this.channel.endless) this.readable();
+  }
+
+  private wanting(): void {
+    this.channel.want(!this.congested && !this.resting, this.queue !== undefined);
   }
 
   /** False if it is a request that makes no sense. */
@@ -150,42 +223,61 @@ export class Connection {
   send(bytes: Uint8Array, start: number, end: number): void {
     if (this.closed) return;
     let at = start;
-    while (this.queued === 0) {
+    while (this.queue === undefined) {
       const n = this.channel.write(bytes, at, end - at);
       if (n > 0) at += n;
       else if (n === -E.EAGAIN) break;
       else return this.lost(n);
       if (at === end) return;
     }
-    this.queue.push(bytes.slice(at, end));
-    this.queued += end - at;
-    if (this.queued > CONGESTED_BYTES) this.congested = true;
-    this.channel.want(!this.congested, true);
+    this.enqueue(bytes, at, end);
+    if (this.to - this.from > CONGESTED_BYTES) this.congested = true;
+    this.wanting();
+  }
+
+  private enqueue(bytes: Uint8Array, start: number, end: number): void {
+    const before = this.queue;
+    const { from, to } = this;
+    const size = to - from + end - start;
+    if (before === undefined || to + end - start > before.length) {
+      const queue = before !== undefined && 2 * size <= before.length ? before : new Uint8Array(before === undefined ? size : size + Math.min(size, CONGESTED_BYTES));
+      if (queue === before) queue.copyWithin(0, from, to);
+      else if (before !== undefined) queue.set(before.subarray(from, to));
+      this.queue = queue;
+      this.from = 0;
+      this.to = to - from;
+      if (queue !== before) this.count();
+    }
+    (this.queue as Uint8Array).set(bytes.subarray(start, end), this.to);
+    this.to += end - start;
   }
 
   /** The channel takes bytes again. */
   writable(): void {
     const wasCongested = this.congested;
-    while (this.queue.length > 0) {
-      const first = this.queue[0] as Uint8Array;
-      const n = this.channel.write(first, 0, first.length);
+    while (this.queue !== undefined) {
+      const n = this.channel.write(this.queue, this.from, this.to - this.from);
       if (n === -E.EAGAIN) break;
       if (n <= 0) return this.lost(n);
-      this.queued -= n;
-      if (n < first.length) this.queue[0] = first.subarray(n);
-      else this.queue.shift();
+      this.from += n;
+      if (this.from === this.to) this.dropQueue();
     }
-    this.congested = this.congested && this.queued > CONGESTED_BYTES / 2;
-    this.channel.want(!this.congested, this.queued > 0);
+    this.congested = this.congested && this.to - this.from > CONGESTED_BYTES / 2;
+    this.wanting();
     if (wasCongested && !this.congested) this.resume();
   }
 
+  private dropQueue(): void {
+    this.queue = undefined;
+    this.from = this.to = 0;
+    this.count();
+  }
+
   private resume(): void {
-    const waiting = this.waiting;
-    this.waiting = [];
-    for (const go of waiting) this.whenWritable(go);
-    if (!this.closed && this.buffer !== undefined) this.frames();
-    if (!this.closed && this.channel.endless && !this.congested) this.readable();
+    const { waiting } = this;
+    this.waiting = undefined;
+    if (waiting !== undefined) for (const go of waiting) this.whenWritable(go);
+    if (!this.closed) this.again();
   }
 
   /** Ends it from our side: calls are cancelled, what is queued is dropped. */
@@ -208,16 +300,16 @@ export class Connection {
   }
 
   private forget(): void {
-    this.fill = this.skip = this.queued = 0;
-    this.congested = false;
-    this.queue = [];
+    const { pending, waiting } = this;
+    this.fill = this.skip = this.from = this.to = 0;
+    this.congested = this.resting = false;
+    this.own = this.queue = this.waiting = undefined;
+    this.count();
     this.stale?.cancel();
     this.stale = undefined;
-    this.rest();
-    for (const call of [...this.calls]) call.cancel();
-    const waiting = this.waiting;
-    this.waiting = [];
-    for (const go of waiting) go();
+    if (pending !== undefined) for (const call of pending) call.cancel(); // each takes itself out
+    this.pending = undefined;
+    if (waiting !== undefined) for (const go of waiting) go();
   }
 
   /** On a serial port the rest of a frame may never come: then it is passed over as garbage. */
@@ -227,11 +319,12 @@ export class Connection {
     if (left === 0 || this.congested) return;
     this.stale = after(HALF_FRAME_MS, () => {
       this.stale = undefined;
-      const buffer = this.buffer;
-      if (buffer === undefined || this.fill === 0) return;
-      buffer.copyWithin(0, 1, this.fill--);
-      if (this.fill === 0) this.rest();
-      else this.frames();
+      const { own } = this;
+      if (own === undefined) return;
+      own.copyWithin(0, 1, this.fill--);
+      if (this.fill > 0) return this.frames(own);
+      this.own = undefined;
+      this.count();
     });
   }
 }

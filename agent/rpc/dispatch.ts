@@ -10,10 +10,8 @@ import { type Envelope, namesIn, openRequest } from "./frame.js";
 import { LATER, type Method, methodNamed } from "./methods.js";
 import { statusOf } from "./status.js";
 
-const MAX_PENDING = 4096; // calls of one connection that wait for something
 const INVALID_ARGUMENT = 3;
 const DEADLINE_EXCEEDED = { code: 4, message: "timeout" };
-const BUSY = { code: 8, message: `more than ${MAX_PENDING} calls of this connection are pending` };
 
 const envelope: Envelope = { route: "", payloadStart: 0, payloadEnd: 0, timeoutNano: 0 };
 const routes = new Map<string, Method>();
@@ -74,9 +72,7 @@ function wait(call: Call, timeoutNano: number, result: unknown): void {
     );
   }
   if (call.done) return;
-  const { calls } = call.connection;
-  if (calls.size >= MAX_PENDING) return call.cancel(BUSY);
-  calls.add(call);
+  if (!call.wait()) return;
   if (timeoutNano > 0) call.timer = after(Math.ceil(timeoutNano / 1e6), () => call.cancel(DEADLINE_EXCEEDED));
 }
 

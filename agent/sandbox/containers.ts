@@ -4,6 +4,7 @@ import { E } from "../sys/errno.js";
 import { SIG } from "../sys/poll.js";
 import { AppError } from "../lib/errors.js";
 import { readTextIf } from "../lib/fs.js";
+import { Level, log } from "../lib/log.js";
 import { withReserve } from "../lib/reserve.js";
 import { lines } from "../lib/text.js";
 import type { Container } from "../engine/container.js";
@@ -18,6 +19,11 @@ const unknown = (): AppError => new AppError("internal", "Invalid container id")
 const unknownArgument = (): AppError => new AppError("invalid", '"invalid container id"');
 /** Processes that were waited for but have unread output, kept for each container at most. */
 const KEPT = 8;
+/** Executed processes that have ended and that nobody has waited for, of each container; of those whose client is gone fewer. */
+const UNCLAIMED = 1024;
+const ORPHANS = 64;
+/** Those, oldest first, each with the question whether its client is gone. */
+const unclaimed = new WeakMap<Container, Map<Process, () => boolean>>();
 
 /** Starts a container's first process and the watch for its running out of memory. */
 export async function startContainer(sandbox: Sandbox, id: string): Promise<void> {
@@ -31,9 +37,25 @@ export async function startContainer(sandbox: Sandbox, id: string): Promise<void
   });
 }
 
-/** Runs a further process; see engine/exec.ts for what it rejects with. */
-export async function execProcess(sandbox: Sandbox, id: string, execId: string, spec: ProcessSpec): Promise<void> {
-  await exec(sandbox.container(id, unknown), execId, spec);
+/** Runs a further process; see engine/exec.ts for what it rejects with. `orphaned` is asked whether who wanted it is gone. */
+export async function execProcess(sandbox: Sandbox, id: string, execId: string, spec: ProcessSpec, orphaned: () => boolean): Promise<void> {
+  const container = sandbox.container(id, unknown);
+  const process = await exec(container, execId, spec);
+  whenEnded(process, () => keepUnclaimed(container, process, orphaned));
+}
+
+/** Keeps the status and the output of a process that has ended until somebody asks, and forgets the oldest when there are too many. */
+function keepUnclaimed(container: Container, process: Process, orphaned: () => boolean): void {
+  if (process.collected || container.processes.get(process.execId) !== process) return;
+  let kept = unclaimed.get(container);
+  if (kept === undefined) unclaimed.set(container, (kept = new Map()));
+  kept.set(process, orphaned);
+  if (kept.size <= ORPHANS) return;
+  const orphans = [...kept].filter(([, gone]) => gone()).map(([p]) => p);
+  const [oldest] = orphans.length > ORPHANS ? orphans : kept.size > UNCLAIMED ? kept.keys() : [];
+  if (oldest === undefined) return;
+  log(Level.WARN, `process ${oldest.execId} of container ${container.id} has ended and nobody has asked for it: it is forgotten, others need the room`, { status: oldest.status });
+  forget(container, oldest);
 }
 
 /** SIGTERM that the first process neither handles nor blocks would be lost in its pid namespace: it becomes SIGKILL. */
@@ -62,6 +84,7 @@ export async function signalProcess(sandbox: Sandbox, id: string, execId: string
 }
 
 function forget(container: Container, process: Process): void {
+  unclaimed.get(container)?.delete(process);
   process.streams?.close();
   if (container.processes.get(process.execId) === process) container.processes.delete(process.execId);
 }
@@ -69,6 +92,7 @@ function forget(container: Container, process: Process): void {
 /** A process that has been waited for stays while it has unread output, and no longer than others need the room. */
 function collected(container: Container, process: Process): void {
   process.collected = true;
+  unclaimed.get(container)?.delete(process);
   if (process.streams === undefined || !process.streams.pending()) return forget(container, process);
   process.streams.onDrained = () => forget(container, process);
   const kept = [...container.processes.values()].filter((p) => p.collected);

@@ -3,12 +3,15 @@ const LIMIT = 100;
 
 export class OomQueue {
   readonly #events: string[] = [];
-  readonly #waiters: ((containerId: string) => void)[] = [];
+  readonly #waiters = new Set<(containerId: string) => void>();
 
   /** Adds an event; beyond 100 that nobody fetches, the oldest is dropped. */
   push(containerId: string): void {
-    const waiter = this.#waiters.shift();
-    if (waiter !== undefined) return waiter(containerId);
+    const [waiter] = this.#waiters;
+    if (waiter !== undefined) {
+      this.#waiters.delete(waiter);
+      return waiter(containerId);
+    }
     this.#events.push(containerId);
     if (this.#events.length > LIMIT) this.#events.shift();
   }
@@ -20,10 +23,7 @@ export class OomQueue {
       take(event);
       return () => undefined;
     }
-    this.#waiters.push(take);
-    return () => {
-      const i = this.#waiters.indexOf(take);
-      if (i >= 0) this.#waiters.splice(i, 1);
-    };
+    this.#waiters.add(take);
+    return () => void this.#waiters.delete(take);
   }
 }

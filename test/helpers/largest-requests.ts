@@ -8,7 +8,7 @@ import { loadProtos } from "../../protos/load.js";
 /** What fits a frame with its envelope. */
 export const PAYLOAD = 4194304 - 128;
 
-export interface Shape { readonly name: string; readonly method: string; readonly payload: Buffer }
+export interface Shape { readonly name: string; readonly method: string; payload(): Buffer }
 
 const root = loadProtos(join(fileURLToPath(import.meta.url), "../../../protos"));
 const varint = (n: number): number[] => (n < 128 ? [n] : [(n & 127) | 128, ...varint(n >>> 7)]);
@@ -33,15 +33,15 @@ const places = (type: protobuf.Type, name: string, path: readonly number[] = [])
     return f.resolvedType instanceof protobuf.Type ? [here, ...places(f.resolvedType, here.name, [...path, f.id])] : [here];
   });
 
-const contents = ({ path, field: f }: Place): [what: string, bytes: Buffer][] => {
+const contents = ({ path, field: f }: Place): [what: string, bytes: () => Buffer][] => {
   const size = PAYLOAD - 8 * path.length - 16;
   const tag = varint((f.id << 3) | 2);
   const bare = [...varint(f.id << 3), 1];
-  if (f.map) return [["entries", repeated([...tag, 0], size)], ["named entries", names(tag, size)]];
-  if (f.resolvedType instanceof protobuf.Type) return [["messages", repeated([...tag, 0], size)]];
+  if (f.map) return [["entries", () => repeated([...tag, 0], size)], ["named entries", () => names(tag, size)]];
+  if (f.resolvedType instanceof protobuf.Type) return [["messages", () => repeated([...tag, 0], size)]];
   if (f.type === "string" || f.type === "bytes")
-    return [["elements", repeated([...tag, 0], size)], ["short elements", repeated([...tag, 1, 0x2f], size)], ["slashes", field(f.id, Buffer.alloc(size, "/"))], ["commas", field(f.id, Buffer.alloc(size, ",:.= \n".repeat(8)))]];
-  return [["numbers", repeated(bare, size)], ...(f.repeated ? [["packed numbers", field(f.id, Buffer.alloc(size))] as [string, Buffer]] : [])];
+    return [["elements", () => repeated([...tag, 0], size)], ["short elements", () => repeated([...tag, 1, 0x2f], size)], ["slashes", () => field(f.id, Buffer.alloc(size, "/"))], ["separators", () => field(f.id, Buffer.alloc(size, ",:.= \n"))]];
+  return [["numbers", () => repeated(bare, size)], ...(f.repeated ? [["packed numbers", () => field(f.id, Buffer.alloc(size))] as [string, () => Buffer]] : [])];
 };
 
 /** Entries of a map, each with another name. */
@@ -59,13 +59,13 @@ const names = (tag: readonly number[], size: number): Buffer => {
 export const shapes = (): Shape[] =>
   ["grpc.AgentService", "grpc.Health"].flatMap((service) =>
     root.lookupService(service).methodsArray.flatMap((m) => {
-      const type = m.resolve().resolvedRequestType as protobuf.Type;
+      const type = (m.resolve() as protobuf.Method).resolvedRequestType as protobuf.Type;
       const method = `${service}/${m.name}`;
-      const known = places(type, m.name).flatMap((p) => contents(p).map(([what, bytes]) => ({ name: `${p.name}: ${what}`, method, payload: within(p.path, bytes) })));
-      const odd: [string, Buffer][] = [
-        ["unknown numbers", repeated([0xf8, 0x7f, 1])], ["unknown texts", repeated([0xfa, 0x7f, 0])], ["unknown groups", repeated([0xfb, 0x7f, 0xfc, 0x7f])],
-        ["an unknown group of numbers", Buffer.concat([Buffer.from([0xfb, 0x7f]), repeated([0x08, 1], PAYLOAD - 4), Buffer.from([0xfc, 0x7f])])],
-        ["deep groups", Buffer.alloc(PAYLOAD, 0x0b)], ["zeros", Buffer.alloc(PAYLOAD)],
+      const known = places(type, m.name).flatMap((p) => contents(p).map(([what, bytes]) => ({ name: `${p.name}: ${what}`, method, payload: () => within(p.path, bytes()) })));
+      const odd: [string, () => Buffer][] = [
+        ["unknown numbers", () => repeated([0xf8, 0x7f, 1])], ["unknown texts", () => repeated([0xfa, 0x7f, 0])], ["unknown groups", () => repeated([0xfb, 0x7f, 0xfc, 0x7f])],
+        ["an unknown group of numbers", () => Buffer.concat([Buffer.from([0xfb, 0x7f]), repeated([0x08, 1], PAYLOAD - 4), Buffer.from([0xfc, 0x7f])])],
+        ["deep groups", () => Buffer.alloc(PAYLOAD, 0x0b)], ["zeros", () => Buffer.alloc(PAYLOAD)],
       ];
       return [...known, ...odd.map(([what, payload]) => ({ name: `${m.name}: ${what}`, method, payload }))];
     }),

@@ -107,7 +107,7 @@ export const TABLE =
   "\nLinuxSeccompArg qindex wvalue wvalueTwo sop " +
   "\nLinuxSyscall *snames#1024 saction ?uerrnoRet *margs:LinuxSeccompArg#64 " +
   "\nLinuxIntelRdt sl3CacheSchema " +
-  "\nCheckRequest sservice " +
+  "\nCheckRequest sservice^0 " +
   "\nHealthCheckResponse istatus " +
   "\nVersionCheckResponse sgrpcVersion sagentVersion " +
   "\nIPAddress ifamily saddress smask " +

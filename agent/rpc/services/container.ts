@@ -20,9 +20,9 @@ export function containers(sandbox: Sandbox): Handlers {
     },
     StartContainer: (request) => startContainer(sandbox, request.containerId),
     RemoveContainer: (request) => removeContainer(sandbox, request.containerId, request.timeout * 1000),
-    ExecProcess: (request) => {
+    ExecProcess: (request, { connection }) => {
       if (request.process === undefined) throw new AppError("internal", "Unable to parse process from ExecProcessRequest");
-      return execProcess(sandbox, request.containerId, request.execId, toProcess(request.process));
+      return execProcess(sandbox, request.containerId, request.execId, toProcess(request.process), () => connection.closed);
     },
     SignalProcess: (request) => signalProcess(sandbox, request.containerId, request.execId, request.signal | 0),
     WaitProcess: (request, call) => {

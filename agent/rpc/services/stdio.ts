@@ -22,19 +22,20 @@ function answerRead(stream: OutStream, length: number, call: Call): void {
     stream.doneWaiting();
   };
   stream.take(attempt);
-  if (!call.done) call.onCancel = () => stream.giveUp(attempt);
+  call.onCancel = () => stream.giveUp(attempt);
 }
 
 /** Writes everything, in the order in which the calls came, and answers with the number of bytes. */
 function answerWrite(stream: InStream, data: Uint8Array, call: Call): { len: number } | typeof LATER {
+  const { length } = data;
+  stream.admit(length);
   const n = stream.writeNow(data);
-  if (n === data.length) return { len: n };
-  const rest = data.slice(Math.max(0, n)); // the receive buffer is used again when this returns
-  const stop = stream.write(rest, (error) => {
+  if (n === length) return { len: n };
+  // the receive buffer is used again when this returns; nothing that waits may refer to it
+  call.onCancel = stream.write(data.slice(Math.max(0, n)), (error) => {
     if (error !== undefined) call.fail(error);
-    else call.reply({ len: data.length });
+    else call.reply({ len: length });
   });
-  call.onCancel = stop;
   return LATER;
 }
 
