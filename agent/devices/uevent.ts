@@ -1,8 +1,6 @@
 // Waiting for devices. What is there is read from sysfs; the kernel's uevents (Documentation/ABI, netlink(7)
 // NETLINK_KOBJECT_UEVENT) only say when to look again. So a device that was there before the agent, or that came while
 // nobody listened, is found like any other. The socket is open only while somebody waits. No device is understood here.
-import { isErrno } from "../sys/call.js";
-import { E } from "../sys/errno.js";
 import { type Fd, handOver } from "../sys/fd.js";
 import { FOREIGN, netlink, NETLINK, NOTHING, receiveFromKernel } from "../sys/netlink.js";
 import { EPOLL } from "../sys/poll.js";
@@ -25,15 +23,16 @@ let missed = false; // something came while it was quiet
 function drain(fd: Fd): void {
   const buffer = new Uint8Array(LARGEST);
   for (let i = 0; i < AT_ONCE; i++) {
+    let n: number;
     try {
-      const n = receiveFromKernel(fd, buffer);
-      if (n === NOTHING) return;
-      if (n === FOREIGN) strangers.tell(() => "a device event that is not the kernel's was dropped");
-      else missed = true;
-    } catch (error) {
-      if (!isErrno(error, E.ENOBUFS, E.EMSGSIZE)) throw error; // lost ones do not matter: sysfs is looked at anyway
-      missed = true;
+      n = receiveFromKernel(fd, buffer);
+    } catch {
+      missed = true; // ENOBUFS, EMSGSIZE or whatever: lost ones do not matter, sysfs is looked at anyway
+      return;
     }
+    if (n === NOTHING) return;
+    if (n === FOREIGN) strangers.tell(() => "a device event that is not the kernel's was dropped");
+    else missed = true;
   }
 }
 

@@ -176,11 +176,14 @@ const TIMERS_A_ROUND = 256;
 function runTimers(): void {
   if (alarms.length === 0) return;
   const time = now();
-  for (let i = 0, next = nextAlarm(); i < TIMERS_A_ROUND && next !== undefined && next.due <= time; i++, next = nextAlarm()) {
-    alarms.shift();
-    const run = next.run as () => void;
-    next.run = undefined;
-    guarded("timer", run);
+  let due = 0;
+  while (due < TIMERS_A_ROUND && due < alarms.length && (alarms[due] as Alarm).due <= time) due++;
+  if (due === 0) return;
+  for (const alarm of alarms.splice(0, due)) { // those that are set meanwhile have the next round
+    const { run } = alarm;
+    alarm.run = undefined;
+    if (run !== undefined) guarded("timer", run);
+    else cancelled = Math.max(0, cancelled - 1);
   }
 }
 

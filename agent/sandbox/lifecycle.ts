@@ -58,7 +58,7 @@ async function reset(sandbox: Sandbox): Promise<void> {
     await storage().releaseAll(sandbox.mounts, sandbox.storages);
     sandbox.mounts = [];
   });
-  if (sandbox.storages.size > 0) await tidy(() => storage().releaseRest(sandbox.storages));
+  await tidy(() => storage().releaseRest(sandbox.storages)); // with what could not be released before
   if (sandbox.hasDns) await tidy(() => {
     dns().dropDns();
     sandbox.hasDns = false;
