@@ -1,8 +1,10 @@
 // Steps on the file tree, in the child, before its root changes: which file does which, what hides or protects parts of the tree,
 // and the change of root. How paths below the root are treated is in tree.ts. Synchronous; throws what failed.
+import { check } from "../sys/call.js";
+import { E } from "../sys/errno.js";
 import { closeNumber, type Fd } from "../sys/fd.js";
 import { AT, chdir, fchdir, modeOf, O, open, openat2, S } from "../sys/file.js";
-import { chroot, mount, mountSetattr, MNT, MOUNT_ATTR, moveMountFds, OPEN_TREE, openTree, pivotRoot, umount } from "../sys/mount.js";
+import { chroot, mount, mountSetattr, MNT, MOUNT_ATTR, moveMountFds, OPEN_TREE, openTree, pivotRoot, tryUmount, umount } from "../sys/mount.js";
 import { lazy } from "../lib/lazy.js";
 import type { Step } from "../oci/steps.js";
 import { devLinks, makeNode, openConsole } from "./apply-devices.js";
@@ -39,13 +41,20 @@ function mask(tree: Tree, path: string): void {
   closeNumber(target);
 }
 
-/** Makes the container's root the root of this mount namespace and lets the old one go. See pivot_root(2), NOTES. */
+/**
+ * Makes the container's root the root of this mount namespace and lets the old one go, with what covers it: what is on top goes first,
+ * and nothing of it may stay, since whoever enters the namespace later begins at the topmost. See pivot_root(2), NOTES.
+ */
 function changeRoot(root: Fd): void {
   const old = open("/", O.PATH | O.DIRECTORY);
   fchdir(root);
   pivotRoot(".", ".");
   fchdir(old);
   umount(".", MNT.DETACH);
+  for (let r = 0; r === 0; ) { // until the old root is no mount of this namespace
+    r = tryUmount(".", MNT.DETACH);
+    if (r !== -E.EINVAL) check("umount2", r);
+  }
   chdir("/");
   old.close();
 }
