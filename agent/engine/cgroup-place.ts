@@ -1,7 +1,7 @@
 // Control groups as a command line makes them: nothing that is asked for is passed over, the place is where the caller says, and
 // who has no right to make groups goes without. What a sandbox's host asks for does not come here.
 // Sources: runtime-spec config-linux.md (cgroupsPath); what runc does with its cgroupfs driver (facts 1.13).
-import { SysError, sys } from "../sys/call.js";
+import { isErrno, sys } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import { NR } from "../sys/nr.js";
 import { AppError, messageOf } from "../lib/errors.js";
@@ -53,8 +53,11 @@ function unprivileged(): boolean {
   return !(inside === "0" && outside === "0" && size === "4294967295");
 }
 
-const denied = (error: unknown): boolean =>
-  error instanceof AppError ? denied(error.why) : error instanceof SysError && (error.errno === E.EACCES || error.errno === E.EPERM || error.errno === E.EROFS);
+function denied(error: unknown): boolean {
+  let cause = error;
+  while (cause instanceof AppError) cause = cause.why;
+  return isErrno(cause, E.EACCES, E.EPERM, E.EROFS);
+}
 
 /** What the configuration wants limited, for a machine whose groups we cannot use. */
 function wishes(resources: Resources): boolean {

@@ -36,13 +36,17 @@ function allRoots(): string[] {
   return [...new Set([...NEEDED.flatMap((name) => mounts.get(name) ?? []), ...mounts.values()])];
 }
 
-/** The processors or memory nodes of a cpuset; an empty one (nobody can join it) gets its parent's first. */
-function fillCpuset(root: string, path: string, file: string): string {
-  const own = readText(`${root}${path}/${file}`).trim();
-  if (own !== "" || path === "") return own;
-  const parents = fillCpuset(root, path.slice(0, path.lastIndexOf("/")), file);
-  put(root + path, file, parents);
-  return parents;
+/** Gives an empty cpuset (nobody can join it), and those above it, the processors or memory nodes of the next that has some. */
+function fillCpuset(root: string, path: string, file: string): void {
+  const empty: string[] = [];
+  let at = path;
+  let value = "";
+  for (; ; at = at.slice(0, at.lastIndexOf("/"))) {
+    value = readText(`${root}${at}/${file}`).trim();
+    if (value !== "" || at === "") break;
+    empty.push(at);
+  }
+  for (const group of empty.reverse()) put(root + group, file, value);
 }
 
 /** May the container do without this hierarchy? It is not ours to change. */

@@ -6,7 +6,8 @@ import type { Level } from "../lib/log.js";
 import { lines } from "../lib/text.js";
 import type { Config } from "./config.js";
 
-type Value = string | number | boolean | { readonly [key: string]: Value };
+type Scalar = string | number | boolean;
+type Value = Scalar | { readonly [key: string]: Scalar };
 
 const bad = (message: string): AppError => new AppError("invalid", message);
 
@@ -25,6 +26,10 @@ function withoutComment(line: string): string {
 }
 
 function parseValue(text: string, key: string): Value {
+  return text.startsWith("{") && text.endsWith("}") ? inlineTable(text.slice(1, -1), key) : scalar(text, key);
+}
+
+function scalar(text: string, key: string): Scalar {
   if (text === "true" || text === "false") return text === "true";
   if (text.length > 1 && text.startsWith("'") && text.endsWith("'")) return text.slice(1, -1);
   if (text.length > 1 && text.startsWith('"') && text.endsWith('"')) {
@@ -34,7 +39,6 @@ function parseValue(text: string, key: string): Value {
       throw bad(`${key}: not a string: ${text}`);
     }
   }
-  if (text.startsWith("{") && text.endsWith("}")) return inlineTable(text.slice(1, -1), key);
   const plain = text.split("_").join("");
   const value = Number(plain);
   if (plain === "" || !Number.isInteger(value)) throw bad(`${key}: cannot read the value ${text}`);
@@ -42,11 +46,11 @@ function parseValue(text: string, key: string): Value {
 }
 
 function inlineTable(text: string, key: string): Value {
-  const table: { [key: string]: Value } = {};
+  const table: { [key: string]: Scalar } = {};
   for (const part of text.split(",")) {
     const at = part.indexOf("=");
     if (at < 0) throw bad(`${key}: cannot read the table {${text}}`);
-    table[part.slice(0, at).trim()] = parseValue(part.slice(at + 1).trim(), key);
+    table[part.slice(0, at).trim()] = scalar(part.slice(at + 1).trim(), key);
   }
   return table;
 }

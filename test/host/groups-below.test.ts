@@ -1,0 +1,143 @@
+// Control groups that a container has made below its own, as many and as it likes: killing and removal are final, the agent answers
+// meanwhile, and what stays is told. The groups are made from outside: a container with its groups mounted can do the same.
+import { existsSync, readFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Box, ONLY_V2 } from "../helpers/engine-box.js";
+import { until } from "../helpers/lab.js";
+import { longestCheck, Many } from "../helpers/many.js";
+import { failure, whyNot } from "../helpers/private-agent.js";
+
+const hybrid = existsSync("/sys/fs/cgroup/freezer");
+
+describe.skipIf(whyNot() !== undefined).each([["1", ":"], ["2", ONLY_V2]])("with cgroup version %s", (version, prepare) => {
+  let box: Box;
+  let many: Many;
+  let before: string[] = [];
+  const v1 = version === "1";
+  beforeAll(async (context) => {
+    if (v1 && !hybrid) return void context;
+    many = new Many();
+    box = await Box.start(prepare);
+    before = box.state();
+  });
+  afterAll(async () => {
+    await box?.stop();
+    many?.stop();
+  });
+
+  /** Its folder in the hierarchy that matters most. */
+  const folder = (id: string, controller = "freezer"): string => `/sys/fs/cgroup/${v1 ? `${controller}/` : ""}katactl/${id}`;
+  const inGroup = (id: string, script: string, controller?: string): string => box.agent.inside(`cd ${folder(id, controller)}; ${script}`);
+  /** A container with three processes. */
+  const busy = async (): Promise<string> => {
+    const id = await box.create(["/bin/sh", "-c", "sleep 1000 & sleep 1000 & echo up; sleep 1000"]);
+    await box.start(id);
+    await box.agent.client.readStdout({ container_id: id, exec_id: id, len: 10 });
+    return id;
+  };
+  /** Removes it; the agent is heard all the while. */
+  const goes = async (id: string): Promise<void> => {
+    const begin = performance.now();
+    const removed = box.remove(id);
+    const longest = await longestCheck(box.agent.client, removed);
+    await removed;
+    expect(longest).toBeLessThan(Math.max(300, (performance.now() - begin) / 3));
+    expect(box.state()).toEqual(before);
+  };
+  const moveInto = (group: string): string => `mkdir -p ${group}; for p in $(cat cgroup.procs); do echo $p > ${group}/cgroup.procs; done`;
+
+  it.each([["nested", "deep 3000 100"], ["beside each other", "wide 20000"]])("groups that are %s in thousands go with their container", async (_, words) => {
+    if (box === undefined) return;
+    const id = await busy();
+    inGroup(id, `${moveInto("own")}; ${many.program} ${words}`);
+    if (v1) inGroup(id, `${many.program} deep 50 10`, "memory");
+    const begin = performance.now();
+    await box.agent.client.statsContainer({ container_id: id });
+    await box.agent.client.pauseContainer({ container_id: id });
+    await box.agent.client.resumeContainer({ container_id: id });
+    expect(performance.now() - begin).toBeLessThan(5000);
+    await goes(id);
+  }, 60_000);
+
+  it("a container that has frozen groups of its own is removed", async () => {
+    if (box === undefined) return;
+    const id = await busy();
+    const freeze = v1 ? "echo FROZEN > own/low/freezer.state; echo FROZEN > own/freezer.state" : "echo 1 > own/low/cgroup.freeze; echo 1 > own/cgroup.freeze";
+    inGroup(id, `${moveInto("own/low")}; ${freeze}`);
+    await goes(id);
+  });
+
+  it("a container that has frozen groups of its own is killed", async () => {
+    if (box === undefined) return;
+    const { client } = box.agent;
+    const id = await busy();
+    inGroup(id, `${moveInto("own/low")}; echo ${v1 ? "FROZEN > own/low/freezer.state" : "1 > own/low/cgroup.freeze"}`);
+    const ended = client.waitProcess({ container_id: id, exec_id: id });
+    await client.signalProcess({ container_id: id, exec_id: "", signal: 9 });
+    expect((await ended).status).toBe(137);
+    await goes(id);
+  });
+
+  it("a container with limits of zero is removed", async () => {
+    if (box === undefined) return;
+    const id = await busy();
+    if (v1) {
+      inGroup(id, moveInto("own"), "pids");
+      inGroup(id, "echo 0 > own/pids.max; echo 0 > pids.max", "pids");
+    } else inGroup(id, `${moveInto("own")}; for f in cgroup.max.depth cgroup.max.descendants; do echo 0 > $f; echo 0 > own/$f; done`);
+    await goes(id);
+  });
+
+  it("a container with threaded groups of its own is removed", async (context) => {
+    if (box === undefined || v1) return context.skip("version 2 only");
+    const id = await busy();
+    inGroup(id, "mkdir -p own/low; for d in own own/low; do echo threaded > $d/cgroup.type; done; for t in $(cat cgroup.threads); do echo $t > own/low/cgroup.threads; done; echo 1 > own/cgroup.freeze");
+    expect(inGroup(id, "cat cgroup.type own/low/cgroup.type")).toBe("domain threaded\nthreaded");
+    await goes(id);
+  });
+
+  it("a container in a threaded group, which cgroup.kill refuses, is removed with those below it", async (context) => {
+    if (box === undefined || v1) return context.skip("version 2 only");
+    const top = `/sys/fs/cgroup/threads-${process.pid}`;
+    box.agent.inside(`mkdir -p ${top}/t; echo threaded > ${top}/t/cgroup.type`);
+    const id = await box.create(["/bin/sh", "-c", "f() { while :; do sleep 0 & sleep 0; done; }; f & f & echo up; f"], (s) => (s.Linux["CgroupsPath"] = `/threads-${process.pid}/t/in`));
+    await box.start(id);
+    await box.agent.client.readStdout({ container_id: id, exec_id: id, len: 10 });
+    box.agent.inside(`cd ${top}/t/in; mkdir own; echo threaded > own/cgroup.type; for t in $(cat cgroup.threads); do echo $t > own/cgroup.threads || :; done; echo 1 > own/cgroup.freeze`);
+    await goes(id);
+    box.agent.inside(`rmdir ${top}/t ${top}`);
+  });
+
+  it("processes that were moved out of the container's group and frozen there end with it", async (context) => {
+    if (box === undefined || !v1) return context.skip("what version 2 freezes can be killed");
+    const id = await busy();
+    const other = `../../elsewhere-${process.pid}`;
+    const hierarchies = readFileSync("/proc/mounts", "utf8").split("\n").map((line) => line.split(" ")).filter(([, , type]) => type === "cgroup").map(([, at]) => (at as string).slice("/sys/fs/cgroup/".length));
+    for (const name of hierarchies) {
+      if (name === "cpuset") continue; // an empty one takes nobody
+      inGroup(id, `${moveInto(other)}; [ ${name} != freezer ] || echo FROZEN > ${other}/freezer.state`, name);
+    }
+    try {
+      await goes(id);
+    } finally {
+      for (const name of hierarchies) if (name !== "cpuset") box.agent.inside(`rmdir /sys/fs/cgroup/${name}/elsewhere-${process.pid}`);
+    }
+  });
+
+  it("a container whose groups somebody else holds frozen stays, with the reason, until it can end", async (context) => {
+    if (box === undefined || !v1) return context.skip("what version 2 freezes can be killed");
+    const { client } = box.agent;
+    const top = `held-${process.pid}`;
+    const id = await box.create(["/bin/sleep", "1000"], (s) => (s.Linux["CgroupsPath"] = `/${top}/in`));
+    await box.start(id);
+    const freezer = `/sys/fs/cgroup/freezer/${top}`;
+    box.agent.inside(`echo FROZEN > ${freezer}/freezer.state`);
+    await until("it rests", () => readFileSync(`${freezer}/freezer.state`, "utf8").trim() === "FROZEN");
+    expect(await failure(client.destroySandbox({}))).toMatch(new RegExp(`end the processes of container ${id}`));
+    expect(readFileSync(`${freezer}/in/cgroup.procs`, "utf8")).not.toBe("");
+    box.agent.inside(`echo THAWED > ${freezer}/freezer.state`);
+    await box.remove(id);
+    expect(existsSync(freezer)).toBe(false);
+    expect(box.state()).toEqual(before);
+  }, 60_000);
+});
