@@ -13,7 +13,7 @@ const agent = resolve(root, "agent");
 const CLOSED = "a call that ends because its connection is lost sends nothing, and a connection is closed once";
 const SCHEMA = "the messages of the API: the schema has no message that holds itself";
 const SHAPE = "the shape of a configuration, which is data of ours and holds no shape that holds itself";
-const GROUPS = "groups are nested 32 deep at most (GROUP_DEPTH)";
+const GROUPS = "groups are nested GROUP_DEPTH (64) deep at most";
 const FOLLOWED = "16 entries are followed at most (MAX_ENTRIES), folders among them";
 const BOUNDED: Readonly<Record<string, string>> = {
   "engine/cgroup-tree.ts: write": "a limit has one other way to be written, and that one has none",
