@@ -1,10 +1,15 @@
 // A seccomp profile compiled by libseccomp. The last programs are kept: containers of one host mostly have the same profile,
-// and compiling it takes longer than everything else in a container's birth.
-import { SysError } from "../sys/call.js";
+// and compiling it takes longer than everything else in a container's birth, with many conditions far longer than all others may
+// wait. An agent lets a helper do it (`readyFilter`), with a limit of time and memory; a command does it itself.
+import { must, SysError } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import { addArchitecture, addRule, ATTRIBUTE, exportFilter, newFilter, releaseFilter, resolveSyscall, setAttribute } from "../sys/seccomp.js";
-import { because } from "../lib/errors.js";
-import { filterPlan, type FilterRule, notifies } from "../oci/seccomp.js";
+import { NR } from "../sys/nr.js";
+import { AppError, because } from "../lib/errors.js";
+import { aside } from "../lib/foreign.js";
+import { readText } from "../lib/fs.js";
+import { words } from "../lib/text.js";
+import { countRules, filterPlan, type FilterRule, notifies } from "../oci/seccomp.js";
 import type { Seccomp } from "../oci/spec.js";
 import type { Listener } from "./container.js";
 
@@ -16,16 +21,29 @@ export function listenerOf(s: Seccomp): Listener | undefined {
 }
 
 const KEPT = 2;
+/** A longer profile is compiled each time: its text would be kept in memory to recognise it by. */
+const MOST_KEPT = 2048;
 const MANY_RULES = 32;
+/** So little is compiled at once, in less than a millisecond. */
+const FEW = { rules: 64, withArguments: 16 };
+const COMPILE_MS = 10_000;
+const COMPILE_BYTES = 64 << 20;
+const MOST_INSTRUCTIONS = 4096; // BPF_MAXINSNS
 const ALLOWING = [0x7fff0000, 0x7ffc0000]; // SCMP_ACT_ALLOW, SCMP_ACT_LOG
 const kept: { readonly key: string; readonly program: Uint8Array }[] = []; // newest first
 
+/** Each once: what is there already makes the compiler look at everything that it has. */
 function addRules(rules: readonly FilterRule[]): void {
+  const added = new Set<string>();
   for (const rule of rules) {
     for (const name of rule.names) {
       const number = resolveSyscall(name);
       if (number === undefined) continue; // a profile may name calls that this kernel's headers do not know yet
       for (const comparisons of rule.comparisons) {
+        const key = comparisons === undefined ? String(number) : `${number} ${rule.action} ${comparisons.join()}`;
+        if (added.has(key)) continue;
+        added.add(key);
+        if (added.size > MOST_INSTRUCTIONS) throw tooLong(`more than ${MOST_INSTRUCTIONS} rules`); // each takes one at least
         const r = addRule(rule.action, number, comparisons);
         // EDOM: not on this architecture; EEXIST: an earlier rule says so already
         if (r < 0 && r !== -E.EDOM && r !== -E.EEXIST) throw because(`seccomp rule for ${name}`, new SysError("seccomp_rule_add", -r));
@@ -82,23 +100,79 @@ function build(s: Seccomp): Uint8Array {
     if (plan.rules.reduce((n, r) => n + r.names.length, 0) > MANY_RULES) setAttribute(ATTRIBUTE.OPTIMIZE, 2);
     addRules(plan.rules);
     const program = exportFilter();
-    if (ALLOWING.includes(plan.defaultAction)) return program;
+    if (ALLOWING.includes(plan.defaultAction)) return fitting(program);
     const first = newerCalls(largestNumbers(s, plan.architectures));
     const whole = new Uint8Array(first.length + program.length);
     whole.set(first);
     whole.set(program, first.length);
-    return whole;
+    return fitting(whole);
   } finally {
     releaseFilter();
   }
 }
 
+const tooLong = (what: string): AppError => new AppError("invalid", `linux.seccomp.syscalls: ${what}, and a filter has room for ${MOST_INSTRUCTIONS} instructions`);
+
+function fitting(program: Uint8Array): Uint8Array {
+  const count = program.length / 8;
+  if (count > MOST_INSTRUCTIONS) throw tooLong(`a filter of ${count} instructions`);
+  return program;
+}
+
+/** What `readyFilter` leaves for `compileSeccomp`. */
+let ready: { readonly s: Seccomp; readonly key: string | undefined; readonly program: Uint8Array } | undefined;
+
+function keyOf(s: Seccomp): string | undefined {
+  return countRules(s).rules > MOST_KEPT ? undefined : JSON.stringify(s, (_key, value: unknown) => (typeof value === "bigint" ? `${value}n` : value));
+}
+
+/** A program that is kept, which becomes the newest. */
+function find(key: string | undefined): Uint8Array | undefined {
+  const found = key === undefined ? -1 : kept.findIndex((k) => k.key === key);
+  return found < 0 ? undefined : (kept.splice(found, 1)[0] as (typeof kept)[0]).program;
+}
+
+/** In the helper: what it may take besides what it has now. See getrlimit(2), RLIMIT_DATA; proc_pid_statm(5). */
+function limitMemory(bytes: number): void {
+  const data = Number(words(readText("/proc/self/statm"))[5]) * 4096 + bytes;
+  const limit = new BigUint64Array([BigInt(data), BigInt(data)]);
+  must("prlimit64", NR.prlimit64, 0, 2, limit.buffer as ArrayBuffer, null);
+}
+
+/**
+ * Has the program compiled by a helper, unless that takes no time: `compileSeccomp` finds it then, if it is called next. Rejects with
+ * AppError "invalid" naming a field, or "deadline".
+ */
+export async function readyFilter(s: Seccomp): Promise<void> {
+  const { rules, withArguments } = countRules(s);
+  if (rules * (1 + (s.architectures?.length ?? 0)) <= FEW.rules && withArguments <= FEW.withArguments) return;
+  const key = keyOf(s);
+  let program = find(key);
+  if (program === undefined) {
+    const numbers = await aside("compile linux.seccomp", COMPILE_MS, (_off) => {
+      limitMemory(COMPILE_BYTES);
+      return Array.from(new Uint32Array(build(s).slice().buffer));
+    });
+    program = new Uint8Array(new Uint32Array(numbers).buffer);
+  }
+  ready = { s, key, program };
+}
+
+/** Lets go of what `readyFilter` has left, when nobody wants it. */
+export function forgetReady(): void {
+  ready = undefined;
+}
+
 /** The program (struct sock_filter, 8 bytes each). Throws AppError "invalid" naming a field. */
 export function compileSeccomp(s: Seccomp): Uint8Array {
-  const key = JSON.stringify(s, (_key, value: unknown) => (typeof value === "bigint" ? `${value}n` : value));
-  const found = kept.findIndex((k) => k.key === key);
-  const entry = found >= 0 ? (kept.splice(found, 1)[0] as (typeof kept)[0]) : { key, program: build(s) };
-  kept.unshift(entry);
+  const { key, program } = ready?.s === s ? ready : madeHere(s);
+  ready = undefined;
+  if (key !== undefined) kept.unshift({ key, program });
   if (kept.length > KEPT) kept.pop();
-  return entry.program;
+  return program;
+}
+
+function madeHere(s: Seccomp): { readonly key: string | undefined; readonly program: Uint8Array } {
+  const key = keyOf(s);
+  return { key, program: find(key) ?? build(s) };
 }

@@ -83,7 +83,7 @@ function put64(view: DataView, at: number, value: number | bigint): void {
 /** All conditions of one entry must hold; an argument that is named twice makes them alternatives. */
 function comparisons(field: string, args: readonly SeccompArg[] | undefined): readonly (Uint8Array | undefined)[] {
   if (args === undefined || args.length === 0) return [undefined];
-  const twice = args.some((a, i) => args.findIndex((b) => b.index === a.index) !== i);
+  const twice = new Set(args.map((a) => a.index)).size < args.length;
   if (!twice) return [pack(field, args)];
   return args.map((arg) => pack(field, [arg]));
 }
@@ -95,8 +95,25 @@ function rule(entry: SeccompRule, i: number): FilterRule {
   return { names: entry.names, action: action(`${field}.action`, entry.action, `${field}.errnoRet`, entry.errnoRet), comparisons: comparisons(field, entry.args) };
 }
 
-/** Checks a seccomp section and puts it into numbers. Throws AppError "invalid" naming the field. */
+/** Calls with conditions that a section may list, each alternative counted: many more than any filter has room for. */
+const MOST_RULES = 16_384;
+
+/** How many calls with conditions a section lists, alternatives counted. Throws AppError "invalid" where no filter has room for them. */
+export function countRules({ syscalls = [] }: Seccomp): { readonly rules: number; readonly withArguments: number } {
+  let rules = 0;
+  let withArguments = 0;
+  for (const { names, args } of syscalls) {
+    const given = args?.length ?? 0;
+    rules += names.length * Math.max(1, given);
+    withArguments += names.length * given;
+    if (rules > MOST_RULES) refuse("syscalls", `more than ${MOST_RULES} rules, and a filter has room for 4096 instructions`);
+  }
+  return { rules, withArguments };
+}
+
+/** Checks a seccomp section and puts it into numbers, in a time that grows with its size alone. Throws AppError "invalid" naming the field. */
 export function filterPlan(s: Seccomp): FilterPlan {
+  countRules(s);
   const defaultAction = action("defaultAction", s.defaultAction, "defaultErrnoRet", s.defaultErrnoRet);
   if (s.defaultAction === NOTIFIES) refuse("defaultAction", "SCMP_ACT_NOTIFY cannot be used as default action");
   if (s.listenerMetadata && !s.listenerPath) refuse("listenerMetadata", "needs a listenerPath");

@@ -16,6 +16,7 @@ import type { AskedStorage } from "../storage/types.js";
 import { containerDir, ensureBase, removeContainerDir, type Entry, type Sandbox } from "./sandbox.js";
 import { sharedPaths } from "./shared-ns.js";
 
+const seccomp = lazy<typeof import("../engine/seccomp.js")>("engine/seccomp.js");
 const storage = lazy<typeof import("../storage/mount-all.js")>("storage/mount-all.js");
 const devices = lazy<typeof import("../devices/resolve.js")>("devices/resolve.js");
 
@@ -112,12 +113,14 @@ async function build(sandbox: Sandbox, args: CreateArgs, entry: Entry): Promise<
   if (withPaths) checkSpec({ ...spec, root, linux: { ...spec.linux, namespaces: asked } }); // says it by its field, before anything is opened
   const { namespaces, fds } = withPaths ? await openNamespaces(id, asked) : { namespaces: asked, fds: [] };
   try {
+    if (spec.linux.seccomp !== undefined) await seccomp().readyFilter(spec.linux.seccomp); // last: only a few are kept
     const linux = { ...spec.linux, namespaces: namespacesFor(sandbox, spec.linux, namespaces, args.sandboxPidns) };
     entry.container = await create({
       id, bundleDir: dir, spec: { ...spec, root, linux }, pipeSize: sandbox.settings.containerPipeSize,
     });
   } finally {
     for (const fd of fds) fd.close();
+    if (spec.linux.seccomp !== undefined) seccomp().forgetReady();
   }
 }
 
