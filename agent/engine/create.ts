@@ -1,13 +1,14 @@
 // The parent's half of a container's birth: check, cgroup, first process, and the wait until it is ready, which goes through
 // the loop. Whatever was made is unmade when a later part fails; errors name the container and the step.
 import { because, AppError } from "../lib/errors.js";
+import { withPatience } from "../lib/foreign.js";
 import { lazy } from "../lib/lazy.js";
 import { checkSpec, type Machine } from "../oci/check.js";
 import type { Spec } from "../oci/spec.js";
 import type { Step } from "../oci/steps.js";
 import { type Cgroup, makeCgroup } from "./cgroup.js";
 import { type Container, type Filter, type ResctrlGroup, TERMINATION_PATH } from "./container.js";
-import { type CreateArgs, startChild, subject } from "./first-process.js";
+import { copiesFor, type CreateArgs, startChild, subject } from "./first-process.js";
 import type { Channel } from "./handshake.js";
 import { abandon, filterOf, processOf, READY_MS, takeMaster, withScore } from "./newborn.js";
 import type { Process } from "./process.js";
@@ -24,7 +25,7 @@ const MACHINE: Machine = { has: (type) => machine().has(type), isOwn: (type, pat
 
 async function untilReady(args: CreateArgs, gate: Channel, process: Process, late: readonly Step[], filter: Filter | undefined): Promise<void> {
   const command = args.own !== undefined;
-  const next = (): ReturnType<Channel["next"]> => gate.next(`container ${args.id}`, command ? Infinity : READY_MS); // a command's hooks have all the time they want
+  const next = (): ReturnType<Channel["next"]> => gate.next(`container ${args.id}`, command ? Infinity : withPatience(READY_MS)); // a command's hooks have all the time they want
   let said = await next();
   for (; said.say === "hooks" || said.say === "notify"; said = await next()) {
     const state = hooks().stateOf(subject(args), "creating", process.pid);
@@ -54,10 +55,12 @@ export async function createContainer(args: CreateArgs): Promise<Container> {
     let group: ResctrlGroup | undefined;
     let process: Process | undefined;
     let gate: Channel | undefined;
+    let copies: Awaited<ReturnType<typeof copiesFor>>;
     try {
       if (spec.linux.intelRdt !== undefined) group = resctrl().openGroup(id, spec.linux.intelRdt);
       const { oomScoreAdj: score, ...unscored } = spec.process;
-      const started = withScore(score, args.own !== undefined, (left) => startChild({ ...args, mountLabel }, left ? spec : { ...spec, process: unscored }, cgroup, group, filter));
+      if (args.own === undefined) copies = await copiesFor({ ...args, mountLabel }, spec, cgroup);
+      const started = withScore(score, args.own !== undefined, (left) => startChild({ ...args, mountLabel, copies }, left ? spec : { ...spec, process: unscored }, cgroup, group, filter));
       gate = started.channel;
       gate.program = spec.process.args[0] ?? "";
       process = processOf(id, started.cloned, started.streams, args.own);
@@ -74,6 +77,8 @@ export async function createContainer(args: CreateArgs): Promise<Container> {
       if (group !== undefined) resctrl().removeGroups(group.made);
       if (process !== undefined && spec.hooks?.poststop?.length) await hooks().runHooks("poststop", spec.hooks.poststop, hooks().stateOf(subject(args), "stopped", 0), args.own !== undefined, true);
       throw error;
+    } finally {
+      copies?.close();
     }
   } catch (error) {
     throw because(`create container ${id}`, error);

@@ -1,12 +1,15 @@
-// Copies of mounts that the parent makes before the clone and the child only puts in their places: what a mapped root might not be
-// able to reach, what is to stay a peer of the machine's own mounts, and what gets other ids (facts 1.4, step 1).
+// Copies of mounts that are made before the clone and the child only puts in their places: what a mapped root might not be able to
+// reach, what is to stay a peer of the machine's own mounts, and what gets other ids (facts 1.4, step 1). They follow paths from
+// outside: a command makes them itself, for the agent a helper does.
 import { isErrno, sys } from "../sys/call.js";
 import { E } from "../sys/errno.js";
-import type { Fd } from "../sys/fd.js";
+import { Fd } from "../sys/fd.js";
 import { AT, fchmodat, fchownat, lstat, mknodat, S } from "../sys/file.js";
 import { fsMount, MOUNT_ATTR, mountSetattr, MS, OPEN_TREE, openTree } from "../sys/mount.js";
 import { NR } from "../sys/nr.js";
 import { AppError, attempt } from "../lib/errors.js";
+import { descriptorsAside } from "../lib/foreign.js";
+import { decimal } from "../lib/text.js";
 import { EXTRA, isBind, type MountPlan, PROPAGATION } from "../oci/mounts.js";
 import type { IdMapping, Linux } from "../oci/spec.js";
 import { describe, type Node, type Step } from "../oci/steps.js";
@@ -117,4 +120,35 @@ export function detach(steps: readonly Step[], linux: Linux): Detached {
   } finally {
     for (const fd of namespaces.values()) fd.close();
   }
+}
+
+/** Copies that a helper has made, for a plan that has the same mounts. */
+export interface Copies {
+  /** The steps with the copies. */
+  into(steps: readonly Step[]): Detached;
+  close(): void;
+}
+
+const COPY_MS = 30_000;
+const FD_PATH = "/proc/self/fd/";
+type Copied = Extract<Step, { do: "mount" | "root" | "node" }>;
+const isCopied = (step: Step): step is Copied => step.do === "mount" || step.do === "root" || step.do === "node";
+
+/** Has a helper make the copies for container `id`. Rejects with what `detach` throws, or with kind "deadline"; nothing stays open then. */
+export async function detachAside(id: string, steps: readonly Step[], linux: Linux): Promise<Copies> {
+  const user = linux.namespaces?.find((n) => n.type === "user")?.path ?? "";
+  const n = user.startsWith(FD_PATH) ? decimal(user.slice(FD_PATH.length)) : undefined;
+  const { fds, about } = await descriptorsAside(`copy the mounts of container ${id}`, COPY_MS, (_off) => {
+    const made = detach(steps, linux).steps.filter(isCopied).map((step) => step.made);
+    return { fds: made.filter((m) => m !== undefined).map((m) => new Fd(m)), about: made.map((m) => m !== undefined) };
+  }, n === undefined ? [] : [new Fd(n)]);
+  const close = (): void => fds.forEach((fd) => fd.close());
+  return {
+    close,
+    into: (again) => {
+      let at = 0;
+      let next = 0;
+      return { close, steps: again.map((step) => (isCopied(step) && about[at++] === true ? { ...step, made: (fds[next++] as Fd).n } : step)) };
+    },
+  };
 }

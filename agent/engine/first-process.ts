@@ -4,12 +4,13 @@ import { CLONE } from "../sys/process.js";
 import { lazy } from "../lib/lazy.js";
 import { Level, log } from "../lib/log.js";
 import { isBind } from "../oci/mounts.js";
-import { makePlan } from "../oci/plan.js";
+import { makePlan, needsCopies } from "../oci/plan.js";
 import type { Linux, Spec } from "../oci/spec.js";
 import type { Step } from "../oci/steps.js";
 import { birth } from "./birth.js";
 import { type Cgroup, hierarchy } from "./cgroup.js";
 import type { Container, Filter, ResctrlGroup } from "./container.js";
+import type { Copies } from "./detached.js";
 import type { Subject } from "./hooks.js";
 import { granted, labelsOf, type OwnStreams, readyForChildren, withoutGroups } from "./newborn.js";
 import { openNamespace, type SpawnPlace } from "./spawn.js";
@@ -48,14 +49,14 @@ export function subject({ id, bundleDir, spec }: CreateArgs): Subject {
 export type Started = ReturnType<typeof birth> & { /** What is left for the parent to do when the child is ready. */ readonly late: readonly Step[] };
 
 /** Where the child is born, and what of the plan is left for it to do; what the parent does for it is `late`, and `close` after the clone. */
-function placeOf({ cloneFlags, pidNamespace: shared, ...plan }: ReturnType<typeof makePlan>, linux: Linux, copies: boolean): { place: Omit<SpawnPlace, "cgroup">; steps: readonly Step[]; late: readonly Step[]; close: () => void } {
+function placeOf({ cloneFlags, pidNamespace: shared, ...plan }: ReturnType<typeof makePlan>, linux: Linux, copies: boolean, made: Copies | undefined): { place: Omit<SpawnPlace, "cgroup">; steps: readonly Step[]; late: readonly Step[]; close: () => void } {
   const user = linux.namespaces?.find((n) => n.type === "user");
   const joined = user === undefined ? [] : plan.steps.filter((s): s is Extract<Step, { do: "join" }> => s.do === "join" && (!!user.path || s.type !== "mount"));
   const late = user === undefined ? [] : limits().fromOutside(plan.steps);
   const offsets = linux.timeOffsets !== undefined && Object.keys(linux.timeOffsets).length > 0;
   const steps = joined.length + late.length === 0 ? plan.steps : plan.steps.filter((s) => !(joined as Step[]).includes(s) && (s.do === "rlimit" || !late.includes(s)));
   const maps = user?.path && linux.uidMappings !== undefined ? { uids: linux.uidMappings, gids: linux.gidMappings ?? [] } : undefined;
-  const copied = copies ? detached().detach(steps, linux) : undefined;
+  const copied = copies ? (made === undefined ? detached().detach(steps, linux) : made.into(steps)) : undefined;
   try {
     const pidNamespace = shared === undefined ? undefined : openNamespace(shared);
     const close = (): void => {
@@ -69,13 +70,25 @@ function placeOf({ cloneFlags, pidNamespace: shared, ...plan }: ReturnType<typeo
   }
 }
 
+type Checked = Parameters<typeof makePlan>[0];
+type StartArgs = CreateArgs & { readonly mountLabel: string | undefined; /** Made already, where the plan wants some. */ readonly copies?: Copies | undefined };
+
+function planOf(args: StartArgs, spec: Checked, cgroup: Cgroup): ReturnType<typeof makePlan> {
+  return makePlan(spec, {
+    command: args.own !== undefined, cgroupProcs: cgroup.procsFiles(), cgroupFolders: cgroup.v1Mounts(), cgroupFolder: cgroup.path === "" ? undefined : hierarchy().root + cgroup.path, bundle: args.bundleDir, noPivot: args.noPivot, mountLabel: args.mountLabel,
+  });
+}
+
+/** The copies of mounts that the plan wants, if any, made without waiting for the file systems that they are of; the caller's to close. */
+export async function copiesFor(args: StartArgs, spec: Checked, cgroup: Cgroup): Promise<Copies | undefined> {
+  return needsCopies(spec) ? detached().detachAside(args.id, planOf(args, spec, cgroup).steps, spec.linux) : undefined;
+}
+
 /** Makes the child; throws what failed, with nothing left behind. */
-export function startChild(args: CreateArgs & { readonly mountLabel: string | undefined }, spec: Parameters<typeof makePlan>[0], cgroup: Cgroup, group: ResctrlGroup | undefined, filter: Filter | undefined): Started {
+export function startChild(args: StartArgs, spec: Checked, cgroup: Cgroup, group: ResctrlGroup | undefined, filter: Filter | undefined): Started {
   const { linux, hooks } = spec;
   const command = args.own !== undefined;
-  const plan = makePlan(spec, {
-    command, cgroupProcs: cgroup.procsFiles(), cgroupFolders: cgroup.v1Mounts(), cgroupFolder: cgroup.path === "" ? undefined : hierarchy().root + cgroup.path, bundle: args.bundleDir, noPivot: args.noPivot, mountLabel: args.mountLabel,
-  });
+  const plan = planOf(args, spec, cgroup);
   for (const step of plan.steps) if (step.do === "mount" && step.mount.data !== "" && isBind(step.mount)) log(Level.WARN, `the options ${step.mount.data} of the bind mount on ${step.mount.at} mean nothing`);
   if (spec.mounts?.length && !linux.namespaces?.some((n) => n.type === "mount")) log(Level.WARN, "mounts: without a mount namespace nothing is mounted");
   const own = labelsOf(spec.process, command);
@@ -86,7 +99,7 @@ export function startChild(args: CreateArgs & { readonly mountLabel: string | un
   const user = linux.namespaces?.some((n) => n.type === "user") ?? false;
   const asked = granted(plan.process, command, user);
   const process = newUser && userNamespace().groupsAreFixed(maps) ? withoutGroups(asked) : asked;
-  const { place, steps, late, close } = placeOf(plan, linux, plan.copies);
+  const { place, steps, late, close } = placeOf(plan, linux, plan.copies, args.copies);
   const { netDevices } = linux;
   const held = newUser || netDevices !== undefined || group !== undefined;
   const { runInit } = child(); // here and not in the child, which would make all its pages its own

@@ -1,5 +1,6 @@
 // From created to running: the waiting child is told to go on, and its end of the channel closes when execve has succeeded.
 import { AppError, because } from "../lib/errors.js";
+import { withPatience } from "../lib/foreign.js";
 import { lazy } from "../lib/lazy.js";
 import { mustBe, type Container } from "./container.js";
 import { READY_MS } from "./newborn.js";
@@ -17,7 +18,7 @@ export async function startContainer(container: Container): Promise<void> {
   if (gate === undefined) throw new AppError("precondition", `cannot start container ${container.id}: it has been started already`);
   let heard: ReturnType<typeof gate.next>;
   try {
-    heard = gate.next(`start of container ${container.id}`, container.command ? Infinity : READY_MS);
+    heard = gate.next(`start of container ${container.id}`, container.command ? Infinity : withPatience(READY_MS));
   } catch (error) {
     throw because(`start container ${container.id}`, error); // nobody would hear how it went: it is not started, and may be later
   }

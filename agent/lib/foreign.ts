@@ -50,13 +50,27 @@ function noteEnd(what: string): void {
   else late.delete(what);
 }
 
+/** Throws AppError "deadline" when a helper with this key is late: it would be in vain to send another. */
+export function mustNotWait(what: string, key: string): void {
+  if (late.has(key)) throw new AppError("deadline", `${what}: an earlier try still waits for the file system`);
+}
+
+export interface Asking {
+  /** Descriptors that the helper needs. */
+  readonly keep?: readonly Fd[];
+  /** Names the file system that may not answer; `what` if it is left out. */
+  readonly key?: string;
+  readonly atLast?: () => void;
+}
+
 /**
  * Runs `fn` in a helper process and resolves with what it returns; see `childTask`. Rejects with kind "deadline" after `ms`
  * milliseconds: the helper is killed, and left alone if even that does not end it (a request to a FUSE server cannot be interrupted
  * once it has been read). While one is stuck, another try of the same `key` is refused at once; beyond 64 helpers all are ("exhausted").
+ * `atLast` is called when one that was late has ended: what it may have done meanwhile is to be undone.
  */
-export async function aside<T extends Json>(what: string, ms: number, fn: (off: OffLoop) => T, keep: readonly Fd[] = [], key = what): Promise<T> {
-  if (late.has(key)) throw new AppError("deadline", `${what}: an earlier try still waits for the file system`);
+export async function aside<T extends Json>(what: string, ms: number, fn: (off: OffLoop) => T, { keep = [], key = what, atLast }: Asking = {}): Promise<T> {
+  mustNotWait(what, key);
   if (alive >= MOST) throw new AppError("exhausted", `${what}: ${alive} helper processes wait for file systems already`);
   let there = false;
   let isLate = false;
@@ -66,7 +80,9 @@ export async function aside<T extends Json>(what: string, ms: number, fn: (off: 
     return () => {
       alive--;
       there = false;
-      if (isLate) noteEnd(key);
+      if (!isLate) return;
+      noteEnd(key);
+      atLast?.();
     };
   };
   try {
@@ -75,7 +91,7 @@ export async function aside<T extends Json>(what: string, ms: number, fn: (off: 
     if (there && error instanceof AppError && error.kind === "deadline") {
       isLate = true;
       noteLate(key);
-    }
+    } else if (error instanceof AppError && error.kind === "deadline") atLast?.();
     throw error;
   }
 }
@@ -87,7 +103,7 @@ const IN_ONE = 253;
  * Descriptors that `make` opens in a helper process, in that order; the caller's to close. With them comes what `make` says about them.
  * Rejects like `aside`.
  */
-export async function descriptorsAside<T extends Json>(what: string, ms: number, make: (off: OffLoop) => { readonly fds: readonly Fd[]; readonly about: T }): Promise<{ readonly fds: Fd[]; readonly about: T }> {
+export async function descriptorsAside<T extends Json>(what: string, ms: number, make: (off: OffLoop) => { readonly fds: readonly Fd[]; readonly about: T }, keep: readonly Fd[] = []): Promise<{ readonly fds: Fd[]; readonly about: T }> {
   const [here, there] = socketpair(SOCK.SEQPACKET);
   using mine = here;
   using its = there;
@@ -95,7 +111,7 @@ export async function descriptorsAside<T extends Json>(what: string, ms: number,
     const made = make(off);
     for (let i = 0; i < made.fds.length; i += IN_ONE) sendFds(its, new Uint8Array(1), made.fds.slice(i, i + IN_ONE));
     return { count: made.fds.length, about: made.about };
-  }, [its]);
+  }, { keep: [its, ...keep] });
   const fds: Fd[] = [];
   try {
     while (fds.length < count) fds.push(...receiveFds(mine, IN_ONE));

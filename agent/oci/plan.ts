@@ -212,7 +212,7 @@ function rootSteps(spec: Spec & { process: Process; root: NonNullable<Spec["root
 }
 
 /** A mapped root may not reach them, peers of the machine's mounts are made of those, and only the machine's root maps ids. */
-function needsCopies({ linux, mounts }: Spec): boolean {
+export function needsCopies({ linux, mounts }: Spec): boolean {
   if (linux?.namespaces?.some((n) => n.type === "user")) return linux.namespaces.some((n) => n.type === "mount");
   return linux?.rootfsPropagation?.endsWith("shared") === true || (mounts?.some((m) => m.uidMappings !== undefined || m.options?.some((o) => o === "idmap" || o === "ridmap")) ?? false);
 }

@@ -32,6 +32,11 @@ export function listMounts(): MountLine[] {
   return parseMountInfo(readText("/proc/self/mountinfo", LARGEST));
 }
 
+/** How many mounts lie on exactly this path. */
+export function mountsOn(path: string): number {
+  return listMounts().filter((m) => m.point === path).length;
+}
+
 /** The topmost mount on exactly this path (without a slash at its end). */
 export function mountOn(path: string): MountLine | undefined {
   return listMounts().reverse().find((m) => m.point === path);

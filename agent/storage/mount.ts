@@ -1,17 +1,19 @@
 // The mount that most drivers end with: options sorted, the mount point made, mount(2) in a helper with a deadline, because a
 // disk or a share may let it wait for ever. Agent facts 13.3. A failure leaves no new mount and no new folder.
-import { AT, AT_FDCWD, mkdirat, readlinkat, stat, S, unlinkat, open, O } from "../sys/file.js";
-import { fdPath } from "../sys/fd.js";
+import { AT, AT_FDCWD, fstat, memfdCreate, mkdirat, readlinkat, stat, S, unlinkat, open, O, writeAll } from "../sys/file.js";
+import { type Fd, fdPath } from "../sys/fd.js";
 import { fsMount, MNT, mount, moveMountFds, MS, tryUmount } from "../sys/mount.js";
-import { AppError, attempt, because } from "../lib/errors.js";
+import { AppError, attempt, because, messageOf } from "../lib/errors.js";
 import type { Json } from "../lib/child-task.js";
-import { aside, foreign, type ForeignPath, named, type OffLoop, reach } from "../lib/foreign.js";
+import { aside, foreign, type ForeignPath, mustNotWait, named, type OffLoop, reach } from "../lib/foreign.js";
 import { createFile, mkdirs, statIf } from "../lib/fs.js";
-import { mountOn } from "./mount-table.js";
+import { Level, log } from "../lib/log.js";
+import { mountOn, mountsOn } from "./mount-table.js";
 import { type MountOptions, splitOptions } from "./options.js";
 import type { Done } from "./types.js";
 
 const DEADLINE_MS = 30_000;
+const NOFOLLOW = 8; // UMOUNT_NOFOLLOW
 const DATA_LIMIT = 4095; // mount(2): one page with its NUL
 const REMOUNTABLE = MS.RDONLY | MS.NOSUID | MS.NODEV | MS.NOEXEC | MS.NOATIME | MS.NODIRATIME | MS.RELATIME | MS.NOSYMFOLLOW;
 /** What the agent itself lives on: nothing may cover it. */
@@ -94,8 +96,9 @@ function withoutSlash(path: ForeignPath): ForeignPath {
 }
 
 /** All of it, synchronously: the mount point too may lie on a share that does not answer. `then` is a last step with the mount point. */
-function mountNow(wish: Reached, then: LastStep | undefined, off: OffLoop): Done {
+function mountNow(wish: Reached, then: LastStep | undefined, note: Fd, off: OffLoop): Done {
   const made = makeTarget(wish, off);
+  if (made) writeAll(note, "made");
   const mounted = (wish.options.flags & MS.REMOUNT) === 0;
   try {
     perform(wish, off);
@@ -110,6 +113,23 @@ function mountNow(wish: Reached, then: LastStep | undefined, off: OffLoop): Done
     throw error;
   }
   return { mounted, folder: made ? "empty" : "keep" };
+}
+
+/** Takes back what a helper that came too late has done. */
+async function undoLate({ target }: MountWish, before: number, note: Fd): Promise<void> {
+  try {
+    const made = fstat(note).size > 0;
+    await aside(`undo the mount on ${named(target)}`, DEADLINE_MS, (off) => {
+      const path = reach(target, off);
+      for (let n = mountsOn(path); n > before; n--) tryUmount(path, MNT.DETACH | NOFOLLOW);
+      if (made) removeTarget(path, off);
+      return null;
+    });
+  } catch (error) {
+    log(Level.WARN, messageOf(error));
+  } finally {
+    note.close();
+  }
 }
 
 /** What else is done in the helper once the mount is there; when it throws, the mount goes. */
@@ -128,8 +148,23 @@ export async function mountGeneric(asked: MountWish, then?: LastStep): Promise<D
       if (then !== undefined) await aside(`prepare ${named(target)}`, DEADLINE_MS, (off) => (then(reach(target, off), off), null));
       return { mounted: false, folder: "keep" };
     }
-    const inHelper = (off: OffLoop): Done => mountNow({ source: reach(source, off), target: reach(target, off), fstype, options }, then, off);
-    return (await aside<Json>("helper", DEADLINE_MS, (off) => inHelper(off) as unknown as Json, [], what)) as unknown as Done;
+    mustNotWait("helper", what);
+    const note = memfdCreate("note"); // what the helper has done, should it never come back
+    const before = mountsOn(named(target));
+    let late = false;
+    const atLast = (): void => {
+      late = true;
+      void undoLate(wish, before, note);
+    };
+    const inHelper = (off: OffLoop): Done => mountNow({ source: reach(source, off), target: reach(target, off), fstype, options }, then, note, off);
+    try {
+      return (await aside<Json>("helper", DEADLINE_MS, (off) => inHelper(off) as unknown as Json, { keep: [note], key: what, atLast })) as unknown as Done;
+    } catch (error) {
+      if (error instanceof AppError && error.kind === "deadline") late = true;
+      throw error;
+    } finally {
+      if (!late) note.close();
+    }
   } catch (error) {
     throw because(what, error);
   }
