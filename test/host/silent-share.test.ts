@@ -41,6 +41,8 @@ const copy = (name: string, path: string, fields: Fields = {}): Case => ({
   fields: () => ({ path: `${SHARED}/${path}`, dir_mode: 0o755, file_mode: FILE, file_size: 1, data: Buffer.from("x"), ...fields }),
 });
 
+const HUNG_MOUNT = { destination: "/mnt", source: `${HUNG}/x`, type: "bind", options: ["rbind"] };
+
 const CASES: readonly Case[] = [
   sandbox("the source of a bind", { source: `${HUNG}/x` }),
   sandbox("the mount point of a bind", { mount_point: `${HUNG}/x` }),
@@ -50,10 +52,8 @@ const CASES: readonly Case[] = [
   sandbox("a lower layer", { driver: "overlayfs", source: "overlay", fstype: "overlay", options: [`lowerdir=${HUNG}/x`] }),
   sandbox("a folder that an overlay wants made", { driver: "overlayfs", driver_options: [`io.katacontainers.volume.overlayfs.create_directory=${HUNG}/x`], source: "overlay", fstype: "overlay", options: ["lowerdir=/run/plain"] }),
   sandbox("the mount point of a share", { driver: "virtio-fs", source: "tag", fstype: "virtiofs", mount_point: `${HUNG}/x` }),
-  container("root.path", (r) => { r.OCI.Root = { Path: `${HUNG}/x`, Readonly: false }; }),
-  container("the source of a mount", (r) => { r.OCI.Mounts.push({ destination: "/mnt", source: `${HUNG}/x`, type: "bind", options: ["rbind"] }); }),
   container("the source of a mount, with a user namespace", (r) => {
-    r.OCI.Mounts.push({ destination: "/mnt", source: `${HUNG}/x`, type: "bind", options: ["rbind"] });
+    r.OCI.Mounts = [...r.OCI.Mounts, HUNG_MOUNT];
     r.OCI.Linux.Namespaces = [...(r.OCI.Linux.Namespaces as Fields[]), { Type: "user" }];
     for (const which of ["UIDMappings", "GIDMappings"]) r.OCI.Linux[which] = [{ HostID: 100000, ContainerID: 0, Size: 65536 }];
   }),
@@ -73,7 +73,7 @@ const CASES: readonly Case[] = [
   { name: "GetDiagnosticData", call: "GetDiagnosticData", fields: () => ({ container_id: live, log_type: "termination_log" }) },
 ];
 
-/** Two of one daemon each: below /run, and where CopyFile writes. And over the file that `live` has as its termination log. */
+/** Each has a daemon of its own. The last covers the file that `live` has as its termination log. */
 const PLACES = [HUNG, `${SHARED}/vol`, "/run/log"];
 
 describe.skipIf(why !== undefined)("a share that never answers", () => {
@@ -105,12 +105,15 @@ describe.skipIf(why !== undefined)("a share that never answers", () => {
     fillRootfs(join(work, "rootfs"));
     program = join(work, "silent-fuse");
     execFileSync("gcc", ["-O1", "-o", program, "test/helpers/silent-fuse.c"]);
-    agent = await startPrivateAgent("share_timeout = { secs = 0, nanos = 400000000 }", `mkdir -p ${PLACES.join(" ")} /run/plain /run/kata-containers/sandbox/shm && touch /run/log/file`);
+    agent = await startPrivateAgent("share_timeout = { secs = 0, nanos = 400000000 }", `mkdir -p ${PLACES.join(" ")} /run/plain /run/mount /run/kata-containers/sandbox/shm ${SHARED}/watchable && mount -t tmpfs watched ${SHARED}/watchable && touch /run/log/file`);
     const request = containerRequest({ id: live, rootPath: join(work, "rootfs"), args: ["sleep", "1000"] }) as { OCI: { Mounts: Fields[]; Annotations: Fields } };
-    request.OCI.Mounts.push({ destination: "/dev/log-file", source: "/run/log/file", type: "bind", options: ["bind"] });
+    request.OCI.Mounts = [...request.OCI.Mounts, { destination: "/dev/log-file", source: "/run/log/file", type: "bind", options: ["bind"] }];
     request.OCI.Annotations = { ...request.OCI.Annotations, "io.kubernetes.container.terminationMessagePath": "/dev/log-file" };
     await agent.client.createContainer(request as never);
     await agent.client.startContainer({ container_id: live });
+    await hang(HUNG);
+    await agent.client.call("CreateSandbox", { storages: [storage({ source: `${HUNG}/x` })] } as never).catch(() => undefined); // what the agent opens once
+    await letGo();
   });
   afterAll(async () => {
     await letGo();
