@@ -1,5 +1,6 @@
 // What passes between a command and whoever calls it: sockets and the pid file that tell of the process, descriptors that go
 // along to it.
+import { callerEnv } from "../sys/arguments.js";
 import { sys } from "../sys/call.js";
 import { type Fd } from "../sys/fd.js";
 import { AT_FDCWD, F, O, open, renameat, writeAll } from "../sys/file.js";
@@ -39,7 +40,7 @@ function writePidFile(options: Options, pid: number): void {
   });
 }
 
-const variable = (name: string): string | undefined => native.env.find((e) => e.startsWith(`${name}=`))?.slice(name.length + 1);
+const variable = (name: string): string | undefined => callerEnv().find((e) => e.startsWith(`${name}=`))?.slice(name.length + 1);
 
 /** How many sockets a service manager has passed to this command, from descriptor 3 up. See sd_listen_fds(3). */
 export function passedSockets(): number {

@@ -3,6 +3,7 @@ import { sys } from "../sys/call.js";
 import { O, open, writeAll } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { CLOCK, clockMs } from "../sys/system.js";
+import { textBytes } from "../sys/utf8.js";
 import { AppError, messageOf } from "../lib/errors.js";
 import { rfc3339 } from "../lib/log.js";
 import type { Options } from "./options.js";
@@ -23,7 +24,7 @@ export type Run = (context: Context, options: Options, rest: readonly string[]) 
 
 /** Writes to a standard stream; who has closed it is no error. */
 export function print(fd: 1 | 2, text: string): void {
-  const bytes = native.utf8Encode(text);
+  const bytes = textBytes(text);
   for (let at = 0; at < bytes.length; ) {
     const n = sys(NR.write, fd, bytes.subarray(at), bytes.length - at);
     if (n <= 0) return;

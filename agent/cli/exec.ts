@@ -1,6 +1,6 @@
 // exec: a further process in a container, from a file or from the container's own process with some things changed.
 import { AppError, attempt } from "../lib/errors.js";
-import { readText } from "../lib/fs.js";
+import { readDocument } from "../lib/fs.js";
 import { lazy } from "../lib/lazy.js";
 import { decimal } from "../lib/text.js";
 import type { Fd } from "../sys/fd.js";
@@ -48,7 +48,7 @@ function withCaps(caps: Capabilities | undefined, more: readonly string[]): Capa
 function processFor(it: Known, options: Options, args: readonly string[]): Process {
   const file = options.get("process");
   if (file !== undefined) {
-    const text = attempt("--process", () => readText(file, 16 << 20));
+    const text = attempt("--process", () => readDocument(file, 16 << 20));
     return attempt(file, () => parseProcess(text));
   }
   const base = parseSpec(it.entry.config()).process ?? { args: [], cwd: "/", user: { uid: 0, gid: 0 } };

@@ -1,5 +1,6 @@
 // The command line of an OCI runtime: `kata-agent oci COMMAND`, or a link to the program under another name. Reads the global
 // options, finds the command, runs it, and ends with its status. Commands are loaded one at a time.
+import { callerEnv } from "../sys/arguments.js";
 import { exitGroup } from "../sys/process.js";
 import { AppError } from "../lib/errors.js";
 import { lazy } from "../lib/lazy.js";
@@ -29,7 +30,7 @@ const DEFAULT_ROOT = "/run/kata-oci";
 
 /** Where state is kept when --root does not say it. */
 function defaultRoot(rootless: boolean): string {
-  const folder = native.env.find((e) => e.startsWith("XDG_RUNTIME_DIR="))?.slice(16);
+  const folder = callerEnv().find((e) => e.startsWith("XDG_RUNTIME_DIR="))?.slice(16);
   return rootless && folder ? `${folder}/kata-oci` : DEFAULT_ROOT;
 }
 

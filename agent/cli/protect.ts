@@ -3,6 +3,7 @@
 // (CVE-2019-5736; without that capability the kernel refuses: the process is not dumpable). So the command runs itself again
 // from a sealed copy in memory. A read-only mount of the file would not do: the kernel counts who opens for writing before it
 // looks at the mount, and in that moment nobody else could start the program (ETXTBSY).
+import { callerArgs, callerEnv } from "../sys/arguments.js";
 import { sealedCopy } from "../sys/memfd.js";
 import { execveat } from "../sys/process.js";
 import { SysError } from "../sys/call.js";
@@ -19,5 +20,5 @@ export function protectLabelled(process: Partial<Process> | undefined): void {
 /** Comes back only when the program is a sealed copy already. To be called before anything is made. Throws SysError. */
 export function protectSelf(): void {
   using copy = sealedCopy("kata-agent", "/proc/self/exe");
-  if (copy !== undefined) throw new SysError("execveat", -execveat(copy, native.args, native.env));
+  if (copy !== undefined) throw new SysError("execveat", -execveat(copy, callerArgs(), callerEnv()));
 }

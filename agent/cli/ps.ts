@@ -1,4 +1,5 @@
 // ps: a container's processes, as numbers or as lines of the machine's own ps(1), which is asked for all and sifted by pid.
+import { callerEnv } from "../sys/arguments.js";
 import { sys } from "../sys/call.js";
 import { dup2, exists, memfdCreate } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
@@ -17,7 +18,7 @@ const MAX_TABLE = 64 << 20;
 
 /** Where the machine keeps a program, by the PATH of the caller. */
 function programOf(name: string): string {
-  const path = native.env.find((e) => e.startsWith("PATH="))?.slice(5) ?? "/usr/bin:/bin";
+  const path = callerEnv().find((e) => e.startsWith("PATH="))?.slice(5) ?? "/usr/bin:/bin";
   return path.split(":").map((dir) => `${dir || "."}/${name}`).find((file) => exists(file)) ?? invalid(`${name}: executable file not found in $PATH`);
 }
 
@@ -32,7 +33,7 @@ async function machineTable(args: readonly string[]): Promise<string> {
       closeOthers([]);
       restoreDescriptorLimit();
       unblockSignals();
-      execve(program, ["ps", ...args], native.env);
+      execve(program, ["ps", ...args], callerEnv());
     } finally {
       exitGroup(127);
     }

@@ -7,6 +7,7 @@ import { Fd, fdPath } from "../sys/fd.js";
 import { AT, DT, F, fcntl, fstat, getdents, mkdirat, O, open, openat, renameat, unlinkat, writeAll } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { AF, bind, connect, listen, SOCK, socket, unixAddress } from "../sys/socket.js";
+import { fromOthers } from "../sys/utf8.js";
 import { AppError, attempt } from "../lib/errors.js";
 import { mkdirs, readText, readTextIf } from "../lib/fs.js";
 import type { ResctrlGroup } from "../engine/container.js";
@@ -63,7 +64,7 @@ export class Entry {
   }
   #text(name: string): string {
     try {
-      return readText(`${fdPath(this.dir)}/${name}`, MAX_CONFIG);
+      return fromOthers(readText(`${fdPath(this.dir)}/${name}`, MAX_CONFIG));
     } catch (error) {
       throw isErrno(error, E.ENOENT) ? unknown(this.id) : error;
     }

@@ -9,6 +9,7 @@ import { NR } from "../sys/nr.js";
 import { CLONE, prlimit, resetAffinity, setdomainname, setNoNewPrivs, setns, unshare } from "../sys/process.js";
 import { sethostname } from "../sys/system.js";
 import { setControllingTerminal } from "../sys/tty.js";
+import { bytesText } from "../sys/utf8.js";
 import { AppError, attempt, because } from "../lib/errors.js";
 import { mkdirs, readFd, writeText } from "../lib/fs.js";
 import { loopbackUp } from "../lib/loopback.js";
@@ -106,7 +107,7 @@ function homeOf(uid: number): string {
   try {
     using file = open("/etc/passwd", O.RDONLY | O.NONBLOCK);
     if ((modeOf(file) & S.IFMT) !== S.IFREG) return "/";
-    for (const line of lines(native.utf8Decode(readFd(file, "passwd", PASSWD_MAX)) ?? "")) {
+    for (const line of lines(bytesText(readFd(file, "passwd", PASSWD_MAX)))) {
       const fields = line.split(":");
       if (fields[2] === String(uid) && fields[5]) return fields[5];
     }

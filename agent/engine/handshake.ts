@@ -22,6 +22,7 @@ import { NR } from "../sys/nr.js";
 import { EPOLL } from "../sys/poll.js";
 import { exitGroup } from "../sys/process.js";
 import { acceptNext, SOCK, socketpair } from "../sys/socket.js";
+import { fromOthers } from "../sys/utf8.js";
 import { AppError, messageOf, type ErrorKind } from "../lib/errors.js";
 import { after, watch } from "../lib/loop.js";
 import { deferred } from "../lib/async.js";
@@ -95,7 +96,7 @@ function understand(n: number, buffer: Uint8Array, program: string): Said {
   if (n === 0 || n === -E.ECONNRESET) return { say: "end" };
   if (n < 0) throw new SysError("recv from the child", -n);
   if (n === 2 && buffer[0] === 0) throw new AppError("internal", `exec ${program}: ${inWords(buffer[1] as number)}`); // see stub.ts
-  const said = JSON.parse(native.utf8Decode(buffer, 0, n) ?? "{}") as Said | Failure;
+  const said = JSON.parse(fromOthers(native.utf8Decode(buffer, 0, n) ?? "{}")) as Said | Failure;
   if (said.say === "failed") throw new AppError(said.kind, said.what);
   return said;
 }

@@ -10,9 +10,12 @@ import { execve, exitGroup, kill, restoreDescriptorLimit } from "../sys/process.
 import { withDeadline } from "../lib/async.js";
 import { closeOthers, fork } from "../lib/child-task.js";
 import { AppError, attempt, because, messageOf } from "../lib/errors.js";
+import { lazy } from "../lib/lazy.js";
 import { Level, log } from "../lib/log.js";
 import { exitOf, killChild } from "../lib/reaper.js";
 import type { Hook, HookKind } from "../oci/spec.js";
+
+const exact = lazy<typeof import("../sys/arguments.js")>("sys/arguments.js");
 
 const DEFAULT_SECONDS = 10;
 const SHOWN = 1000;
@@ -121,7 +124,7 @@ async function runOne(hook: Hook, state: HookState, setting: Setting): Promise<v
  * whose failure changes nothing any more is logged, and the next one runs.
  */
 export async function runHooks(kind: HookKind, hooks: readonly Hook[], state: HookState, command: boolean, anyway = false): Promise<void> {
-  const setting = { env: command ? native.env : [], seconds: command ? undefined : DEFAULT_SECONDS, cwd: state.bundle, setUp: restoreDescriptorLimit };
+  const setting = { env: command ? exact().callerEnv() : [], seconds: command ? undefined : DEFAULT_SECONDS, cwd: state.bundle, setUp: restoreDescriptorLimit };
   for (let i = 0; i < hooks.length; i++) {
     const hook = hooks[i] as Hook;
     try {

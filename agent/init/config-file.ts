@@ -1,7 +1,7 @@
 // The TOML file of settings, as much of TOML 1.0 as it needs: comments, bare keys, basic and literal strings, integers,
 // booleans, inline tables for time-outs, and [tables], which are skipped. Loaded only when a file is named.
 import { AppError, attempt } from "../lib/errors.js";
-import { readText } from "../lib/fs.js";
+import { readDocument } from "../lib/fs.js";
 import type { Level } from "../lib/log.js";
 import { lines } from "../lib/text.js";
 import type { Config } from "./config.js";
@@ -78,7 +78,7 @@ export function parseToml(text: string): Map<string, Value> {
 /** Reads `path` into `config`. */
 export function configFromToml(path: string, config: Config, level: (text: string) => Level): Config {
   return attempt(`configuration file ${path}`, () => {
-    const values = parseToml(readText(path));
+    const values = parseToml(readDocument(path));
     const take = <T extends "string" | "number" | "boolean">(key: string, type: T, set: (v: T extends "string" ? string : T extends "number" ? number : boolean) => void): void => {
       const value = values.get(key);
       if (value === undefined) return;

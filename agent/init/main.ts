@@ -8,6 +8,7 @@ import { lazy } from "../lib/lazy.js";
 import { ociName } from "./names.js";
 
 const agent = lazy<typeof import("./agent.js")>("init/agent.js");
+const exact = lazy<typeof import("../sys/arguments.js")>("sys/arguments.js");
 const options = lazy<typeof import("./arguments.js")>("init/arguments.js");
 const commandLine = lazy<typeof import("./command-line.js")>("init/command-line.js");
 
@@ -18,7 +19,8 @@ function leave(fd: 1 | 2, text: string): never {
 }
 
 const isInit = getpid() === 1;
-const [program = "", ...args] = native.args;
+// What is not UTF-8 is read again, to the byte; process 1 has no /proc yet, and gets its arguments from the kernel's line.
+const [program = "", ...args] = !isInit && native.args.some((text) => text.includes("\ufffd")) ? exact().callerArgs() : native.args;
 const name = ociName(program, args);
 if (!isInit && name !== undefined) commandLine().start(name.args, name.self);
 else {

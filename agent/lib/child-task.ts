@@ -6,6 +6,7 @@ import type { Fd } from "../sys/fd.js";
 import { pipe, writeAll } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { SIG, unblockSignals } from "../sys/poll.js";
+import { fromOthers } from "../sys/utf8.js";
 import { AppError, messageOf, type ErrorKind } from "./errors.js";
 import { gather, type Gathered } from "./gather.js";
 import { closeLog, logDescriptor } from "./log.js";
@@ -115,7 +116,7 @@ export async function childTask<T extends Json>(what: string, ms: number, fn: ()
 /** What the child has said; undefined when it died before the end of it. */
 function replyIn(bytes: Uint8Array): Reply | undefined {
   try {
-    return JSON.parse(native.utf8Decode(bytes) ?? "") as Reply;
+    return JSON.parse(fromOthers(native.utf8Decode(bytes) ?? "")) as Reply;
   } catch {
     return undefined;
   }

@@ -5,6 +5,7 @@ import { E } from "../sys/errno.js";
 import type { Fd } from "../sys/fd.js";
 import { AT, AT_FDCWD, O, open, openat2, read, RESOLVE, statx, writeAll, type At, type Path, type Stat } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
+import { bytesText } from "../sys/utf8.js";
 import { AppError } from "./errors.js";
 import { lazy } from "./lazy.js";
 
@@ -33,11 +34,18 @@ export function readFd(fd: Fd, what: string, limit: number): Uint8Array {
   }
 }
 
-/** A file's text; bytes that are not UTF-8 make it an error. */
+/** A document's text: bytes that are not UTF-8 make it an error. */
+export function readDocument(path: string, limit?: number): string {
+  return native.utf8Decode(readBytes(path, limit)) ?? fail(path);
+}
+
+function fail(path: string): never {
+  throw new AppError("invalid", `${path} is not UTF-8 text`);
+}
+
+/** A file's text; its bytes are exact (see sys/utf8.ts). */
 export function readText(path: Path, limit?: number): string {
-  const text = native.utf8Decode(readBytes(path, limit));
-  if (text === undefined) throw new AppError("invalid", `${typeof path === "string" ? path : "file"} is not UTF-8 text`);
-  return text;
+  return bytesText(readBytes(path, limit));
 }
 
 /** A file's text, or undefined when it does not exist. */

@@ -2,6 +2,7 @@
 // in test builds, lets a test inject faults. It must not retry, log or wait: `retry` is the only place that repeats a call,
 // and only for EINTR (see signal(7)).
 import { E } from "./errno.js";
+import { escapes, exactArgument } from "./utf8.js";
 
 const raw = native.syscall;
 
@@ -25,7 +26,7 @@ export function sys(nr: number, a?: SyscallArg, b?: SyscallArg, c?: SyscallArg, 
     const injected = fault(nr, [a, b, c, d, e, f]);
     if (injected !== undefined) return injected;
   }
-  const r = raw(nr, a, b, c, d, e, f);
+  const r = escapes ? raw(nr, exactArgument(a), exactArgument(b), exactArgument(c), exactArgument(d), exactArgument(e), f) : raw(nr, a, b, c, d, e, f);
   const slot = recorded++ & (RECORDED - 1);
   recordedNr[slot] = nr;
   recordedResult[slot] = r;

@@ -5,6 +5,7 @@ import { E } from "./errno.js";
 import { Fd } from "./fd.js";
 import { NR } from "./nr.js";
 import { struct, viewOf } from "./struct.js";
+import { bytesText, textBytes } from "./utf8.js";
 
 export const AT_FDCWD = -100;
 export const enum O { RDONLY = 0, WRONLY = 1, RDWR = 2, CREAT = 0o100, EXCL = 0o200, NOCTTY = 0o400, TRUNC = 0o1000, APPEND = 0o2000, NONBLOCK = 0o4000, DIRECTORY = 0o200000, NOFOLLOW = 0o400000, CLOEXEC = 0o2000000, PATH = 0o10000000, TMPFILE = 0o20200000 }
@@ -62,13 +63,13 @@ export function readRaw(fd: number, bytes: Uint8Array, offset: number, length: n
 
 /** One write(2); returns the bytes taken. */
 export function write(fd: Fd, bytes: Uint8Array | string): number {
-  const data = typeof bytes === "string" ? native.utf8Encode(bytes) : bytes;
+  const data = typeof bytes === "string" ? textBytes(bytes) : bytes;
   return check("write", retry(() => sys(NR.write, fd.n, data, data.length)));
 }
 
 /** Writes everything to a blocking descriptor. Throws SysError; EIO for a file that takes nothing and names no error. */
 export function writeAll(fd: Fd, bytes: Uint8Array | string): void {
-  let rest = typeof bytes === "string" ? native.utf8Encode(bytes) : bytes;
+  let rest = typeof bytes === "string" ? textBytes(bytes) : bytes;
   while (rest.length > 0) rest = rest.subarray(taken("write", write(fd, rest)));
 }
 
@@ -123,7 +124,7 @@ export function exists(path: Path): boolean {
   return sys(NR.faccessat2, AT_FDCWD, path, 0, 0) === 0;
 }
 
-/** `bytes` is the exact NUL-terminated name, `name` lossy when it is not UTF-8. */
+/** `bytes` is the NUL-terminated name, `name` the same as text, as exact. */
 export interface Entry { readonly name: string; readonly bytes: Uint8Array; readonly type: number }
 export const enum DT { UNKNOWN = 0, FIFO = 1, CHR = 2, DIR = 4, BLK = 6, REG = 8, LNK = 10, SOCK = 12 }
 
@@ -158,9 +159,9 @@ export class Listing {
   }
 }
 
-/** A name as text; lossy when it is not UTF-8. */
+/** A name as text; its bytes are exact (see utf8.ts). */
 export function nameOf(bytes: Uint8Array): string {
-  return native.utf8Decode(bytes, 0, bytes.length - 1) ?? "\ufffd";
+  return bytesText(bytes, 0, bytes.length - 1);
 }
 
 /** All entries of an open directory at once, for those that no stranger fills. */
@@ -208,11 +209,11 @@ export function fchownat(at: At, path: Path, uid: number, gid: number, flags = 0
   must("fchownat", NR.fchownat, dirNumber(at), path, uid, gid, flags);
 }
 
-/** readlinkat(2): the link's text. */
+/** readlinkat(2): the link's text; its bytes are exact (see utf8.ts). */
 export function readlinkat(at: At, path: Path): string {
   const buffer = new Uint8Array(4096);
   const n = must("readlinkat", NR.readlinkat, dirNumber(at), path, buffer, buffer.length);
-  return native.utf8Decode(buffer, 0, n) ?? "\ufffd";
+  return bytesText(buffer, 0, n);
 }
 
 /** The same as exact bytes that end in NUL: a path for symlinkat. */
@@ -237,7 +238,7 @@ export function umask(mask: number): number {
 export function getcwd(): string {
   const buffer = new Uint8Array(4096);
   const n = must("getcwd", NR.getcwd, buffer, buffer.length);
-  return native.utf8Decode(buffer, 0, n - 1) ?? "\ufffd";
+  return bytesText(buffer, 0, n - 1);
 }
 
 /** pipe2(2): the reading and the writing end, both close-on-exec. */

@@ -4,6 +4,7 @@ import { Fd } from "./fd.js";
 import { NR } from "./nr.js";
 import { SIG } from "./poll.js";
 import { getU64, setU64, struct, viewOf } from "./struct.js";
+import { textBytes } from "./utf8.js";
 
 export const enum CLONE {
   NEWTIME = 0x80, NEWNS = 0x20000, PARENT = 0x8000, NEWCGROUP = 0x2000000, NEWUTS = 0x4000000, NEWIPC = 0x8000000, NEWUSER = 0x10000000,
@@ -32,7 +33,7 @@ export function clone3(flags: number, cgroup?: Fd): Cloned | number {
 
 /** NULL-terminated array of pointers to NUL-terminated strings; keep the result alive until the call. */
 function stringVector(texts: readonly string[]): { pointers: Uint8Array; held: Uint8Array[] } {
-  const held = texts.map((t) => native.utf8Encode(`${t}\0`));
+  const held = texts.map((t) => textBytes(`${t}\0`));
   const pointers = new Uint8Array((texts.length + 1) * 8);
   const view = viewOf(pointers);
   held.forEach((bytes, i) => setU64(view, i * 8, native.addressOf(bytes)));

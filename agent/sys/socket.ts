@@ -4,6 +4,7 @@ import { E } from "./errno.js";
 import { Fd } from "./fd.js";
 import { NR } from "./nr.js";
 import { struct } from "./struct.js";
+import { textBytes } from "./utf8.js";
 
 export const enum AF { UNIX = 1, INET = 2, INET6 = 10, NETLINK = 16, VSOCK = 40 }
 export const enum SOCK { STREAM = 1, DGRAM = 2, RAW = 3, SEQPACKET = 5, NONBLOCK = 0o4000, CLOEXEC = 0o2000000 }
@@ -24,7 +25,7 @@ export function socketpair(type: number): [Fd, Fd] {
 
 /** struct sockaddr_un; a leading "@" names the abstract space. Throws RangeError when the path is longer than 107 bytes. */
 export function unixAddress(path: string): Uint8Array {
-  const name = native.utf8Encode(path);
+  const name = textBytes(path);
   if (name.length > 107) throw new RangeError(`socket path is ${name.length} bytes long, 107 is the limit: ${path}`);
   const abstract = path.startsWith("@");
   const address = new Uint8Array(2 + name.length + (abstract ? 0 : 1));
