@@ -71,6 +71,7 @@ async function make(context: Context, options: Options, waiting: boolean): Promi
   const entry = claim(context.root, id);
   let container: Container | undefined;
   let master: Fd | undefined;
+  let drafted = 0;
   try {
     const saved = firstRecord(id, bundle);
     entry.write(saved);
@@ -78,11 +79,13 @@ async function make(context: Context, options: Options, waiting: boolean): Promi
     container = await createContainer({
       id, bundleDir: bundle.dir, spec: withSockets(bundle.spec), pipeSize: 0, door, newKeyring: !options.has("no-new-keyring"), noPivot: options.has("no-pivot"), own: { keep: descriptorsToKeep(options, passedSockets()), terminal: (fd) => (master = fd), left: detached },
       born: (young) => { // while it builds
+        drafted = young.initPid;
         entry.draft(secondRecord(saved, young));
         entry.writeConfig(bundle.text);
       },
     });
     door?.close();
+    if (container.initPid !== drafted) entry.draft(secondRecord(saved, container)); // it is another one since it has gone into a pid namespace
     entry.publish();
     announce(options, container.init, master);
     if (waiting && container.gate?.tell("go") !== true) throw new AppError("internal", "its process is gone");

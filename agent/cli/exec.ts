@@ -5,6 +5,7 @@ import { lazy } from "../lib/lazy.js";
 import { decimal } from "../lib/text.js";
 import type { Fd } from "../sys/fd.js";
 import { pidfdSendSignal } from "../sys/process.js";
+import { copyWindowSize } from "../sys/tty.js";
 import { execProcess } from "../engine/exec.js";
 import { whenEnded } from "../engine/process.js";
 import { parseProcess, parseSpec } from "../oci/parse.js";
@@ -81,7 +82,11 @@ export async function exec(context: Context, options: Options, rest: readonly st
   let master: Fd | undefined;
   const process = await execProcess(container, "exec", spec, {
     keep: descriptorsToKeep(options), left: detached,
-    terminal: (fd) => (socket === undefined ? (master = fd) : sockets().sendTerminal(socket, fd)),
+    terminal: (fd) => {
+      if (socket !== undefined) return sockets().sendTerminal(socket, fd);
+      copyWindowSize(0, fd); // before the program can ask for it
+      master = fd;
+    },
   });
   announce(options, process, undefined);
   if (detached) return 0;

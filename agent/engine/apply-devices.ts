@@ -3,15 +3,14 @@
 import { check, sys } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import { closeNumber, Fd } from "../sys/fd.js";
-import { AT, exists, fchownat, fstat, makedev, O, open, openat2, RESOLVE, S, statfs, symlinkat, unlinkat } from "../sys/file.js";
+import { AT, exists, fchownat, fstat, makedev, O, open, openat2, RESOLVE, S, symlinkat, unlinkat } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { moveMountFds } from "../sys/mount.js";
-import { openPtyAt, setWindowSize } from "../sys/tty.js";
+import { setWindowSize } from "../sys/tty.js";
 import { AppError } from "../lib/errors.js";
 import type { Node } from "../oci/steps.js";
+import { openTerminal } from "./terminal.js";
 import { bind, copyOf, IN_ROOT, makePlain, split, type Tree } from "./tree.js";
-
-const DEVPTS_MAGIC = 0x1cd1;
 
 const TYPE: { readonly [type: string]: number } = { c: S.IFCHR, u: S.IFCHR, b: S.IFBLK, p: S.IFIFO };
 
@@ -74,8 +73,7 @@ export function devLinks(tree: Tree): void {
 /** A terminal of the container's own devpts, its slave bound on /dev/console. */
 export function openConsole(tree: Tree, rows: number, columns: number): void {
   const pts = openat2(tree.root, "/dev/pts", O.PATH | O.DIRECTORY, IN_ROOT);
-  if (statfs(pts).type !== DEVPTS_MAGIC) throw new AppError("invalid", "process.terminal needs a devpts file system on /dev/pts");
-  const terminal = openPtyAt(pts);
+  const terminal = openTerminal(pts);
   pts.close();
   tree.terminal = terminal;
   if (rows > 0 && columns > 0) setWindowSize(terminal.master, rows, columns);

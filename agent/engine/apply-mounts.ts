@@ -8,8 +8,9 @@ import { mount, moveMountFds, MS } from "../sys/mount.js";
 import { lazy } from "../lib/lazy.js";
 import { EXTRA, isBind, type MountPlan } from "../oci/mounts.js";
 import type { Step } from "../oci/steps.js";
-import { copyOf, find, flag, IN_ROOT, makeDirectory, makeFile, realDirectory, spread, type Tree } from "./tree.js";
+import { attributes, copyOf, find, flag, IN_ROOT, makeDirectory, makeFile, realDirectory, spread, type Tree } from "./tree.js";
 
+const others = lazy<typeof import("./proc-of.js")>("engine/proc-of.js");
 const rare = lazy<typeof import("./rare-mounts.js")>("engine/rare-mounts.js");
 
 /** What is done to a mount once it is in its place; `tree` names it where the caller has it open. */
@@ -54,7 +55,10 @@ export function mountOne(tree: Tree, { mount: plan, made }: Extract<Step, { do: 
   if (target < 0) target = makeDirectory(root, plan.at);
   else if (plan.type === "tmpfs" && !data.includes("mode=")) data = `${data}${data === "" ? "" : ","}mode=${(modeOf(target) & 0o7777).toString(8)}`;
   const below = (plan.extra & EXTRA.COPY_UP) !== 0 && plan.type === "tmpfs" ? rare().openBelow(root, plan) : undefined;
-  try {
+  if (plan.type === "proc" && tree.pids !== undefined) {
+    using proc = others().procOf(tree.pids, data, attributes(plan.flags, 0).set);
+    moveMountFds(proc, target);
+  } else try {
     mount(plan.source, fdPath(target), plan.type, plan.flags & ~MS.REC, data);
   } catch (error) {
     if (!(error instanceof SysError && error.errno === E.EPERM && rare().bindOwn(plan, target))) throw error;

@@ -8,7 +8,6 @@ import { AT_FDCWD, chdir, dup2, exists, fstat, getcwd, modeOf, O, open, S, stat,
 import { NR } from "../sys/nr.js";
 import { CLONE, prlimit, resetAffinity, setdomainname, setNoNewPrivs, setns, unshare } from "../sys/process.js";
 import { sethostname } from "../sys/system.js";
-import { setControllingTerminal } from "../sys/tty.js";
 import { bytesText } from "../sys/utf8.js";
 import { AppError, attempt, because } from "../lib/errors.js";
 import { mkdirs, readFd, writeText } from "../lib/fs.js";
@@ -62,12 +61,11 @@ export function applyToProcess(step: Step): boolean {
   return true;
 }
 
-/** Puts the three streams in place; a terminal becomes the session's own. */
-export function takeStdio(stdin: Fd, stdout: Fd, stderr: Fd, terminal: boolean): void {
+/** Puts the three streams in place. */
+export function takeStdio(stdin: Fd, stdout: Fd, stderr: Fd): void {
   dup2(stdin, 0);
   dup2(stdout, 1);
   dup2(stderr, 2);
-  if (terminal) setControllingTerminal(0);
 }
 
 const PTS = 136; // major number of the first 256 pseudo-terminals; there are eight such
@@ -127,7 +125,7 @@ const AT_EACCESS = 0x200;
 
 /** The program's path: args[0] if it has a slash, else the first match in the environment's PATH. Throws a text hosts know. */
 export function findProgram(plan: ProcessPlan, env: readonly string[]): string {
-  const name = plan.args[0];
+  const name = plan.program ?? plan.args[0];
   if (name === undefined) return ""; // a container without a process
   const path = env.find((e) => e.startsWith("PATH="))?.slice(5) ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
   const candidates = name.includes("/") ? [name] : path.split(":").map((dir) => `${dir || "."}/${name}`);

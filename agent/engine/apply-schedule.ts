@@ -17,9 +17,9 @@ export function applyTraits({ scheduler, ioPriority, personality, memoryPolicy }
   if (memoryPolicy !== undefined) attempt(`set the memory policy ${memoryPolicy.name}`, () => setMemoryPolicy(memoryPolicy.mode, memoryPolicy.nodes));
 }
 
-function applyScheduler({ attr }: NonNullable<Traits["scheduler"]>): void {
+function applyScheduler({ attr }: NonNullable<Traits["scheduler"]>, pid = 0): void {
   try {
-    setScheduler(attr);
+    setScheduler(attr, pid);
   } catch (error) {
     if (attr.policy !== DEADLINE || !isErrno(error, E.EPERM)) throw error;
     throw new AppError("precondition", `${error.message}: process scheduler can't be used together with AllowedCPUs (a cpuset of less than all CPUs)`);
@@ -36,14 +36,20 @@ function inHex(cpus: Uint8Array): string {
   return `0x${n.toString(16)}`;
 }
 
-/** Runs `fn` on some CPUs, so that what it clones is born there; the caller's own come back. Throws SysError for CPUs that are not there. */
-export function onCpus<T>(cpus: Uint8Array, fn: () => T): T {
-  const before = getAffinity();
+/** Puts this process on the CPUs that a further process is to be born on. Throws AppError for CPUs that are not there. */
+export function beOn(cpus: Uint8Array): void {
   attempt("process.execCPUAffinity.initial", () => setAffinity(cpus));
   if (logs(Level.DEBUG)) log(Level.DEBUG, `nsexec: affinity: ${inHex(getAffinity())}`); // "nsexec" is where suites look for it
-  try {
-    return fn();
-  } finally {
-    setAffinity(before);
-  }
+}
+
+const RESET_ON_FORK = 1; // SCHED_FLAG_RESET_ON_FORK
+
+/** Is it a scheduler that a process does not pass on to its child? Then somebody else sets it. See sched(7). */
+export function isNotInherited({ scheduler }: Traits): boolean {
+  return scheduler !== undefined && (scheduler.attr.policy === DEADLINE || (scheduler.attr.flags & RESET_ON_FORK) !== 0);
+}
+
+/** Gives another process such a scheduler. */
+export function scheduleOther(pid: number, { scheduler }: Traits): void {
+  if (scheduler !== undefined) attempt(`set the scheduler ${scheduler.name}`, () => applyScheduler(scheduler, pid));
 }

@@ -22,6 +22,8 @@ export interface BirthArgs {
   readonly like?: number;
   /** The size of new pipes in bytes (0: the kernel's); undefined when there are to be none: a terminal, or the caller's own streams. */
   readonly pipes: number | undefined;
+  /** The child's ends where there are to be no pipes. */
+  readonly ends?: Ends | undefined;
   /** The child's half; it never comes back. */
   readonly child: (channel: ChildEnd, ends: Ends | undefined) => never;
   /** What the parent does right after the clone; when it throws, the child is killed. */
@@ -29,7 +31,7 @@ export interface BirthArgs {
 }
 
 /** Makes the child. Throws what failed, with nothing left behind; a killed child is reaped by the loop. */
-export function birth({ place, cgroup, like, pipes, child, cloned: after }: BirthArgs): { cloned: Cloned; channel: Channel; streams: Streams | undefined } {
+export function birth({ place, cgroup, like, pipes, ends: given, child, cloned: after }: BirthArgs): { cloned: Cloned; channel: Channel; streams: Streams | undefined } {
   let stdio: Stdio | undefined;
   let ends: { parent: Channel; child: ChildEnd } | undefined;
   let folder: Fd | undefined;
@@ -38,7 +40,7 @@ export function birth({ place, cgroup, like, pipes, child, cloned: after }: Birt
     if (pipes !== undefined) stdio = io().makeStdio({ pipeSize: pipes });
     const made = (ends = pair());
     folder = cgroup.dirFd();
-    const into = (): Cloned => spawn({ ...place, cgroup: folder }, () => child(made.child, stdio));
+    const into = (): Cloned => spawn({ ...place, cgroup: folder }, () => child(made.child, stdio ?? given));
     try {
       cloned = into();
     } catch (error) {

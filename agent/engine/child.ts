@@ -3,11 +3,12 @@
 import { SysError } from "../sys/call.js";
 import { Fd } from "../sys/fd.js";
 import { F, fchdir, fcntl, open, O, umask } from "../sys/file.js";
+import { NR } from "../sys/nr.js";
 import { unblockSignals } from "../sys/poll.js";
-import { execve, exitGroup, raiseHardLimit, restoreDescriptorLimit, setns, setsid } from "../sys/process.js";
+import { CLONE, execve, exitGroup, raiseHardLimit, restoreDescriptorLimit, setns, setsid } from "../sys/process.js";
 import { setresgid, setresuid } from "../sys/cred.js";
 import { getpid } from "../sys/system.js";
-import { openPtyAt, setWindowSize } from "../sys/tty.js";
+import { setControllingTerminal, setWindowSize } from "../sys/tty.js";
 import { closeOthers } from "../lib/child-task.js";
 import { because } from "../lib/errors.js";
 import { lazy } from "../lib/lazy.js";
@@ -22,9 +23,12 @@ import type { ChildEnd } from "./handshake.js";
 import type { Subject } from "./hooks.js";
 import { joinKeyring } from "./keyring.js";
 import type { Label, OpenLabel } from "./labels.js";
+import { openTerminal } from "./terminal.js";
 
 const stub = lazy<typeof import("./stub.js")>("engine/stub.js");
+const inside = lazy<typeof import("./go-inside.js")>("engine/go-inside.js");
 const hooks = lazy<typeof import("./hooks.js")>("engine/hooks.js");
+const calls = lazy<typeof import("../oci/bpf.js")>("oci/bpf.js");
 const bpf = lazy<typeof import("../sys/bpf.js")>("sys/bpf.js");
 const labels = lazy<typeof import("./labels.js")>("engine/labels.js");
 
@@ -52,7 +56,12 @@ export interface ChildArgs {
   readonly held: boolean;
   /** A new user namespace, whose maps are there at "go": become its root. */
   readonly newUser: boolean;
+  /** A pid namespace where others are already, which the process is to be in: see last-steps.ts. A namespace's descriptor, or a pidfd. */
+  readonly inside: Fd | undefined;
 }
+
+/** What the child has made on its way. */
+export interface Terminal { readonly master: Fd; readonly slave: Fd }
 
 /** The first process of a container. */
 export function runInit(args: ChildArgs): never {
@@ -67,11 +76,14 @@ export function runInit(args: ChildArgs): never {
     }
     if (args.keyring !== undefined) joinKeyring(args.keyring, args.newUser);
     const tree = new Tree();
+    if (args.inside !== undefined) tree.showPids(args.inside);
+    const joined = args.inside !== undefined && args.newUser && !forks(args);
+    if (args.inside !== undefined && joined) setns(args.inside, CLONE.NEWPID); // later there may be no right to
     for (const step of args.steps) {
       if (EARLY.includes(step.do)) continue;
       attemptStep(step, () => applyToTree(tree, step) || applyToProcess(step) || hookStep(args, step, tree));
     }
-    finish(args, tree.terminal, true);
+    finish(args, tree.terminal, true, joined);
   });
 }
 
@@ -92,22 +104,27 @@ export function runExec(args: ChildArgs, pidfd: Fd, namespaces: number): never {
     setsid();
     prepare(args.steps, args, pidfd);
     if (args.held && !args.channel.wait("go")) exitGroup(1);
-    setns(pidfd, namespaces);
+    const joined = args.inside !== undefined && !forks(args);
+    setns(pidfd, namespaces + (joined ? CLONE.NEWPID : 0));
     if (args.newUser) {
       setresgid(0);
       setresuid(0);
     }
-    pidfd.close();
     if (args.keyring !== undefined) joinKeyring(args.keyring, args.newUser);
-    let terminal: { master: Fd; slave: Fd } | undefined;
+    let terminal: Terminal | undefined;
     if (args.process.terminal) {
       using pts = open("/dev/pts", O.PATH | O.DIRECTORY);
-      terminal = openPtyAt(pts);
+      terminal = openTerminal(pts);
       const { consoleSize } = args.process;
       if (consoleSize !== undefined) setWindowSize(terminal.master, consoleSize.height, consoleSize.width);
     }
-    finish(args, terminal, args.process.terminal);
+    finish(args, terminal, false, joined);
   });
+}
+
+/** Does the child make others on its way, which have no business in the pid namespace? */
+function forks({ steps, labels: some }: ChildArgs): boolean {
+  return some.length > 0 || steps.some((step) => step.do === "hooks-inside" || (step.do === "mount" && step.mount.type === "proc"));
 }
 
 /** What needs the agent's own view of the machine and all rights: cgroups, limits, namespaces of others. */
@@ -121,9 +138,9 @@ function prepare(steps: readonly Step[], args: ChildArgs, keep?: Fd): void {
   restoreDescriptorLimit();
   const { ends } = args;
   const namespaces = openNamespaces(steps);
-  if (args.labels.length > 0) opened = labels().openLabels(args.labels);
+  if (args.labels.length > 0 && args.inside === undefined) opened = labels().openLabels(args.labels);
   const copies = steps.flatMap((s) => ("made" in s && s.made !== undefined ? [s.made] : []));
-  const kept = [args.channel.fd, ...opened.map(({ dir }) => dir), ...(args.door === undefined ? [] : [args.door]), ...(ends === undefined ? [] : [ends.stdin, ends.stdout, ends.stderr]), ...(keep === undefined ? [] : [keep]), ...namespaces.map(({ fd }) => fd)];
+  const kept = [args.channel.fd, ...opened.map(({ dir }) => dir), ...(args.door === undefined ? [] : [args.door]), ...(ends === undefined ? [] : [ends.stdin, ends.stdout, ends.stderr]), ...(keep === undefined ? [] : [keep]), ...(args.inside === undefined ? [] : [args.inside]), ...namespaces.map(({ fd }) => fd)];
   closeOthers([...kept.map((fd) => fd.n), ...copies, ...args.keep]);
   const mayRaise = !args.newUser || keep !== undefined; // else see limits.ts
   for (const step of steps) {
@@ -133,10 +150,12 @@ function prepare(steps: readonly Step[], args: ChildArgs, keep?: Fd): void {
   joinNamespaces(namespaces);
 }
 
-function finish(args: ChildArgs, terminal: { master: Fd; slave: Fd } | undefined, gated: boolean): void {
+function finish(args: ChildArgs, terminal: Terminal | undefined, first: boolean, joined: boolean): void {
   const { process, channel, ends, filter } = args;
-  if (terminal !== undefined) takeStdio(terminal.slave, terminal.slave, terminal.slave, true);
-  else if (ends !== undefined) takeStdio(ends.stdin, ends.stdout, ends.stderr, false);
+  if (terminal !== undefined) takeStdio(terminal.slave, terminal.slave, terminal.slave);
+  else if (ends !== undefined) takeStdio(ends.stdin, ends.stdout, ends.stderr);
+  if (args.inside !== undefined) inside().goInside({ ...args, inside: args.inside }, terminal, first, joined);
+  if (terminal !== undefined) setControllingTerminal(0);
   // a working directory of /proc/self/fd/N must find nothing (CVE-2024-21626)
   closeOthers([channel.fd.n, ...args.keep, ...opened.map(({ dir }) => dir.n), ...(args.door === undefined ? [] : [args.door.n]), ...(stubFile === undefined ? [] : [stubFile.n]), ...(terminal === undefined ? [] : [terminal.master.n])]);
   const env = withHome(process);
@@ -164,7 +183,7 @@ function finish(args: ChildArgs, terminal: { master: Fd; slave: Fd } | undefined
   } : undefined);
   if (!early) program = findProgram(process, env);
   if (filter?.listener !== undefined) load(); // while the parent is there that knows who listens
-  if (gated) {
+  if (first || terminal !== undefined) {
     channel.ready(terminal?.master.n ?? -1);
     readyStub(args); // while the parent writes down that it is ready
     if (args.door !== undefined && !channel.open(args.door, () => terminal?.master.close())) exitGroup(1); // who has the master gone must hang up
@@ -188,7 +207,12 @@ let opened: OpenLabel[] = [];
 
 /** Makes the stub when there is to be one, and there is none yet. Labels would be the stub's, and its program's be left to the policy. */
 function readyStub(args: ChildArgs): void {
-  if (args.stub && stubFile === undefined && args.labels.length === 0) stubFile = stub().makeStub(args.channel.fd.n, stubLoads(args) ? args.filter : undefined);
+  if (args.stub && stubFile === undefined && args.labels.length === 0 && (stubLoads(args) || stubPasses(args.filter))) stubFile = stub().makeStub(args.channel.fd.n, stub().programSteps(args.channel.fd.n, stubLoads(args) ? args.filter : undefined));
+}
+
+/** Does a filter that is loaded before it let the stub's calls through? */
+function stubPasses(filter: Filter | undefined): boolean {
+  return filter === undefined || calls().filterAllows(filter.program, [NR.execveat, NR.fcntl, NR.execve].map((call) => ({ call, args: [] })));
 }
 
 /** Is the filter loaded by the stub, so that it need allow nothing but execve? */
@@ -197,7 +221,7 @@ function stubLoads({ stub: wanted, process, filter, hooks: own, labels: some }: 
 }
 
 /** Loads the filter. One that asks somebody goes on when its listener has got there: until then no call would be answered. */
-function loadFilter(channel: ChildEnd, { program, flags, listener }: Filter): void {
+export function loadFilter(channel: ChildEnd, { program, flags, listener }: Filter): void {
   if (listener === undefined) return void bpf().installSeccomp(program, flags);
   const next = fcntl(channel.fd, F.DUPFD_CLOEXEC, 0); // the number that the listener will have
   new Fd(next).close();

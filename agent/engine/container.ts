@@ -1,7 +1,7 @@
 // The record of one container: plain values but for descriptors and the processes' streams. Only the engine changes it.
 import { AppError } from "../lib/errors.js";
 import type { CapabilitySets } from "../oci/caps.js";
-import type { Hooks, Linux, Process as ProcessSpec } from "../oci/spec.js";
+import type { Hook, Hooks, Linux, Process as ProcessSpec } from "../oci/spec.js";
 import type { Cgroup } from "./cgroup.js";
 import type { Channel } from "./handshake.js";
 import type { Process } from "./process.js";
@@ -14,6 +14,8 @@ export interface ExecTemplate {
   readonly userNamespace: boolean;
   /** The same of a time namespace. */
   readonly timeNamespace: boolean;
+  /** It has a pid namespace: not the engine's. */
+  readonly pidNamespace: boolean;
   readonly caps: CapabilitySets;
   /** What a process has that does not say it itself. */
   readonly process: Pick<ProcessSpec, "scheduler" | "ioPriority" | "execCPUAffinity">;
@@ -52,7 +54,9 @@ export interface Container {
   readonly resctrl: ResctrlGroup | undefined;
   /** Those that are still to be run: poststart and poststop. */
   readonly hooks: Hooks | undefined;
-  readonly initPid: number;
+  initPid: number;
+  /** What has to be run in it before it starts, where its process cannot do that: see start-hooks.ts. */
+  readonly startHooks: { readonly hooks: readonly Hook[]; readonly process: ProcessSpec } | undefined;
   readonly template: ExecTemplate;
   readonly processes: Map<string, Process>;
   readonly init: Process;

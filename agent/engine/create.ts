@@ -5,14 +5,13 @@ import { withPatience } from "../lib/foreign.js";
 import { lazy } from "../lib/lazy.js";
 import { checkSpec, type Machine } from "../oci/check.js";
 import type { Spec } from "../oci/spec.js";
-import type { Step } from "../oci/steps.js";
 import { type Cgroup, makeCgroup } from "./cgroup.js";
 import { type Container, type Filter, type ResctrlGroup, TERMINATION_PATH } from "./container.js";
-import { copiesFor, type CreateArgs, startChild, subject } from "./first-process.js";
+import { copiesFor, type CreateArgs, type Started, startChild, subject } from "./first-process.js";
 import type { Channel } from "./handshake.js";
-import { abandon, filterOf, processOf, READY_MS, takeMaster, withScore } from "./newborn.js";
+import { abandon, filterOf, processOf, READY_MS, takeMaster, takeOver, withScore } from "./newborn.js";
 import type { Process } from "./process.js";
-import { templateOf } from "./template.js";
+import { startHooksOf, templateOf } from "./template.js";
 
 const hooks = lazy<typeof import("./hooks.js")>("engine/hooks.js");
 const labels = lazy<typeof import("./labels.js")>("engine/labels.js");
@@ -23,22 +22,37 @@ const limits = lazy<typeof import("./limits.js")>("engine/limits.js");
 
 const MACHINE: Machine = { has: (type) => machine().has(type), isOwn: (type, path) => machine().isOwn(type, path) };
 
-async function untilReady(args: CreateArgs, gate: Channel, process: Process, late: readonly Step[], filter: Filter | undefined): Promise<void> {
+async function untilReady(args: CreateArgs, gate: Channel, process: Process, { late, traits, inside }: Started, filter: Filter | undefined): Promise<void> {
   const command = args.own !== undefined;
   const next = (): ReturnType<Channel["next"]> => gate.next(`container ${args.id}`, command ? Infinity : withPatience(READY_MS)); // a command's hooks have all the time they want
-  let said = await next();
-  for (; said.say === "hooks" || said.say === "notify"; said = await next()) {
-    const state = hooks().stateOf(subject(args), "creating", process.pid);
-    if (said.say === "notify") notify().handOver(process, said.fd, filter?.listener, state);
-    else for (const kind of ["prestart", "createRuntime"] as const) {
-      // prestart hooks were part of `start` once, and other runtimes' hooks and the validation suite still want `created`
-      await hooks().runHooks(kind, args.spec.hooks?.[kind] ?? [], command && kind === "prestart" ? { ...state, status: "created" } : state, command);
+  let ready = false, born = !inside;
+  while (!ready || !born) {
+    const said = await next();
+    switch (said.say) {
+      case "ready":
+        ready = true;
+        if (said.ptmx >= 0) takeMaster(process, said.ptmx, args.own);
+        break;
+      case "born":
+        takeOver(process, said, args.own, { traits });
+        born = true;
+        break;
+      case "notify": notify().handOver(process, said.fd, filter?.listener, hooks().stateOf(subject(args), "creating", process.pid)); break;
+      case "hooks": await runOutside(args, process.pid); break;
+      default: throw new AppError("internal", "the child died before it was ready");
     }
-    gate.tell("go");
+    if (said.say !== "ready" || !born) gate.tell("go"); // one that is ready and where it belongs waits for "start"
   }
-  if (said.say !== "ready") throw new AppError("internal", "the child died before it was ready");
-  if (said.ptmx >= 0) takeMaster(process, said.ptmx, args.own);
   if (late.length > 0) limits().limitFromOutside(process.pid, late);
+}
+
+async function runOutside(args: CreateArgs, pid: number): Promise<void> {
+  const command = args.own !== undefined;
+  const state = hooks().stateOf(subject(args), "creating", pid);
+  for (const kind of ["prestart", "createRuntime"] as const) {
+    // prestart hooks were part of `start` once, and other runtimes' hooks and the validation suite still want `created`
+    await hooks().runHooks(kind, args.spec.hooks?.[kind] ?? [], command && kind === "prestart" ? { ...state, status: "created" } : state, command);
+  }
 }
 
 /**
@@ -67,7 +81,12 @@ export async function createContainer(args: CreateArgs): Promise<Container> {
       cgroup.restrictDevices(spec.linux.resources);
       const container = record(args, cgroup, group, process, gate, filter);
       args.born?.(container);
-      await untilReady(args, gate, process, started.late, filter);
+      if (started.held !== undefined) {
+        await started.held();
+        gate.tell("go");
+      }
+      await untilReady(args, gate, process, started, filter);
+      container.initPid = process.pid;
       return container;
     } catch (error) {
       gate?.close();
@@ -95,7 +114,7 @@ function record(args: CreateArgs, cgroup: Cgroup, group: ResctrlGroup | undefine
   return {
     id, ociVersion: spec.ociVersion, command: args.own !== undefined, newKeyring: args.newKeyring !== false, bundleDir: args.bundleDir, cgroup, resctrl: group, hooks: spec.hooks, initPid: init.pid, init, processes: new Map([[id, init]]), pipeSize: args.pipeSize, annotations: spec.annotations ?? {},
     terminationLog: terminationLog(spec),
-    template: templateOf(spec, seccompFilter),
+    startHooks: startHooksOf(spec), template: templateOf(spec, seccompFilter),
     status: "created", pausedFrom: undefined, gate, stopOomWatch: undefined,
   };
 }

@@ -1,5 +1,5 @@
-// A further process in a container: born in its cgroup and pid namespace, then into its other namespaces by the pidfd of its
-// first process, all in one setns. What the request leaves out (capabilities, limits, filter) is the container's.
+// A further process in a container: born in its cgroup, then into its namespaces by the pidfd of its first process, all in one setns;
+// its pid namespace only when nothing of the engine's is left of it (last-steps.ts). What the request leaves out (capabilities, limits, filter) is the container's.
 import { sys } from "../sys/call.js";
 import { AT_FDCWD, readlinkat } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
@@ -8,12 +8,12 @@ import { AppError, because } from "../lib/errors.js";
 import { readTextIf } from "../lib/fs.js";
 import { checkProcess } from "../oci/check-process.js";
 import { lazy } from "../lib/lazy.js";
-import { limitSteps, processPlan, withCallersGroups } from "../oci/plan.js";
+import { limitSteps, processPlan, type ProcessPlan, withCallersGroups } from "../oci/plan.js";
 import type { Process as ProcessSpec } from "../oci/spec.js";
 import type { Step } from "../oci/steps.js";
 import { birth } from "./birth.js";
 import { mustBe, type Container } from "./container.js";
-import { abandon, granted, labelsOf, type OwnStreams, processOf, READY_MS, readyForChildren, takeMaster, withoutGroups, withScore } from "./newborn.js";
+import { abandon, granted, labelsOf, nextOf, type OwnStreams, processOf, READY_MS, readyForChildren, takeMaster, takeOver, withoutGroups, withScore } from "./newborn.js";
 import { limitsOf } from "./template.js";
 import type { Channel } from "./handshake.js";
 import type { Process } from "./process.js";
@@ -40,7 +40,7 @@ function claim(container: Container, execId: string): void {
 function start(container: Container, execId: string, spec: ProcessSpec, limits: ReturnType<typeof limitsOf>, own: OwnStreams | undefined): { process: Process; channel: Channel; done: Promise<void> } {
   const { template, cgroup, init, resctrl: group } = container;
   const asked = processPlan({ ...template.process, ...spec }, template.linux);
-  const plan = own === undefined ? asked : withCallersGroups(asked, container.annotations);
+  const plan = own === undefined ? asked : { ...withCallersGroups(asked, container.annotations), program: own.program };
   const withCaps = granted(spec.capabilities === undefined ? { ...plan, caps: { ...template.caps, unknown: [] } } : plan, own !== undefined, template.userNamespace);
   const procs = cgroup.procsFiles();
   const affinity = spec.execCPUAffinity ?? template.process.execCPUAffinity;
@@ -53,20 +53,23 @@ function start(container: Container, execId: string, spec: ProcessSpec, limits: 
   const unprivileged = template.userNamespace && sys(NR.geteuid) !== 0;
   const user = template.userNamespace && !unprivileged ? CLONE.NEWUSER : 0;
   const { runExec } = child();
-  const born = (): ReturnType<typeof birth> => birth({
-    place: { flags: 0, pidNamespace: init.pidfd, ...(unprivileged ? { joined: [{ type: "user", path: `/proc/${init.pid}/ns/user`, kind: CLONE.NEWUSER }] } : {}) }, cgroup, like: init.pid, pipes: plan.terminal || own !== undefined ? undefined : container.pipeSize,
+  const { cloned, channel, streams } = birth({
+    place: {
+      flags: 0, before: initial === undefined ? undefined : () => schedule().beOn(initial),
+      ...(unprivileged ? { joined: [{ type: "user", path: `/proc/${init.pid}/ns/user`, kind: CLONE.NEWUSER }] } : {}),
+    },
+    cgroup, like: init.pid, pipes: plan.terminal || own !== undefined ? undefined : container.pipeSize, ends: own?.streams,
     child: (end, ends) =>
-      runExec({ steps, process: unprivileged && groupsAreFixed(init.pid) ? withoutGroups(withCaps) : withCaps, channel: end, ends, filter: template.seccomp, keyring: container.newKeyring ? container.id : undefined, labels, hooks: undefined, held: group !== undefined, newUser: template.userNamespace, keep: own?.keep ?? [], stub: own !== undefined }, init.pidfd, unprivileged ? others(init.pid) : JOINED + user + (template.timeNamespace ? CLONE.NEWTIME : 0)),
+      runExec({ steps, process: unprivileged && groupsAreFixed(init.pid) ? withoutGroups(withCaps) : withCaps, channel: end, ends, filter: template.seccomp, keyring: container.newKeyring ? container.id : undefined, labels, hooks: undefined, held: group !== undefined, newUser: template.userNamespace, keep: own?.keep ?? [], stub: own !== undefined, inside: template.pidNamespace ? init.pidfd : undefined }, init.pidfd, unprivileged ? others(init.pid) : JOINED + user + (template.timeNamespace ? CLONE.NEWTIME : 0)),
     cloned: ({ pid }, to) => {
       if (group === undefined) return;
       resctrl().addToGroup(group, pid);
       to.tell("go");
     },
   });
-  const { cloned, channel, streams } = initial === undefined ? born() : schedule().onCpus(initial, born);
   const process = processOf(execId, cloned, streams, own);
   channel.program = spec.args[0] ?? "";
-  return { process, channel, done: untilRunning(container, process, channel, own) };
+  return { process, channel, done: untilRunning(container, process, channel, own, plan) };
 }
 
 const KINDS = { mnt: CLONE.NEWNS, ipc: CLONE.NEWIPC, uts: CLONE.NEWUTS, net: CLONE.NEWNET, cgroup: CLONE.NEWCGROUP, time: CLONE.NEWTIME };
@@ -80,14 +83,24 @@ function others(pid: number): number {
 /** Has the user namespace of a process given up changing groups? See user_namespaces(7), /proc/pid/setgroups. */
 const groupsAreFixed = (pid: number): boolean => readTextIf(`/proc/${pid}/setgroups`)?.startsWith("deny") === true;
 
-async function untilRunning(container: Container, process: Process, channel: Channel, own: OwnStreams | undefined): Promise<void> {
-  let said = await channel.next("exec", READY_MS);
-  for (; said.say === "ready" || said.say === "notify"; said = await channel.next("exec", READY_MS)) {
-    if (said.say === "ready") takeMaster(process, said.ptmx, own);
-    else notify().handOver(process, said.fd, container.template.seccomp?.listener, hooks().stateOf(container, "running", container.initPid));
-    channel.tell(said.say === "ready" ? "start" : "go");
+async function untilRunning(container: Container, process: Process, channel: Channel, own: OwnStreams | undefined, plan: ProcessPlan): Promise<void> {
+  let born = !container.template.pidNamespace;
+  for (;;) {
+    const said = await nextOf(process, channel, "exec", READY_MS);
+    switch (said.say) {
+      case "end":
+        if (!born) throw new AppError("precondition", "it was killed before its program began");
+        return;
+      case "ready": takeMaster(process, said.ptmx, own); break;
+      case "born":
+        takeOver(process, said, own, plan);
+        born = true;
+        break;
+      case "notify": notify().handOver(process, said.fd, container.template.seccomp?.listener, hooks().stateOf(container, "running", container.initPid)); break;
+      default: throw new AppError("internal", `the child said ${said.say} out of turn`);
+    }
+    channel.tell(said.say === "ready" && born ? "start" : "go");
   }
-  if (said.say !== "end") throw new AppError("internal", `the child said ${said.say} out of turn`);
 }
 
 /** Runs a further process; resolves when its program runs. A missing program, a taken id, a dead container: rejects. */

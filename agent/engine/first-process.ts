@@ -4,7 +4,7 @@ import { CLONE } from "../sys/process.js";
 import { lazy } from "../lib/lazy.js";
 import { Level, log } from "../lib/log.js";
 import { isBind } from "../oci/mounts.js";
-import { makePlan, needsCopies } from "../oci/plan.js";
+import { makePlan, needsCopies, type ProcessPlan } from "../oci/plan.js";
 import type { Linux, Spec } from "../oci/spec.js";
 import type { Step } from "../oci/steps.js";
 import { birth } from "./birth.js";
@@ -46,14 +46,24 @@ export function subject({ id, bundleDir, spec }: CreateArgs): Subject {
   return { id, bundleDir, ociVersion: spec.ociVersion, annotations: spec.annotations ?? {} };
 }
 
-export type Started = ReturnType<typeof birth> & { /** What is left for the parent to do when the child is ready. */ readonly late: readonly Step[] };
+export type Started = ReturnType<typeof birth> & {
+  /** What is left for the parent to do when the child is ready. */
+  readonly late: readonly Step[];
+  /** The child waits until this has been done. */
+  readonly held: (() => Promise<void>) | undefined;
+  /** It goes into a pid namespace where others are. */
+  readonly inside: boolean;
+  readonly traits: ProcessPlan["traits"];
+};
+
+const offsetsOf = ({ timeOffsets }: Linux): Linux["timeOffsets"] => (timeOffsets === undefined || Object.keys(timeOffsets).length === 0 ? undefined : timeOffsets);
 
 /** Where the child is born, and what of the plan is left for it to do; what the parent does for it is `late`, and `close` after the clone. */
-function placeOf({ cloneFlags, pidNamespace: shared, ...plan }: ReturnType<typeof makePlan>, linux: Linux, copies: boolean, made: Copies | undefined): { place: Omit<SpawnPlace, "cgroup">; steps: readonly Step[]; late: readonly Step[]; close: () => void } {
+function placeOf({ cloneFlags, pidNamespace: shared, ...plan }: ReturnType<typeof makePlan>, linux: Linux, copies: boolean, made: Copies | undefined): { place: Omit<SpawnPlace, "cgroup">; inside: Fd | undefined; steps: readonly Step[]; late: readonly Step[]; close: () => void } {
   const user = linux.namespaces?.find((n) => n.type === "user");
   const joined = user === undefined ? [] : plan.steps.filter((s): s is Extract<Step, { do: "join" }> => s.do === "join" && (!!user.path || s.type !== "mount"));
   const late = user === undefined ? [] : limits().fromOutside(plan.steps);
-  const offsets = linux.timeOffsets !== undefined && Object.keys(linux.timeOffsets).length > 0;
+  const offsets = offsetsOf(linux);
   const steps = joined.length + late.length === 0 ? plan.steps : plan.steps.filter((s) => !(joined as Step[]).includes(s) && (s.do === "rlimit" || !late.includes(s)));
   const maps = user?.path && linux.uidMappings !== undefined ? { uids: linux.uidMappings, gids: linux.gidMappings ?? [] } : undefined;
   const copied = copies ? (made === undefined ? detached().detach(steps, linux) : made.into(steps)) : undefined;
@@ -63,7 +73,7 @@ function placeOf({ cloneFlags, pidNamespace: shared, ...plan }: ReturnType<typeo
       copied?.close();
       pidNamespace?.close();
     };
-    return { place: { flags: offsets ? cloneFlags & ~CLONE.NEWTIME : cloneFlags, pidNamespace, joined, maps }, steps: copied?.steps ?? steps, late, close };
+    return { place: { flags: offsets === undefined ? cloneFlags : cloneFlags & ~CLONE.NEWTIME, joined, maps, before: offsets === undefined ? undefined : () => time().makeTimeNamespace(offsets) }, inside: pidNamespace, steps: copied?.steps ?? steps, late, close };
   } catch (error) {
     copied?.close();
     throw error;
@@ -93,29 +103,32 @@ export function startChild(args: StartArgs, spec: Checked, cgroup: Cgroup, group
   if (spec.mounts?.length && !linux.namespaces?.some((n) => n.type === "mount")) log(Level.WARN, "mounts: without a mount namespace nothing is mounted");
   const own = labelsOf(spec.process, command);
   if (!command) readyForChildren(filter);
-  const inside = hooks?.createContainer?.length || hooks?.startContainer?.length ? { ...subject(args), start: hooks.startContainer ?? [], command } : undefined;
+  const joins = plan.pidNamespace !== undefined; // then `start` runs the container's last hooks: see start-hooks.ts
+  const last = joins ? [] : hooks?.startContainer ?? [];
+  const within = hooks?.createContainer?.length || last.length > 0 ? { ...subject(args), start: last, command } : undefined;
   const newUser = (plan.cloneFlags & CLONE.NEWUSER) !== 0;
   const maps = { uids: linux.uidMappings ?? [], gids: linux.gidMappings ?? [] };
   const user = linux.namespaces?.some((n) => n.type === "user") ?? false;
   const asked = granted(plan.process, command, user);
   const process = newUser && userNamespace().groupsAreFixed(maps) ? withoutGroups(asked) : asked;
-  const { place, steps, late, close } = placeOf(plan, linux, plan.copies, args.copies);
+  const { place, inside: shared, steps, late, close } = placeOf(plan, linux, plan.copies, args.copies);
   const { netDevices } = linux;
   const held = newUser || netDevices !== undefined || group !== undefined;
   const { runInit } = child(); // here and not in the child, which would make all its pages its own
   const born = (): ReturnType<typeof birth> => birth({
     place, cgroup, pipes: process.terminal || command ? undefined : args.pipeSize,
-    child: (channel, ends) => runInit({ steps, process, channel, ends, filter, keyring: args.newKeyring === false ? undefined : args.id, labels: own, hooks: inside, held, newUser: user, keep: args.own?.keep ?? [], stub: command, door: args.door }),
+    child: (channel, ends) => runInit({ steps, process, channel, ends, filter, keyring: args.newKeyring === false ? undefined : args.id, labels: own, hooks: within, held, newUser: user, keep: args.own?.keep ?? [], stub: command, door: args.door, inside: shared }),
     cloned: ({ pid }, channel) => {
       if (!held) return;
       if (group !== undefined) resctrl().addToGroup(group, pid);
       if (newUser) userNamespace().writeMaps(pid, maps);
-      if (netDevices !== undefined) net().moveDevices(netDevices, linux.namespaces?.find((n) => n.type === "network")?.path || `/proc/${pid}/ns/net`);
-      channel.tell("go");
+      if (netDevices === undefined) channel.tell("go");
     },
   });
   try {
-    return { ...(linux.timeOffsets === undefined || Object.keys(linux.timeOffsets).length === 0 ? born() : time().withOffsets(linux.timeOffsets, born)), late };
+    const started = born();
+    const network = linux.namespaces?.find((n) => n.type === "network")?.path || `/proc/${started.cloned.pid}/ns/net`;
+    return { ...started, late, inside: joins, traits: process.traits, held: netDevices === undefined ? undefined : () => net().moveDevices(netDevices, network) };
   } finally {
     close();
   }

@@ -9,28 +9,38 @@
 //       │─── go ──────────────────────▶│  who asked for it has it
 //       │◀────────── ready {ptmx} ─────│  everything is prepared; ptmx: number of the terminal's master, or -1
 //       │                              │  waits (the first process of a container; a further process goes on)
+//       │◀────────── born {pid} ───────│  only where others are in its pid namespace (last-steps.ts): the process is another one now,
+//       │                              │  which this one has made there. It says ready (if it does) before, and is told to go on by `go`
+//       │─── go ──────────────────────▶│  to the new process: the parent has it
 //       │─── go ──────────────────────▶│  only with a door: the child goes on with whoever knocks there, and the parent may leave
 //       │─── start ───────────────────▶│
 //       │◀── (end of file) ────────────│  execve has closed the child's end: the program runs
 //
-// At any time the child may say `failed {what, call, errno}` instead and leave. Each message is accepted once and in order.
+// At any time the child may say `failed {what, call, errno}` instead and leave. What is out of turn is an error.
 import { SysError, sys } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import { type Fd, handOver } from "../sys/fd.js";
 import { dup3, readRaw, setNonblock } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { EPOLL } from "../sys/poll.js";
-import { exitGroup } from "../sys/process.js";
+import { type Cloned, exitGroup } from "../sys/process.js";
 import { acceptNext, SOCK, socketpair } from "../sys/socket.js";
+import { viewOf } from "../sys/struct.js";
 import { fromOthers } from "../sys/utf8.js";
-import { AppError, messageOf, type ErrorKind } from "../lib/errors.js";
-import { after, watch } from "../lib/loop.js";
+import { AppError, because, messageOf, type ErrorKind } from "../lib/errors.js";
+import { after, type Timer, watch } from "../lib/loop.js";
 import { deferred } from "../lib/async.js";
 
-export type Said = { readonly say: "ready"; readonly ptmx: number } | { readonly say: "hooks" } | { readonly say: "notify"; readonly fd: number } | { readonly say: "end" };
+export type Said = { readonly say: "ready"; readonly ptmx: number } | { readonly say: "hooks" } | { readonly say: "notify"; readonly fd: number } | Born | { readonly say: "end" };
+/** A process that the child has made: its pid, and the number of a pidfd for it in the child. */
+export interface Born { readonly say: "born"; readonly pidfd: number; readonly pid: number }
 interface Failure { readonly say: "failed"; readonly kind: ErrorKind; readonly what: string }
 
+/** What the failure of one of the last steps is told as, in three bytes: 0, the errno, and this. See stub.ts. */
+export const enum Failed { PROGRAM = 0, CLONE = 1, OTHER = 2 }
+
 const MESSAGE_MAX = 4096;
+const LOOK_MS = 1000;
 let buffer: Uint8Array | undefined; // messages are understood as they come, so one buffer does
 
 /** The parent's end of a connection to the door of a child that waits to be started. */
@@ -62,14 +72,27 @@ export class Channel {
 
   /**
    * The child's next message, or its end of file. Rejects with what the child says has failed, or with kind "deadline". Throws when
-   * it cannot be waited for.
+   * it cannot be waited for. `look` is called once a second meanwhile; what it throws, this rejects with.
    */
-  next(what: string, ms: number): Promise<Said> {
+  next(what: string, ms: number, look?: () => void): Promise<Said> {
     const result = deferred<Said>();
+    let left = ms;
+    let timer: Timer | undefined;
     const settle = (go: () => void): void => {
-      timer.cancel();
+      timer?.cancel();
       watching.close();
       go();
+    };
+    const slice = (): number => (look === undefined ? left : Math.min(left, LOOK_MS));
+    const tick = (): void => {
+      try {
+        look?.();
+        left -= slice();
+        if (left <= 0) throw new AppError("deadline", `${what}: not finished after ${ms} ms`);
+        timer = after(slice(), tick);
+      } catch (error) {
+        settle(() => result.reject(error));
+      }
     };
     const watching = watch(this.fd.n, EPOLL.IN, () => {
       const bytes = (buffer ??= new Uint8Array(MESSAGE_MAX));
@@ -83,7 +106,7 @@ export class Channel {
         }
       });
     }, (error) => settle(() => result.reject(error)));
-    const timer = after(ms, () => settle(() => result.reject(new AppError("deadline", `${what}: not finished after ${ms} ms`))));
+    timer = after(slice(), tick);
     return result.promise;
   }
 
@@ -95,10 +118,25 @@ export class Channel {
 function understand(n: number, buffer: Uint8Array, program: string): Said {
   if (n === 0 || n === -E.ECONNRESET) return { say: "end" };
   if (n < 0) throw new SysError("recv from the child", -n);
-  if (n === 2 && buffer[0] === 0) throw new AppError("internal", `exec ${program}: ${inWords(buffer[1] as number)}`); // see stub.ts
+  if (n === 3 && buffer[0] === 0) throw stubFailed(buffer[1] as number, buffer[2] as Failed, program);
+  if (n === BORN_BYTES) return bornIn(buffer);
   const said = JSON.parse(fromOthers(native.utf8Decode(buffer, 0, n) ?? "{}")) as Said | Failure;
   if (said.say === "failed") throw new AppError(said.kind, said.what);
   return said;
+}
+
+const BORN_BYTES = 16; // a pidfd's number and a pid, each as 8 bytes: no other message is as short
+
+function bornIn(buffer: Uint8Array): Born {
+  const view = viewOf(buffer);
+  return { say: "born", pidfd: view.getInt32(0, true), pid: view.getInt32(8, true) };
+}
+
+/** What the stub could not do (stub.ts). */
+function stubFailed(errno: number, what: Failed, program: string): AppError {
+  if (what === Failed.PROGRAM) return new AppError("internal", `exec ${program}: ${inWords(errno)}`);
+  if (what === Failed.CLONE && errno === E.ENOMEM) return new AppError("precondition", "the pid namespace to be born in is gone: its first process has ended");
+  return because(what === Failed.CLONE ? "make the process" : "the last steps before the program", new SysError(what === Failed.CLONE ? "clone" : "", errno));
 }
 
 /** "no such file or directory": callers of runtimes look for these words. */
@@ -124,6 +162,14 @@ export class ChildEnd {
 
   ready(ptmx: number): void {
     this.#send({ say: "ready", ptmx });
+  }
+
+  /** This process has made the one that the parent wants. */
+  born({ pid, pidfd }: Cloned): void {
+    const bytes = new Uint8Array(BORN_BYTES);
+    viewOf(bytes).setInt32(0, pidfd.n, true);
+    viewOf(bytes).setInt32(8, pid, true);
+    this.#write(bytes);
   }
 
   /** Asks the parent to run its hooks. */

@@ -17,7 +17,8 @@ import type { Hook, HookKind } from "../oci/spec.js";
 
 const exact = lazy<typeof import("../sys/arguments.js")>("sys/arguments.js");
 
-const DEFAULT_SECONDS = 10;
+/** Of a hook that does not say how long it may take, where nobody else waits for ever. */
+export const DEFAULT_SECONDS = 10;
 const SHOWN = 1000;
 const SIGSYS = 31;
 
@@ -50,11 +51,18 @@ interface Setting {
 
 interface Running { readonly pid: number; readonly output: Fd }
 
+/** The state as a hook reads it, from its beginning. */
+export function stateFile(state: HookState): Fd {
+  const file = memfdCreate("state");
+  writeAll(file, JSON.stringify(state));
+  sys(NR.lseek, file.n, 0, 0);
+  return file;
+}
+
 function begin(hook: Hook, state: HookState, setting: Setting): Running {
   const output = memfdCreate("output");
   try {
-    using input = memfdCreate("state");
-    writeAll(input, JSON.stringify(state));
+    using input = stateFile(state);
     const pid = fork();
     if (pid === 0) inHook(hook, input, output, setting);
     return { pid, output };
@@ -66,7 +74,6 @@ function begin(hook: Hook, state: HookState, setting: Setting): Running {
 
 function inHook(hook: Hook, input: Fd, output: Fd, { env, cwd, setUp }: Setting): never {
   try {
-    sys(NR.lseek, input.n, 0, 0);
     dup2(input, 0);
     dup2(output, 1);
     dup2(output, 2);
@@ -92,7 +99,7 @@ function enter(dir: string): void {
 }
 
 /** Throws unless the status is 0: how it ended, and the beginning of what it said. */
-function judge(status: number, output: Fd): void {
+export function judge(status: number, output: Fd): void {
   if (status === 0) return;
   const text = new Uint8Array(SHOWN);
   sys(NR.lseek, output.n, 0, 0);
@@ -102,8 +109,8 @@ function judge(status: number, output: Fd): void {
   throw new AppError("internal", said === "" ? how : `${how}: ${said}`);
 }
 
-const title = (kind: HookKind, i: number, hook: Hook): string => `hooks.${kind}[${i}]: error running ${kind} hook #${i}: ${hook.path}`;
-const late = (seconds: number): AppError => new AppError("deadline", `killed, not finished after ${seconds} s`);
+export const title = (kind: HookKind, i: number, hook: Hook): string => `hooks.${kind}[${i}]: error running ${kind} hook #${i}: ${hook.path}`;
+export const late = (seconds: number): AppError => new AppError("deadline", `killed, not finished after ${seconds} s`);
 
 async function runOne(hook: Hook, state: HookState, setting: Setting): Promise<void> {
   const { pid, output } = begin(hook, state, setting);

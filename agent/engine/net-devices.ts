@@ -4,6 +4,7 @@
 import type { Fd } from "../sys/fd.js";
 import { open, O } from "../sys/file.js";
 import { CLONE, setns } from "../sys/process.js";
+import { childTask } from "../lib/child-task.js";
 import { AppError, attempt } from "../lib/errors.js";
 import { ask, dump } from "../lib/rtnl.js";
 import { type Attribute, attributes, IFA, IFADDRMSG, IFF, IFINFOMSG, IFLA, NLM, RTM, text, textOf, u32, u32Of } from "../lib/rtnl-message.js";
@@ -42,7 +43,7 @@ function addresses(link: Link): Address[] {
   return found;
 }
 
-/** Runs `fn` in another network namespace: sockets that it opens are that one's. The engine has one thread, so nothing else sees it. */
+/** Runs `fn` in another network namespace: sockets that it opens are that one's. */
 function within<T>(target: Fd, fn: () => T): T {
   using own = open("/proc/self/ns/net", O.RDONLY);
   setns(target, CLONE.NEWNET);
@@ -74,8 +75,16 @@ function absent(name: string): never {
   throw new AppError("not-found", `no interface ${name}`);
 }
 
-/** Moves interfaces into the network namespace at `path`. Throws what failed, the field first. */
-export function moveDevices(devices: NonNullable<Linux["netDevices"]>, path: string): void {
-  using target = openNamespace(path);
-  for (const [name, { name: wanted }] of Object.entries(devices)) attempt(`linux.netDevices["${name}"]`, () => move(name, wanted || name, target));
+const MOVE_MS = 30_000;
+
+/**
+ * Moves interfaces into the network namespace at `path`, in a helper: the engine never leaves its own namespaces. Rejects with what
+ * failed, the field first.
+ */
+export async function moveDevices(devices: NonNullable<Linux["netDevices"]>, path: string): Promise<void> {
+  await childTask("network devices", MOVE_MS, () => {
+    using target = openNamespace(path);
+    for (const [name, { name: wanted }] of Object.entries(devices)) attempt(`linux.netDevices["${name}"]`, () => move(name, wanted || name, target));
+    return null;
+  });
 }

@@ -6,13 +6,17 @@ import { NR } from "../sys/nr.js";
 import { SIG } from "../sys/poll.js";
 import { type Cloned, pidfdSendSignal } from "../sys/process.js";
 import { AppError } from "../lib/errors.js";
+import { readTextIf } from "../lib/fs.js";
 import { lazy } from "../lib/lazy.js";
 import { Level, log } from "../lib/log.js";
+import { after } from "../lib/loop.js";
 import { leaveToHeirs, onExit, takeBack } from "../lib/reaper.js";
 import { agree } from "../oci/caps.js";
 import type { ProcessPlan } from "../oci/plan.js";
 import type { Process as ProcessSpec, Seccomp } from "../oci/spec.js";
+import type { Ends } from "./child.js";
 import type { Filter } from "./container.js";
+import type { Born, Channel, Said } from "./handshake.js";
 import type { Streams } from "./io.js";
 import type { Label } from "./labels.js";
 import { ended, type Process } from "./process.js";
@@ -27,6 +31,8 @@ const seccomp = lazy<typeof import("./seccomp.js")>("engine/seccomp.js");
 const labels = lazy<typeof import("./labels.js")>("engine/labels.js");
 const grant = lazy<typeof import("./grant.js")>("engine/grant.js");
 const limits = lazy<typeof import("./limits.js")>("engine/limits.js");
+const terminal = lazy<typeof import("./terminal.js")>("engine/terminal.js");
+const schedule = lazy<typeof import("./apply-schedule.js")>("engine/apply-schedule.js");
 const bpf = lazy<typeof import("../sys/bpf.js")>("sys/bpf.js");
 
 /** Milliseconds a child has to get ready. */
@@ -40,6 +46,10 @@ export interface OwnStreams {
   readonly terminal: ((master: Fd) => void) | undefined;
   /** Nobody here waits for its end: that is for whoever inherits it (containerd's shim, conmon). */
   readonly left: boolean;
+  /** Its standard streams, where they are not the engine's own. */
+  readonly streams?: Ends;
+  /** What is executed, where that is not args[0]. */
+  readonly program?: string;
 }
 
 /** The compiled filter of a spec. */
@@ -61,9 +71,9 @@ export function readyForChildren(filter: Filter | undefined): void {
   if (filter !== undefined) bpf();
 }
 
-/** Takes the terminal's master from a child that has said `ready`: for the caller, or as the process's streams. See pidfd_getfd(2). */
+/** Takes the terminal's master from a child that has said `ready`: for the caller, or as the process's streams. */
 export function takeMaster(process: Process, n: number, own: OwnStreams | undefined): void {
-  const master = new Fd(must("pidfd_getfd", NR.pidfd_getfd, process.pidfd.n, n, 0));
+  const master = terminal().takeMasterOf(process.pidfd, n);
   if (own === undefined) process.streams = io().ptyStreams(master);
   else if (own.terminal === undefined) master.close();
   else own.terminal(master);
@@ -77,11 +87,58 @@ export function processOf(execId: string, cloned: Cloned, streams: Streams | und
   return process;
 }
 
-/** Ends a child that did not get ready and resolves when it has been reaped. */
+/**
+ * The process is from now on the one that its child has made inside a pid namespace (last-steps.ts): the child is not needed any more.
+ * Throws AppError when the new one has ended already.
+ */
+export function takeOver(process: Process, { pid, pidfd: n }: Born, own: OwnStreams | undefined, { traits }: Pick<ProcessPlan, "traits">): void {
+  const pidfd = new Fd(must("pidfd_getfd", NR.pidfd_getfd, process.pidfd.n, n, 0));
+  const { pid: outside, pidfd: helper } = process;
+  try {
+    if (pidfdSendSignal(pidfd, 0) < 0) throw new AppError("precondition", "it was killed before its program began");
+    if (traits !== undefined && schedule().isNotInherited(traits)) schedule().scheduleOther(pid, traits);
+  } catch (error) {
+    pidfd.close();
+    throw error;
+  }
+  pidfdSendSignal(helper, SIG.KILL);
+  onExit(outside, () => undefined);
+  takeBack(outside);
+  helper.close();
+  process.pid = pid;
+  process.pidfd = pidfd;
+  if (own?.left === true) leaveToHeirs(pid);
+  onExit(pid, (status) => ended(process, status));
+}
+
+/**
+ * The next word of a process that others may see already, or its end of file. Who stops it gets it killed: nobody waits for the deadline
+ * of `ms` because of that. Rejects like Channel.next.
+ */
+export function nextOf(process: Process, channel: Channel, what: string, ms: number): Promise<Said> {
+  return channel.next(what, ms, () => {
+    if (isStopped(process.pid)) throw new AppError("precondition", `${what}: a process of the container has stopped it`);
+  });
+}
+
+/** Has a signal or a tracer stopped the process? See proc_pid_stat(5), (3) state. */
+function isStopped(pid: number): boolean {
+  const text = readTextIf(`/proc/${pid}/stat`) ?? "";
+  const state = text.charAt(text.lastIndexOf(")") + 2);
+  return state === "T" || state === "t";
+}
+
+const ABANDON_MS = 2000;
+
+/**
+ * Ends a child that did not get ready; resolves when it has been reaped, or after two seconds: one that is frozen, or waits for a
+ * disk, ends when it can.
+ */
 export function abandon(process: Process): Promise<void> {
   return new Promise((done) => {
     if (process.status !== undefined) return done();
-    process.waiters.add(() => done());
+    const timer = after(ABANDON_MS, done);
+    process.waiters.add(() => (timer.cancel(), done()));
     pidfdSendSignal(process.pidfd, SIG.KILL);
     takeBack(process.pid);
   });

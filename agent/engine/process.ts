@@ -8,8 +8,9 @@ import type { Streams } from "./io.js";
 
 export interface Process {
   readonly execId: string;
-  readonly pid: number;
-  readonly pidfd: Fd;
+  /** Its first child's until that has made the process itself: see newborn.ts, takeOver. */
+  pid: number;
+  pidfd: Fd;
   /** Absent while a terminal has not been handed over yet. */
   streams: Streams | undefined;
   /** Exit code, or 128 + signal; undefined while it lives. */

@@ -11,7 +11,7 @@ import { reopenCgroup } from "./cgroup.js";
 import { type Identity, lives } from "./identity.js";
 import type { Container, ResctrlGroup, Status } from "./container.js";
 import { filterOf } from "./newborn.js";
-import { templateOf } from "./template.js";
+import { startHooksOf, templateOf } from "./template.js";
 import { knock } from "./handshake.js";
 import { ended, type Process } from "./process.js";
 
@@ -61,7 +61,7 @@ export function reviveContainer(from: Remembered, withFilter = false): Container
   const init = stranger(from, id);
   return {
     id, ociVersion: spec.ociVersion, command: true, newKeyring: from.newKeyring !== false, bundleDir: from.bundle, cgroup: reopenCgroup(from.cgroup, from.madeParents), resctrl: from.resctrl, hooks: spec.hooks, initPid: from.pid, init, processes: new Map([[id, init]]), pipeSize: 0,
-    annotations: spec.annotations ?? {}, terminationLog: undefined, template: templateOf(spec, withFilter ? filterOf(spec.linux?.seccomp) : undefined),
+    annotations: spec.annotations ?? {}, terminationLog: undefined, startHooks: startHooksOf(spec), template: templateOf(spec, withFilter ? filterOf(spec.linux?.seccomp) : undefined),
     status: from.status, pausedFrom: from.status === "paused" ? "running" : undefined, gate: from.door === undefined ? undefined : knock(from.door), stopOomWatch: undefined,
   };
 }

@@ -1,5 +1,6 @@
-// A child in a user namespace of others: nobody comes back from there, so a helper goes in and makes the child, whose other new
-// namespaces then belong to that user namespace. The child is the engine's own all the same (CLONE_PARENT). See setns(2).
+// A child that is born in namespaces of others, or with other CPUs than the engine's: a helper goes there and makes the child, whose other
+// new namespaces then belong to a user namespace that the helper has joined. So the engine never has to come back from anywhere, which
+// could fail. The child is the engine's own all the same (CLONE_PARENT). See setns(2).
 import { check, isErrno, sys, SysError } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import type { Fd } from "../sys/fd.js";
@@ -14,10 +15,9 @@ import { openNamespace, type SpawnPlace } from "./spawn.js";
 const user = lazy<typeof import("./user-namespace.js")>("engine/user-namespace.js");
 
 /** Joins what it may, then the user namespace, then what only that gives the right to (facts 2.3). */
-function joinAll({ joined = [], pidNamespace, maps }: SpawnPlace, opened: readonly Fd[]): void {
+function joinAll({ joined = [], maps }: SpawnPlace, opened: readonly Fd[]): void {
   const later: (() => void)[] = [];
   const enter = (fd: Fd, kind: number, name: string): void => attempt(name, () => setns(fd, kind));
-  if (pidNamespace !== undefined) joinOr(later, () => enter(pidNamespace, CLONE.NEWPID, "join the pid namespace"));
   joined.forEach(({ type, path, kind }, i) => {
     if (type !== "user") joinOr(later, () => enter(opened[i] as Fd, kind, `join the ${type} namespace ${path}`));
   });
@@ -42,7 +42,7 @@ export function spawnInside(place: SpawnPlace, child: () => never): Cloned {
   const answer = pipe();
   const opened = (place.joined ?? []).map(({ path }) => openNamespace(path));
   try {
-    const helper = clone3(0, place.cgroup);
+    const helper = clone3(0, place.before === undefined ? place.cgroup : undefined);
     if (helper === 0) help(place, opened, answer.write, child);
     if (typeof helper === "number") throw new SysError("clone3", -helper);
     answer.write.close();
@@ -51,7 +51,8 @@ export function spawnInside(place: SpawnPlace, child: () => never): Cloned {
     check("wait4", sys(NR.wait4, helper.pid, null, 0, null));
     helper.pidfd.close();
     const pid = decimal(said);
-    if (pid === undefined) throw new AppError("internal", said || "the helper that joins the user namespace died");
+    if (said.startsWith("-")) throw new SysError("clone3", Number(said.slice(1)));
+    if (pid === undefined) throw new AppError("internal", said || "the helper that makes the child died");
     return { pid, pidfd: pidfdOpen(pid) };
   } finally {
     for (const fd of [...opened, answer.read, answer.write]) fd.close();
@@ -60,10 +61,11 @@ export function spawnInside(place: SpawnPlace, child: () => never): Cloned {
 
 function help(place: SpawnPlace, opened: readonly Fd[], answer: Fd, child: () => never): never {
   try {
+    place.before?.();
     joinAll(place, opened);
-    const made = clone3(place.flags + CLONE.PARENT);
+    const made = clone3(place.flags + CLONE.PARENT, place.cgroup);
     if (made === 0) child();
-    writeAll(answer, typeof made === "number" ? new SysError("clone3", -made).message : String(made.pid));
+    writeAll(answer, String(typeof made === "number" ? made : made.pid));
   } catch (error) {
     writeAll(answer, messageOf(error));
   } finally {

@@ -2,10 +2,23 @@
 import { AppError, because } from "../lib/errors.js";
 import { withPatience } from "../lib/foreign.js";
 import { lazy } from "../lib/lazy.js";
+import { SIG } from "../sys/poll.js";
 import { mustBe, type Container } from "./container.js";
-import { READY_MS } from "./newborn.js";
+import { signal } from "./process.js";
+import { nextOf, READY_MS } from "./newborn.js";
 
+const startHooks = lazy<typeof import("./start-hooks.js")>("engine/start-hooks.js");
 const hooks = lazy<typeof import("./hooks.js")>("engine/hooks.js");
+
+/** A container whose startContainer hook fails ends, as when its own process runs them. */
+async function runHooksFirst(container: Container, wanted: NonNullable<Container["startHooks"]>): Promise<void> {
+  try {
+    await startHooks().runStartHooks(container, wanted);
+  } catch (error) {
+    signal(container.init, SIG.KILL);
+    throw error;
+  }
+}
 
 /**
  * Starts the first process. Rejects with kind "precondition" unless the container is created (a second start, a process that
@@ -18,7 +31,8 @@ export async function startContainer(container: Container): Promise<void> {
   if (gate === undefined) throw new AppError("precondition", `cannot start container ${container.id}: it has been started already`);
   let heard: ReturnType<typeof gate.next>;
   try {
-    heard = gate.next(`start of container ${container.id}`, container.command ? Infinity : withPatience(READY_MS));
+    if (container.startHooks !== undefined) await runHooksFirst(container, container.startHooks);
+    heard = nextOf(container.init, gate, `start of container ${container.id}`, container.command ? Infinity : withPatience(READY_MS));
   } catch (error) {
     throw because(`start container ${container.id}`, error); // nobody would hear how it went: it is not started, and may be later
   }

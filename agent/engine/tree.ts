@@ -24,6 +24,16 @@ export class Tree {
   /** Both ends of the terminal, once it has been opened. */
   terminal: { readonly master: Fd; readonly slave: Fd } | undefined;
 
+  #pids: Fd | undefined;
+
+  /** Its procfs shows another pid namespace than this process's own. */
+  showPids(pidNamespace: Fd): void {
+    this.#pids = pidNamespace;
+  }
+  get pids(): Fd | undefined {
+    return this.#pids;
+  }
+
   get root(): Fd {
     if (this.#root === undefined) throw new AppError("internal", "the root is not mounted yet");
     return this.#root;

@@ -87,6 +87,17 @@ async function archive(dir, name, sources, flags) {
   await run("ar", ["rcs", join(dir, name), ...objects.sort()]);
 }
 
+/**
+ * The program that a container's process is for its last steps (stub.c): bare code for the address at which engine/stub.ts puts
+ * it, as hexadecimal text. It has no C library, so every compiler of the architecture makes the same.
+ */
+async function stub(dir) {
+  const code = join(dir, "stub.bin");
+  await run("gcc", ["-static", "-nostdlib", "-nostartfiles", "-ffreestanding", "-fno-pic", "-no-pie", "-Os", "-fno-stack-protector", "-fno-toplevel-reorder", "-fno-asynchronous-unwind-tables", "-fno-jump-tables", "-fcf-protection=none",
+    ...WARN, join(here, "stub.c"), "-o", code, "-Wl,--build-id=none,-Ttext=0x10088,-e,_start,--oformat=binary"]);
+  return readFileSync(code).toString("hex");
+}
+
 const QJS_FILES = ["quickjs.c", "libregexp.c", "libunicode.c", "cutils.c", "dtoa.c"];
 
 async function quickjs() {
@@ -148,7 +159,7 @@ async function main() {
   const scmp = await libseccomp();
   const dir = mkdtempSync(join(cacheRoot(), "build-"));
   try {
-    const files = await bundle(dir, { agent, entry, arch: ARCH, version: VERSION, debug: opt.debug === true });
+    const files = await bundle(dir, { agent, entry, arch: ARCH, version: VERSION, debug: opt.debug === true, stub: await stub(dir) });
     const table = await compileChunks(dir, files, qjs.qjsc);
     await run(flavour.cc, [...flavour.flags, ...WARN, "-D_GNU_SOURCE", `-DSMALL=${opt.debug ? 0 : 512}`, `-I${here}`, `-I${qjs.src}`, `-I${scmp.include}`, ...(opt.debug ? [] : [`-I${kernelHeaders(join(dir, "kernel"))}`]),
       join(here, "main.c"), join(here, "native.c"), table.source, qjs.lib, scmp.lib, ...flavour.link, "-o", join(dir, "agent")]);

@@ -12,10 +12,10 @@ const SANDBOX = ["rpc/services/sandbox.js", "storage/mount-all.js", "storage/eph
 const ERRANDS = {
   idle: [...IDLE],
   sandbox: [...IDLE, ...SANDBOX],
-  container: [...IDLE, ...SANDBOX, "rpc/services/container.js", "rpc/services/stdio.js", "engine/child.js", "engine/io.js", "engine/apply-cgroup-mount.js"],
+  container: [...IDLE, ...SANDBOX, "rpc/services/container.js", "rpc/services/stdio.js", "engine/child.js", "engine/go-inside.js", "engine/io.js", "engine/apply-cgroup-mount.js"],
   command: ["init/command-line.js"],
   run: ["init/command-line.js", "cli/create.js", "engine/machine.js", "engine/cgroup-place.js", "engine/grant.js", "engine/child.js", "engine/stub.js", "engine/apply-cgroup-mount.js"],
-  exec: ["init/command-line.js", "cli/exec.js", "engine/grant.js", "engine/child.js", "engine/stub.js"],
+  exec: ["init/command-line.js", "cli/exec.js", "engine/grant.js", "engine/child.js", "engine/go-inside.js", "engine/stub.js"],
 };
 
 /** Every `lazy<typeof import("./x.js")>("layer/x.js")` in the sources names an entry of its own: its name and path. */
@@ -76,14 +76,14 @@ function errandsOf(dir, outputs) {
 }
 
 /** Writes the chunks to `dir` and returns their names; "main.js" is the one of `entry`. */
-export async function bundle(dir, { agent, entry, arch, version, debug }) {
+export async function bundle(dir, { agent, entry, arch, version, debug, stub }) {
   const split = mkdtempSync(join(dir, "split-"));
   const entries = lazyEntries(agent);
   const { metafile } = await esbuild({
     entryPoints: [{ in: entry, out: "main" }, ...[...entries].map(([name, path]) => ({ in: path, out: name.replace(/\.js$/, "") }))],
     bundle: true, splitting: true, plugins: [archTables(arch)], format: "esm", platform: "neutral", target: "es2022", outdir: split, chunkNames: "chunk-[hash]",
     minifySyntax: !debug, legalComments: "none", metafile: true, logLevel: "warning", charset: "utf8",
-    define: { __ARCH__: JSON.stringify(arch), __VERSION__: JSON.stringify(version), __DEBUG__: String(debug) },
+    define: { __ARCH__: JSON.stringify(arch), __VERSION__: JSON.stringify(version), __DEBUG__: String(debug), __STUB__: JSON.stringify(stub) },
   });
   const main = join(split, "main.js");
   const outputs = new Map(Object.entries(metafile.outputs).map(([file, output]) => [resolve(file), output]));

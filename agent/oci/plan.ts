@@ -19,6 +19,8 @@ const KINDS: { readonly [type: string]: number } = { pid: 0x20000000, network: 0
 /** What a process is and may, in the order in which it gives its rights up. */
 export interface ProcessPlan {
   readonly args: readonly string[];
+  /** What is executed, where that is not the first of them. */
+  readonly program?: string | undefined;
   readonly env: readonly string[];
   readonly cwd: string;
   readonly uid: number;

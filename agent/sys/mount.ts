@@ -60,10 +60,17 @@ export function mountSetattr(at: At, path: string, flags: number, set: number, c
   must("mount_setattr", NR.mount_setattr, number(at), path, flags, attrAddress, 32);
 }
 
-/** A new file system of `type` as a detached mount (fsopen, fsconfig, fsmount); options are [key, value] pairs. */
-export function fsMount(type: string, options: readonly (readonly [string, string])[], attributes: number): Fd {
-  using context = new Fd(must("fsopen", NR.fsopen, type, 1));
-  for (const [key, value] of options) must("fsconfig", NR.fsconfig, context.n, 1, key, value, 0);
-  must("fsconfig", NR.fsconfig, context.n, 6, null, null, 0);
+const enum FSCONFIG { SET_FLAG = 0, SET_STRING = 1, CMD_CREATE = 6 }
+
+/** Makes the file system of a context (fsopen(2)) with these options, [key, value] or [flag], and a detached mount of it: fsconfig, fsmount. */
+export function mountOf(context: Fd, options: readonly (readonly [string, string?])[], attributes: number): Fd {
+  for (const [key, value] of options) must("fsconfig", NR.fsconfig, context.n, value === undefined ? FSCONFIG.SET_FLAG : FSCONFIG.SET_STRING, key, value ?? null, 0);
+  must("fsconfig", NR.fsconfig, context.n, FSCONFIG.CMD_CREATE, null, null, 0);
   return new Fd(must("fsmount", NR.fsmount, context.n, 1, attributes));
+}
+
+/** A new file system of `type` as a detached mount. */
+export function fsMount(type: string, options: readonly (readonly [string, string?])[], attributes: number): Fd {
+  using context = new Fd(must("fsopen", NR.fsopen, type, 1));
+  return mountOf(context, options, attributes);
 }

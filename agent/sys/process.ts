@@ -135,6 +135,14 @@ export function resetAffinity(): number {
 export function setDumpable(on: boolean): void {
   must("prctl(PR_SET_DUMPABLE)", NR.prctl, 4, on ? 1 : 0, 0, 0, 0);
 }
+/** prctl(PR_SET_PDEATHSIG): this process is killed when its parent ends. */
+export function setDeathSignal(): void {
+  must("prctl(PR_SET_PDEATHSIG)", NR.prctl, 1, SIG.KILL, 0, 0, 0);
+}
+/** Waits for a signal that ends it: ppoll(2) of nothing. */
+export function sleepForEver(): never {
+  for (;;) sys(NR.ppoll, null, 0, null, null, 0);
+}
 /** prctl(PR_SET_NO_NEW_PRIVS): for good. */
 export function setNoNewPrivs(): void {
   must("prctl(PR_SET_NO_NEW_PRIVS)", NR.prctl, 38, 1, 0, 0, 0);

@@ -26,9 +26,9 @@ export function schedAttr(args: SchedulerArgs): Uint8Array {
   return SCHED_ATTR.make({ ...args, size }).subarray(0, size);
 }
 
-/** sched_setattr(2) of this thread; times in nanoseconds. */
-export function setScheduler(args: SchedulerArgs): void {
-  must("sched_setattr", NR.sched_setattr, 0, schedAttr(args), 0);
+/** sched_setattr(2) of a thread (0: this one); times in nanoseconds. */
+export function setScheduler(args: SchedulerArgs, pid = 0): void {
+  must("sched_setattr", NR.sched_setattr, pid, schedAttr(args), 0);
 }
 /** ioprio_set(2) of this thread: class << 13 | level. */
 export function setIoPriority(priority: number): void {

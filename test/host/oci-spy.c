@@ -1,12 +1,15 @@
 /*
  * What a hostile process does beside an engine at work. Compiled by the tests that use it.
  *   spy watch MARKER SIZE OUT   in a container: looks through /proc of all others for a way to MARKER, a file of the host, and for
- *                               a program of SIZE bytes, the engine's, which it then tries to write to; each find is a line in OUT
+ *                               a program of SIZE bytes, the engine's, which it then tries to write to, and for rights that nobody in
+ *                               the container may have; each find is a line in OUT, and so is the first process seen as a stub
+ *   spy signal N OUT            in a container: sends signal N to every process but itself and the first, as fast as it can
  *   spy swap A B                on a shared folder: exchanges two names as fast as it can, until it is killed
  */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,6 +51,49 @@ static void program(const char *path, off_t size)
     }
 }
 
+/* The bits of a line "Cap...:" of a status file. */
+static unsigned long long bits(const char *status, const char *name)
+{
+    const char *at = strstr(status, name);
+    return at ? strtoull(at + strlen(name), NULL, 16) : 0;
+}
+
+static size_t text_of(const char *path, char *text, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, size - 1);
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = 0;
+    return n > 0 ? (size_t)n : 0;
+}
+
+/* Has the process more than the container may? A procfs's opener (proc-of.ts) has one right, which no call is left for. */
+static void rights(const char *pid)
+{
+    static unsigned long long mine;
+    char path[300], status[4096];
+    if (mine == 0 && text_of("/proc/self/status", status, sizeof status))
+        mine = bits(status, "CapBnd:") | 1ull << 21;
+    snprintf(path, sizeof path, "/proc/%s/status", pid);
+    if (text_of(path, status, sizeof status) && ((bits(status, "CapEff:") | bits(status, "CapPrm:")) & ~mine))
+        tell("rights", path);
+    snprintf(path, sizeof path, "/proc/%s/environ", pid);
+    if (text_of(path, status, sizeof status) && memmem(status, sizeof status, "KATA_OUTSIDE", 12))
+        tell("environment", path);
+}
+
+static void stub(const char *pid)
+{
+    static int seen;
+    char path[300], to[300];
+    snprintf(path, sizeof path, "/proc/%s/exe", pid);
+    ssize_t n = readlink(path, to, sizeof to - 1);
+    to[n > 0 ? n : 0] = 0;
+    if (strstr(to, "memfd:stub") && !seen++)
+        tell("stub", "");
+}
+
 /* Busy while somebody runs it; sooner or later nobody does. */
 static void overwrite(void)
 {
@@ -71,6 +117,8 @@ static void watch(const char *marker, off_t size)
         while (all && (e = readdir(all))) {
             if (e->d_name[0] < '0' || e->d_name[0] > '9' || atoi(e->d_name) == getpid())
                 continue;
+            stub(e->d_name);
+            rights(e->d_name);
             for (const char *const *what = (const char *const[]){ "cwd", "root", NULL }; *what; what++) {
                 snprintf(path, sizeof path, "/proc/%s/%s", e->d_name, *what);
                 look(path, marker);
@@ -94,6 +142,12 @@ int main(int argc, char **argv)
         out = argv[4];
         tell("begun", "");
         watch(argv[2], atoll(argv[3]));
+    }
+    if (argc == 4 && !strcmp(argv[1], "signal")) {
+        out = argv[3];
+        tell("begun", "");
+        for (int n = atoi(argv[2]);;)
+            kill(-1, n); /* all but itself and process 1 */
     }
     if (argc == 4 && !strcmp(argv[1], "swap"))
         for (;;)

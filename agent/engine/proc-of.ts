@@ -1,0 +1,123 @@
+// procfs of a pid namespace that the caller is not in: a file system context shows the pid namespace of the process that opened it
+// (fsopen(2)), so somebody has to be in there for a moment, where a container's processes see him. He has nothing to give away:
+// the stub's few instructions, an empty root of its own, no open file but one end of a socket, and a filter that lets him make the five
+// calls that he makes. The context's descriptor is taken from his twin outside, which shares the table of descriptors.
+import { must, sys, SysError } from "../sys/call.js";
+import { dropBounding } from "../sys/cred.js";
+import { Fd } from "../sys/fd.js";
+import { chdir, fchdir, O, open, readRaw, statfs } from "../sys/file.js";
+import { fsMount, mount, MNT, mountOf, moveMountFds, MOUNT_ATTR, MS, pivotRoot, umount } from "../sys/mount.js";
+import { NR } from "../sys/nr.js";
+import { SIG } from "../sys/poll.js";
+import { CLONE, clone3, type Cloned, exitGroup, pidfdSendSignal, setns, unshare } from "../sys/process.js";
+import { SOCK, socketpair } from "../sys/socket.js";
+import { AppError, attempt } from "../lib/errors.js";
+import { closeOthers } from "../lib/child-task.js";
+import { LAST_CAP } from "../oci/caps.js";
+import { Failed } from "./handshake.js";
+import { becomeStub, filterStep, type LastStep, makeStub } from "./stub.js";
+
+const SYS_ADMIN = 21; // CAP_SYS_ADMIN, which fsopen(2) asks for
+const RET_ALLOW = 0x7fff0000, RET_KILL_PROCESS = 0x80000000;
+const LD_NR = 0x20, JEQ = 0x15, RET = 0x06;
+
+/** A filter that allows these calls and kills at every other. */
+function only(calls: readonly number[]): Uint8Array {
+  const program = new Uint8Array((calls.length + 3) * 8);
+  const view = new DataView(program.buffer);
+  const put = (i: number, op: number, yes: number, k: number): void => {
+    view.setUint16(i * 8, op, true);
+    view.setUint8(i * 8 + 2, yes);
+    view.setUint32(i * 8 + 4, k, true);
+  };
+  put(0, LD_NR, 0, 0);
+  calls.forEach((call, i) => put(i + 1, JEQ, calls.length - i, call));
+  put(calls.length + 1, RET, 0, RET_KILL_PROCESS);
+  put(calls.length + 2, RET, 0, RET_ALLOW);
+  return program;
+}
+
+const FILES = 0x400, FSOPEN_CLOEXEC = 1; // CLONE_FILES
+
+function steps(answer: number): LastStep[] {
+  return [
+    filterStep({ program: only([NR.clone, NR.fsopen, NR.write, NR.wait4, NR.read, NR.exit_group]), flags: 0 }),
+    { call: NR.clone, args: [FILES + SIG.CHLD, 0, 0, 0, 0], failed: Failed.CLONE, zeroGoesTo: "inside" },
+    { call: NR.wait4, args: [-1, 0, 0, 0], optional: true },
+    { call: NR.read, args: [answer, { at: "buffer" }, 1], optional: true }, // until the other end is closed
+    { call: NR.exit_group, args: [0] },
+    { call: NR.fsopen, args: [native.utf8Encode("proc\0"), FSOPEN_CLOEXEC], name: "inside" },
+    { call: NR.write, args: [answer, { at: "inside" }, 8] },
+    { call: NR.exit_group, args: [0] },
+  ];
+}
+
+/** The twin outside: leaves everything behind but an empty root, and becomes the stub. Never comes back. */
+function goOutside(pidNamespace: Fd, answer: Fd): never {
+  try {
+    unshare(CLONE.NEWNS);
+    mount(undefined, "/", undefined, MS.REC | MS.PRIVATE);
+    using empty = fsMount("tmpfs", [["nr_blocks", "1"], ["nr_inodes", "2"], ["mode", "0555"]], MOUNT_ATTR.RDONLY | MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV | MOUNT_ATTR.NOEXEC);
+    using old = open("/", O.PATH | O.DIRECTORY);
+    moveMountFds(empty, old);
+    fchdir(empty);
+    pivotRoot(".", ".");
+    umount(".", MNT.DETACH);
+    chdir("/");
+    setns(pidNamespace, CLONE.NEWPID);
+    for (let cap = 0; cap <= LAST_CAP; cap++) if (cap !== SYS_ADMIN) dropBounding(cap);
+    const file = makeStub(answer.n, steps(answer.n));
+    sys(NR.close_range, 0, 2, 0);
+    closeOthers([answer.n, file.n]);
+    becomeStub(file, [answer], "/", [], []);
+  } finally {
+    exitGroup(127);
+  }
+}
+
+/** The number of the context's descriptor in the table of the twin, as the one inside tells it. */
+function told(from: Fd): number {
+  const bytes = new Uint8Array(16);
+  const n = readRaw(from.n, bytes, 0, bytes.length);
+  if (n === 3) throw new SysError("fsopen", bytes[1] as number); // see stub.ts
+  if (n !== 8) throw new AppError("internal", "nobody could go into the pid namespace");
+  return new Int32Array(bytes.buffer)[0] as number;
+}
+
+function contextIn(pidNamespace: Fd): Fd {
+  const [here, there] = socketpair(SOCK.SEQPACKET);
+  let twin: Cloned | undefined;
+  try {
+    const made = clone3(0);
+    if (made === 0) goOutside(pidNamespace, there);
+    if (typeof made === "number") throw new SysError("clone3", -made);
+    twin = made;
+    there.close();
+    return new Fd(must("pidfd_getfd", NR.pidfd_getfd, twin.pidfd.n, told(here), 0));
+  } finally {
+    here.close();
+    there.close();
+    if (twin !== undefined) {
+      pidfdSendSignal(twin.pidfd, SIG.KILL);
+      sys(NR.wait4, twin.pid, null, 0, null);
+      twin.pidfd.close();
+    }
+  }
+}
+
+const PROC_SUPER_MAGIC = 0x9fa0;
+
+/**
+ * A detached mount of the procfs that shows `pidNamespace` (a namespace's descriptor, or a pidfd); `data` are options as mount(2) takes
+ * them. In a child, while it has every right. Throws SysError or AppError.
+ */
+export function procOf(pidNamespace: Fd, data: string, attributes: number): Fd {
+  return attempt("open the proc file system of the pid namespace", () => {
+    using context = contextIn(pidNamespace);
+    const options = data === "" ? [] : data.split(",").map((option) => option.split("=", 2) as [string, string?]);
+    const tree = mountOf(context, [["source", "proc"], ...options], attributes);
+    if (statfs(tree).type === PROC_SUPER_MAGIC) return tree;
+    tree.close();
+    throw new AppError("denied", "a process of the container interfered");
+  });
+}
