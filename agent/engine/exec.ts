@@ -5,6 +5,7 @@ import { AT_FDCWD, readlinkat } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
 import { CLONE } from "../sys/process.js";
 import { AppError, because } from "../lib/errors.js";
+import { withPatience } from "../lib/foreign.js";
 import { readTextIf } from "../lib/fs.js";
 import { checkProcess } from "../oci/check-process.js";
 import { lazy } from "../lib/lazy.js";
@@ -86,7 +87,7 @@ const groupsAreFixed = (pid: number): boolean => readTextIf(`/proc/${pid}/setgro
 async function untilRunning(container: Container, process: Process, channel: Channel, own: OwnStreams | undefined, plan: ProcessPlan): Promise<void> {
   let born = !container.template.pidNamespace;
   for (;;) {
-    const said = await nextOf(process, channel, "exec", READY_MS);
+    const said = await nextOf(process, channel, "exec", withPatience(READY_MS));
     switch (said.say) {
       case "end":
         if (!born) throw new AppError("precondition", "it was killed before its program began");
