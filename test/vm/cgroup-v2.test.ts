@@ -38,6 +38,7 @@ describe.skipIf(missing !== undefined)(`cgroups of version 2${missing === undefi
     return id;
   };
   const remove = async (id: string): Promise<void> => void (await vm.client.removeContainer({ container_id: id }));
+  const run = (id: string, script: string): Promise<Ended> => runContainer(vm.client, { id, rootPath: ROOT, args: ["/bin/sh", "-c", script] });
   const look = async (id: string, script: string): Promise<string> => (await execIn(vm.client, id, `look${n++}`, ["/bin/sh", "-c", script])).stdout;
 
   it("hold the limits of the spec, and new ones", async () => {
@@ -51,6 +52,21 @@ describe.skipIf(missing !== undefined)(`cgroups of version 2${missing === undefi
     expect(Number(stats.memory_stats.usage.limit)).toBe(32 * MIB);
     expect(Number(stats.cpu_stats.cpu_usage.total_usage)).toBeGreaterThan(100_000);
     await remove(id);
+  });
+
+  it("go with what a container has made in its own: limits of zero, frozen, deep", async () => {
+    const id = `v2n${n++}`;
+    const script = `cd /sys/fs/cgroup; mkdir own; for p in $(cat cgroup.procs); do echo $p > own/cgroup.procs; done; echo "+memory +pids" > cgroup.subtree_control
+      mkdir own/in; i=0; while [ $i -lt 60 ]; do mkdir -p deep; cd deep; i=$((i+1)); done; cd /sys/fs/cgroup
+      sleep 1000 & echo $! > own/in/cgroup.procs; echo 1 > own/in/cgroup.freeze; echo 0 > cgroup.max.depth; echo 0 > cgroup.max.descendants; echo 0 > own/pids.max; echo ready; echo 0 > own/memory.high; while :; do :; done`;
+    const request = containerRequest({ id, rootPath: ROOT, args: ["/bin/sh", "-c", script] }) as { OCI: { Mounts: { type: string; options: string[] }[] } };
+    request.OCI.Mounts = request.OCI.Mounts.map((m) => (m.type === "cgroup" ? { ...m, options: m.options.filter((o) => o !== "ro") } : m));
+    await vm.client.createContainer(request as never);
+    await vm.client.startContainer({ container_id: id });
+    expect(Buffer.from((await vm.client.readStdout({ container_id: id, exec_id: id, len: 10 })).data).toString()).toBe("ready\n");
+    await vm.client.statsContainer({ container_id: id });
+    await remove(id);
+    expect((await run(`${id}after`, "busybox stat -c %F:%t:%T /proc/keys; busybox chmod 0 /proc/keys; ls -A /sys/firmware")).stdout).toBe("character special file:1:3\n");
   });
 
   it("limit the number of processes", async () => {
