@@ -102,7 +102,7 @@ export class OutStream {
   whenReadable(wake: Go): void {
     if (!this.fd.open || this.#ended) return wake();
     this.#wake = wake;
-    if (this.#watch === undefined) this.#watch = watch(this.fd.n, EPOLL.IN | EPOLL.ONESHOT, () => this.#now());
+    if (this.#watch === undefined) this.#watch = watch(this.fd.n, EPOLL.IN | EPOLL.ONESHOT, () => this.#now(), () => this.close());
     else this.#watch.rearm();
   }
 
@@ -213,7 +213,7 @@ export class InStream {
   #wait(): void {
     if (this.#watch !== undefined) return this.#watch.rearm();
     if (this.terminal) this.#own = new Fd(fcntl(this.fd, F.DUPFD_CLOEXEC, 3));
-    this.#watch = watch((this.#own ?? this.fd).n, EPOLL.OUT | EPOLL.ONESHOT, () => this.#push());
+    this.#watch = watch((this.#own ?? this.fd).n, EPOLL.OUT | EPOLL.ONESHOT, () => this.#push(), () => this.close());
   }
 
   /** No more input, once everything has been written. The program at a terminal sees the end that a user would type. */
