@@ -226,7 +226,8 @@ class Groups implements Cgroup {
     for (const pid of some) sys(NR.kill, pid, SIG.KILL);
     if (freezer !== undefined) put(freezer, "freezer.state", "THAWED"); // what is frozen does not die
     if (some.length > 1) await pause(1);
-    if (!dirs.some(hasGroupsBelow) && (some.length <= 1 || firstPids(top).length === 0)) return;
+    const strays = dirs.some((dir) => dir !== top && firstPids(dir).some((pid) => !some.includes(pid))); // moved out of the freezer's group only
+    if (!strays && !dirs.some(hasGroupsBelow) && (some.length <= 1 || firstPids(top).length === 0)) return;
     await childTask(`kill the processes of the cgroup ${this.path}`, 4 * KILL_MS, () => below().killV1(freezer, dirs, KILL_MS));
   }
   async fetch(pids: readonly number[]): Promise<void> {

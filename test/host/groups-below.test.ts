@@ -124,6 +124,18 @@ describe.skipIf(whyNot() !== undefined).each([["1", ":"], ["2", ONLY_V2]])("with
     }
   });
 
+  it("processes that were moved out of the freezer's group only are killed with the others", async (context) => {
+    if (box === undefined || !v1) return context.skip("version 1 only");
+    const id = await busy();
+    const other = `../../astray-${process.pid}`;
+    const last = inGroup(id, "tail -n 1 cgroup.procs");
+    inGroup(id, `mkdir ${other}; echo ${last} > ${other}/cgroup.procs; echo FROZEN > ${other}/freezer.state`);
+    await box.agent.client.signalProcess({ container_id: id, exec_id: "", signal: 9 });
+    await until("it has ended", () => !existsSync(`/proc/${last}`));
+    await goes(id);
+    box.agent.inside(`rmdir /sys/fs/cgroup/freezer/astray-${process.pid}`);
+  });
+
   it("a container whose groups somebody else holds frozen stays, with the reason, until it can end", async (context) => {
     if (box === undefined || !v1) return context.skip("what version 2 freezes can be killed");
     const { client } = box.agent;
