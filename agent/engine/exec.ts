@@ -49,7 +49,7 @@ function start(container: Container, execId: string, spec: ProcessSpec, limits: 
   const steps: Step[] = [...(own !== undefined && initial === undefined ? [{ do: "affinity", cpus: undefined } as const] : []), ...(procs.length > 0 ? [{ do: "join-cgroups", paths: procs } as const] : []),
     ...(final === undefined ? [] : [{ do: "affinity", cpus: final } as const]), ...limitSteps(limits)];
   const labels = labelsOf(spec, own !== undefined);
-  if (own === undefined) readyForChildren(template.seccomp);
+  if (own === undefined) readyForChildren(template.seccomp, template.pidNamespace);
   // who may not join a pid namespace of its own goes through the user namespace that gives the right
   const unprivileged = template.userNamespace && sys(NR.geteuid) !== 0;
   const user = template.userNamespace && !unprivileged ? CLONE.NEWUSER : 0;

@@ -102,7 +102,7 @@ export function startChild(args: StartArgs, spec: Checked, cgroup: Cgroup, group
   for (const step of plan.steps) if (step.do === "mount" && step.mount.data !== "" && isBind(step.mount)) log(Level.WARN, `the options ${step.mount.data} of the bind mount on ${step.mount.at} mean nothing`);
   if (spec.mounts?.length && !linux.namespaces?.some((n) => n.type === "mount")) log(Level.WARN, "mounts: without a mount namespace nothing is mounted");
   const own = labelsOf(spec.process, command);
-  if (!command) readyForChildren(filter);
+  if (!command) readyForChildren(filter, plan.pidNamespace !== undefined);
   const joins = plan.pidNamespace !== undefined; // then `start` runs the container's last hooks: see start-hooks.ts
   const last = joins ? [] : hooks?.startContainer ?? [];
   const within = hooks?.createContainer?.length || last.length > 0 ? { ...subject(args), start: last, command } : undefined;

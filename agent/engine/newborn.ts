@@ -26,6 +26,7 @@ import { ended, type Process } from "./process.js";
  * parent goes on.
  */
 const child = lazy<typeof import("./child.js")>("engine/child.js");
+const inside = lazy<typeof import("./go-inside.js")>("engine/go-inside.js");
 const io = lazy<typeof import("./io.js")>("engine/io.js");
 const seccomp = lazy<typeof import("./seccomp.js")>("engine/seccomp.js");
 const labels = lazy<typeof import("./labels.js")>("engine/labels.js");
@@ -65,9 +66,10 @@ export function labelsOf(process: ProcessSpec, command: boolean): readonly Label
   return process.apparmorProfile || process.selinuxLabel ? labels().labelsOf(process, command) : [];
 }
 
-/** Loads what every child needs, when there will be more than one. */
-export function readyForChildren(filter: Filter | undefined): void {
+/** Loads what every child needs, when there will be more than one. `joins`: it goes into a pid namespace where others are. */
+export function readyForChildren(filter: Filter | undefined, joins: boolean): void {
   child();
+  if (joins) inside();
   if (filter !== undefined) bpf();
 }
 

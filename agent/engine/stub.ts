@@ -48,8 +48,8 @@ const GIVEN: { readonly [name: string]: number } = { path: 0, argv: 1, env: 2, b
 const FIRST_RESULT = 3, STEPS_MAX = 60 - FIRST_RESULT;
 
 function machineCode(): Uint8Array {
-  const code = new Uint8Array(__STUB__.length / 2);
-  for (let i = 0; i < code.length; i++) code[i] = parseInt(__STUB__.slice(2 * i, 2 * i + 2), 16);
+  const code = new Uint8Array(__STUB__.length);
+  for (let i = 0; i < code.length; i++) code[i] = __STUB__.charCodeAt(i);
   return code;
 }
 

@@ -89,13 +89,13 @@ async function archive(dir, name, sources, flags) {
 
 /**
  * The program that a container's process is for its last steps (stub.c): bare code for the address at which engine/stub.ts puts
- * it, as hexadecimal text. It has no C library, so every compiler of the architecture makes the same.
+ * it, a character for each byte. It has no C library, so every compiler of the architecture makes the same.
  */
 async function stub(dir) {
   const code = join(dir, "stub.bin");
   await run("gcc", ["-static", "-nostdlib", "-nostartfiles", "-ffreestanding", "-fno-pic", "-no-pie", "-Os", "-fno-stack-protector", "-fno-toplevel-reorder", "-fno-asynchronous-unwind-tables", "-fno-jump-tables", "-fcf-protection=none",
     ...WARN, join(here, "stub.c"), "-o", code, "-Wl,--build-id=none,-Ttext=0x10088,-e,_start,--oformat=binary"]);
-  return readFileSync(code).toString("hex");
+  return readFileSync(code).toString("latin1");
 }
 
 const QJS_FILES = ["quickjs.c", "libregexp.c", "libunicode.c", "cutils.c", "dtoa.c"];

@@ -35,5 +35,5 @@ declare const native: {
 declare const __ARCH__: "x86_64" | "aarch64";
 declare const __VERSION__: string;
 declare const __DEBUG__: boolean;
-/** The code of native/stub.c, as hexadecimal text. */
+/** The code of native/stub.c, a character for each byte. */
 declare const __STUB__: string;
