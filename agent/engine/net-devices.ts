@@ -7,7 +7,7 @@ import { CLONE, setns } from "../sys/process.js";
 import { childTask } from "../lib/child-task.js";
 import { AppError, attempt } from "../lib/errors.js";
 import { ask, dump } from "../lib/rtnl.js";
-import { type Attribute, attributes, IFA, IFADDRMSG, IFF, IFINFOMSG, IFLA, NLM, RTM, text, textOf, u32, u32Of } from "../lib/rtnl-message.js";
+import { type Attribute, attributes, IFA, IFADDRMSG, IFF, IFINFOMSG, IFLA, linkName, NLM, RTM, textOf, u32, u32Of } from "../lib/rtnl-message.js";
 import type { Linux } from "../oci/spec.js";
 import { openNamespace } from "./spawn.js";
 
@@ -61,7 +61,7 @@ function move(name: string, wanted: string, target: Fd): void {
   // the kernel would find out only after the move, and an interface that is in a namespace about to end ends with it
   if (before.some((l) => l.name === wanted)) throw new AppError("exists", `the name ${wanted} is taken in the container's network`);
   ask("set it down", RTM.NEWLINK, 0, IFINFOMSG.make({ index: link.index, change: IFF.UP }), []);
-  ask(`move it as ${wanted}`, RTM.NEWLINK, 0, IFINFOMSG.make({ index: link.index }), [[IFLA.NET_NS_FD, u32(target.n)], [IFLA.IFNAME, text(wanted)]]);
+  ask(`move it as ${wanted}`, RTM.NEWLINK, 0, IFINFOMSG.make({ index: link.index }), [[IFLA.NET_NS_FD, u32(target.n)], [IFLA.IFNAME, linkName(wanted)]]);
   within(target, () => {
     const index = links().find(({ index: i }) => !before.some((l) => l.index === i))?.index ?? absent(wanted);
     for (const { family, prefixlen, attributes: all } of kept) {

@@ -1,6 +1,7 @@
 // The bytes of rtnetlink messages: header, fixed part, attributes (netlink(7), rtnetlink(7), include/uapi/linux/{netlink,
 // rtnetlink,if_link,if_addr,neighbour}.h). Pure: bytes in, bytes out; no socket, no names.
 import { struct, viewOf } from "../sys/struct.js";
+import { AppError } from "./errors.js";
 
 export const enum RTM {
   NEWLINK = 16, GETLINK = 18, SETLINK = 19, NEWADDR = 20, GETADDR = 22, NEWROUTE = 24, DELROUTE = 25, GETROUTE = 26, NEWNEIGH = 28, GETNEIGH = 30,
@@ -23,21 +24,40 @@ const aligned = (n: number): number => (n + 3) & ~3;
 
 export type Attribute = readonly [type: number, value: Uint8Array];
 
-/** A 32-bit number as the value of an attribute. */
+/** A 32-bit number as the value of an attribute. Throws AppError "invalid" for one that is none. */
 export function u32(value: number): Uint8Array {
+  if (!(Number.isInteger(value) && value >= 0 && value <= 0xffffffff)) throw new AppError("invalid", `${value} is not between 0 and 4294967295`);
   const bytes = new Uint8Array(4);
   viewOf(bytes).setUint32(0, value, true);
   return bytes;
 }
 
-/** A text as the value of an attribute, NUL at its end. */
+/** A text as the value of an attribute, NUL at its end. Throws AppError "invalid" for one that has a NUL before. */
 export function text(value: string): Uint8Array {
+  if (value.includes("\0")) throw new AppError("invalid", `${JSON.stringify(value.slice(0, 80))} has a NUL byte`);
   return native.utf8Encode(`${value}\0`);
 }
+
+const IFNAMSIZ = 16;
+const BLANK = " \t\n\v\f\r/:";
+
+/** A link's name as the value of an attribute. Throws AppError "invalid" for one that the kernel would not take (dev_valid_name). */
+export function linkName(name: string): Uint8Array {
+  const bytes = name.length < IFNAMSIZ ? text(name) : NO_BYTES;
+  let good = bytes.length > 1 && bytes.length <= IFNAMSIZ && name !== "." && name !== "..";
+  for (const byte of bytes) if (byte === 0xa0 || BLANK.includes(String.fromCharCode(byte))) good = false; // 0xa0: a space to the kernel
+  if (!good) throw new AppError("invalid", `${JSON.stringify(name.slice(0, 80))} is not a name of a network interface: 1 to ${IFNAMSIZ - 1} bytes, no white space, "/" or ":"`);
+  return bytes;
+}
+const NO_BYTES = new Uint8Array(0);
+
+const MOST_VALUE = 65535 - 4;
 
 function put(bytes: Uint8Array, at: number, attributes: readonly Attribute[]): void {
   const view = viewOf(bytes);
   for (const [type, value] of attributes) {
+    // the length has 16 bits: what is cut off it would be read as further attributes
+    if (value.length > MOST_VALUE || type > 0xffff) throw new AppError("invalid", `netlink attribute ${type}: ${value.length} bytes are more than the ${MOST_VALUE} that it can have`);
     view.setUint16(at, 4 + value.length, true);
     view.setUint16(at + 2, type, true);
     bytes.set(value, at + 4);

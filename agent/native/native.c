@@ -3,6 +3,7 @@
  * lazy loading of embedded modules, and libseccomp's compiler. Shapes and meanings are described in sys/native.d.ts.
  */
 #include <errno.h>
+#include <math.h>
 #include <seccomp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,45 +32,42 @@ static uint8_t *bytes_of(JSContext *ctx, JSValueConst v, size_t *size)
     return base ? base + off : NULL;
 }
 
-static int64_t to_long(JSContext *ctx, JSValueConst v)
+/* A whole number of 64 bits, signed or not (2^64 stands for the largest); for anything else -1, and it has thrown. */
+static int to_long(JSContext *ctx, JSValueConst v, int64_t *n)
 {
-    double d = 0;
+    double d = JS_VALUE_GET_NORM_TAG(v) == JS_TAG_FLOAT64 ? JS_VALUE_GET_FLOAT64(v) : NAN;
     if (JS_VALUE_GET_TAG(v) == JS_TAG_INT)
-        return JS_VALUE_GET_INT(v);
-    JS_ToFloat64(ctx, &d, v);
-    if (d >= 9223372036854775808.0)
-        return d >= 18446744073709551616.0 ? -1 : (int64_t)(uint64_t)d;
-    return d >= -9223372036854775808.0 ? (int64_t)d : 0;
+        return *n = JS_VALUE_GET_INT(v), 0;
+    if (d >= -0x1p63 && d <= 0x1p64 && (d >= 0x1p63 || d == (double)(int64_t)d))
+        return *n = d < 0x1p63 ? (int64_t)d : d < 0x1p64 ? (int64_t)(uint64_t)d : -1, 0;
+    return JS_ThrowRangeError(ctx, "native: an argument is no whole number of 64 bits"), -1;
 }
 
 static JSValue native_syscall(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
-    long a[6] = { 0 }, ret = 0;
-    const char *held[6];
-    int strings = 0;
+    int64_t a[7] = { 0 }, ret = 0; /* the number, then its arguments */
+    const char *held[7];
+    int strings = 0, thrown = 0;
     size_t size;
-    for (int i = 0; i < 6 && i + 1 < argc; i++) {
-        JSValueConst v = argv[i + 1];
-        if (JS_IsString(v)) {
-            const char *s = JS_ToCStringLen(ctx, &size, v);
-            if (!s || memchr(s, 0, size)) { /* a NUL inside would silently shorten a path */
+    for (int i = 0; i < 7 && i < argc && ret == 0 && !thrown; i++) {
+        if (JS_IsString(argv[i])) {
+            const char *s = JS_ToCStringLen(ctx, &size, argv[i]);
+            if (!s || memchr(s, 0, size)) /* a NUL inside would silently shorten a path */
                 ret = s ? -EINVAL : -ENOMEM;
-                JS_FreeCString(ctx, s);
-                break;
-            }
             held[strings++] = s;
-            a[i] = (long)s;
-        } else if (JS_IsObject(v)) {
-            a[i] = (long)bytes_of(ctx, v, &size);
-        } else if (!JS_IsNull(v) && !JS_IsUndefined(v)) {
-            a[i] = (long)to_long(ctx, v);
+            a[i] = (int64_t)(uintptr_t)s;
+        } else if (JS_IsObject(argv[i])) {
+            if (!(a[i] = (int64_t)(uintptr_t)bytes_of(ctx, argv[i], &size)))
+                thrown = JS_IsException(JS_ThrowTypeError(ctx, "native: an argument is an object, but no buffer"));
+        } else if (!JS_IsNull(argv[i]) && !JS_IsUndefined(argv[i])) {
+            thrown = to_long(ctx, argv[i], &a[i]) < 0;
         }
     }
-    if (ret == 0 && (ret = syscall((long)to_long(ctx, argv[0]), a[0], a[1], a[2], a[3], a[4], a[5])) == -1)
+    if (ret == 0 && !thrown && (ret = syscall(a[0], a[1], a[2], a[3], a[4], a[5], a[6])) == -1)
         ret = -errno; /* the libc keeps all of 1..4095 for errors, so -1 stands for nothing else */
     while (strings > 0)
         JS_FreeCString(ctx, held[--strings]);
-    return JS_NewInt64(ctx, ret);
+    return thrown ? JS_EXCEPTION : JS_NewInt64(ctx, ret);
 }
 
 static JSValue native_address_of(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
@@ -111,11 +109,12 @@ static int utf8_valid(const uint8_t *p, const uint8_t *end)
 
 static JSValue native_utf8_decode(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
-    size_t size = 0, start, end;
+    size_t size = 0;
     uint8_t *p = bytes_of(ctx, argv[0], &size);
-    start = argc > 1 && JS_IsNumber(argv[1]) ? (size_t)to_long(ctx, argv[1]) : 0;
-    end = argc > 2 && JS_IsNumber(argv[2]) ? (size_t)to_long(ctx, argv[2]) : size;
-    if (end > size || start > end)
+    int64_t start = 0, end = (int64_t)size;
+    if ((JS_IsNumber(argv[1]) && to_long(ctx, argv[1], &start)) || (JS_IsNumber(argv[2]) && to_long(ctx, argv[2], &end)))
+        return JS_EXCEPTION;
+    if (start < 0 || end > (int64_t)size || start > end)
         return JS_ThrowRangeError(ctx, "utf8Decode: range outside the buffer");
     if (start == end)
         return JS_NewString(ctx, "");
@@ -144,32 +143,32 @@ static scmp_filter_ctx filter; /* one filter is built at a time */
 /* seccomp(op, ...): 0 resolve name for arch, 1 new filter, 2 add arch, 3 attribute, 4 rule, 5 export to descriptor, 6 release. */
 static JSValue native_seccomp(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
-    uint32_t n[5] = { 0 };
+    int64_t n[5] = { 0 };
     size_t size = 0;
     const char *name;
     int r = -EINVAL;
     for (int i = 0; i < 5 && i < argc; i++)
-        if (JS_IsNumber(argv[i]))
-            n[i] = (uint32_t)to_long(ctx, argv[i]);
+        if (JS_IsNumber(argv[i]) && to_long(ctx, argv[i], &n[i]))
+            return JS_EXCEPTION;
     if (n[0] == 0 && argc > 2 && (name = JS_ToCString(ctx, argv[2]))) {
-        r = seccomp_syscall_resolve_name_arch(n[1], name);
+        r = seccomp_syscall_resolve_name_arch((uint32_t)n[1], name);
         JS_FreeCString(ctx, name);
         return JS_NewInt32(ctx, r);
     }
     if (n[0] == 1 || n[0] == 6) {
         if (filter)
             seccomp_release(filter);
-        filter = n[0] == 1 ? seccomp_init(n[1]) : NULL;
+        filter = n[0] == 1 ? seccomp_init((uint32_t)n[1]) : NULL;
         return JS_NewInt32(ctx, n[0] == 6 || filter ? 0 : -EINVAL);
     }
     if (!filter)
         return JS_NewInt32(ctx, -EINVAL);
     switch (n[0]) {
-    case 2: r = seccomp_arch_add(filter, n[1]); break;
-    case 3: r = seccomp_attr_set(filter, n[1], n[2]); break;
+    case 2: r = seccomp_arch_add(filter, (uint32_t)n[1]); break;
+    case 3: r = seccomp_attr_set(filter, (uint32_t)n[1], (uint32_t)n[2]); break;
     case 4: { /* argv[3]: packed struct scmp_arg_cmp, 24 bytes each */
         const void *args = JS_IsObject(argv[3]) ? bytes_of(ctx, argv[3], &size) : NULL;
-        r = seccomp_rule_add_array(filter, n[1], (int)n[2], size / sizeof(struct scmp_arg_cmp), args);
+        r = seccomp_rule_add_array(filter, (uint32_t)n[1], (int)n[2], size / sizeof(struct scmp_arg_cmp), args);
         break;
     }
     case 5: r = seccomp_export_bpf(filter, (int)n[1]); break;

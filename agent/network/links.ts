@@ -6,7 +6,7 @@ import { readTextIf } from "../lib/fs.js";
 import { Level, log } from "../lib/log.js";
 import { messageOf } from "../lib/errors.js";
 import { formatHardware, formatIp, parseIp, parseMac, prefixLength, withHostBits } from "./address.js";
-import { type Attribute, attributes, IFA, IFADDRMSG, IFF, IFINFOMSG, IFLA, NLM, RTM, text, textOf, u32, u32Of } from "../lib/rtnl-message.js";
+import { type Attribute, attributes, IFA, IFADDRMSG, IFF, IFINFOMSG, IFLA, linkName, NLM, RTM, textOf, u32, u32Of } from "../lib/rtnl-message.js";
 import { ask, dump } from "../lib/rtnl.js";
 
 /** An address as the API has it; family 0 is IPv4, 1 IPv6; `mask` is the prefix length in decimal. */
@@ -97,20 +97,20 @@ function displace(name: string, links: readonly Link[]): Link | undefined {
   if (other === undefined) return undefined;
   down(other);
   const spare = `${name}_temp`;
-  rename(other, spare.length > LONGEST_NAME ? `temp${other.index}` : spare);
+  rename(other, native.utf8Encode(spare).length > LONGEST_NAME ? `temp${other.index}` : spare);
   return other;
 }
 function rename(link: Link, name: string): void {
-  set(`rename ${link.name} to ${name}`, link.index, 0, 0, [[IFLA.IFNAME, text(name)]]);
+  set(`rename ${link.name} to ${name}`, link.index, 0, 0, [[IFLA.IFNAME, linkName(name)]]);
 }
 
 function configure(link: Link, wanted: Interface): void {
+  const name = wanted.name === "" ? link.name : wanted.name;
+  const changes: Attribute[] = [[IFLA.IFNAME, linkName(name)]]; // before anything is changed
+  if (wanted.mtu !== 0) changes.push([IFLA.MTU, attempt("mtu", () => u32(wanted.mtu))]);
   if ((link.flags & IFF.UP) !== 0) down(link);
   for (const address of wanted.ipAddresses) addAddress(link, address);
-  const name = wanted.name === "" ? link.name : wanted.name;
   const displaced = name === link.name ? undefined : displace(name, listLinks());
-  const changes: Attribute[] = [[IFLA.IFNAME, text(name)]];
-  if (wanted.mtu !== 0) changes.push([IFLA.MTU, u32(wanted.mtu)]);
   try {
     set(`configure ${name}`, link.index, IFF.UP | (wanted.rawFlags & IFF.NOARP), IFF.UP | IFF.NOARP, changes);
   } catch (error) {

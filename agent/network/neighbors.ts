@@ -29,6 +29,7 @@ function add(neighbor: Neighbor, ifindex: number): void {
     if (mac === undefined) throw new AppError("internal", `invalid hardware address "${neighbor.lladdr}" of ${address}`);
     all.push([NDA.LLADDR, mac]);
   }
+  if (neighbor.state < 0 || neighbor.state > 0xffff) throw new AppError("invalid", `state ${neighbor.state} of ${address} is not between 0 and 65535`);
   const state = neighbor.state === 0 ? NUD_PERMANENT : neighbor.state;
   const body = NDMSG.make({ family: ip.length === 4 ? AF.INET : AF.INET6, ifindex, state, flags: neighbor.flags & 0xff, type: UNICAST });
   ask(`add neighbour ${address}`, RTM.NEWNEIGH, NLM.CREATE | NLM.REPLACE, body, all);

@@ -1,6 +1,7 @@
 // Device rules (linux.resources.devices): which of them count, and the program that version 2 is given for them
 // (BPF_PROG_TYPE_CGROUP_DEVICE, kernel include/uapi/linux/bpf.h); version 1 is in device-lines.ts. Pure. The base is always
 // "deny all": a list without an explicit denial must not open what it does not name (GHSA-g54h-m393-cpwq).
+import { inRange } from "./field.js";
 import type { DeviceRule } from "./spec.js";
 
 export interface Rule { readonly allow: boolean; readonly type: "a" | "b" | "c"; readonly major: number; readonly minor: number; readonly access: string }
@@ -12,7 +13,11 @@ const ALWAYS: readonly Rule[] = [
   ["c", 5, 0, "rwm"], ["c", 5, 1, "rwm"], ["c", 5, 2, "rwm"], ["c", 136, ANY, "rwm"], ["c", 10, 200, "rwm"],
 ].map(([type, major, minor, access]) => ({ allow: true, type, major, minor, access }) as Rule);
 
-function normal(rule: DeviceRule): Rule {
+const MOST = 4294967295; // of the 32 bits that the program compares
+
+function normal(rule: DeviceRule, i: number): Rule {
+  inRange(`linux.resources.devices[${i}].major`, rule.major, ANY, MOST);
+  inRange(`linux.resources.devices[${i}].minor`, rule.minor, ANY, MOST);
   const type = rule.type === "b" || rule.type === "c" ? rule.type : "a";
   return { allow: rule.allow, type, major: rule.major ?? ANY, minor: rule.minor ?? ANY, access: rule.access || "rwm" };
 }

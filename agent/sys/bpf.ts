@@ -1,5 +1,6 @@
 // Programs for the kernel: the device program of a cgroup (bpf(2)) and seccomp filters (seccomp(2)).
-import { must, sys } from "./call.js";
+import { must, SysError, sys } from "./call.js";
+import { E } from "./errno.js";
 import { Fd } from "./fd.js";
 import { NR } from "./nr.js";
 import { setU64, viewOf } from "./struct.js";
@@ -61,14 +62,19 @@ export function attachedDevicePrograms(cgroup: Fd): Fd[] {
   return programs;
 }
 
+/** The most instructions of a filter (include/uapi/linux/bpf_common.h). */
+export const BPF_MAXINSNS = 4096;
+
 /**
  * Installs a seccomp filter (SECCOMP_SET_MODE_FILTER) for this thread: `filter` is an array of struct sock_filter, 8 bytes
  * each. Needs no_new_privs or CAP_SYS_ADMIN. With SECCOMP_FILTER_FLAG_NEW_LISTENER the listener's number comes back.
  */
 export function installSeccomp(filter: Uint8Array, flags: number): number {
+  const count = filter.length / 8;
+  if (!Number.isInteger(count) || count < 1 || count > BPF_MAXINSNS) throw new SysError("seccomp", E.EINVAL); // the length has 16 bits: cut, another filter would be loaded
   const program = new Uint8Array(16); // struct sock_fprog
   const view = viewOf(program);
-  view.setUint16(0, filter.length / 8, true);
+  view.setUint16(0, count, true);
   setU64(view, 8, native.addressOf(filter));
   return must("seccomp", NR.seccomp, 1, flags, program);
 }

@@ -1,11 +1,11 @@
 // The whole boundary between TypeScript and the C host, on one page. Implemented in native/native.c.
 // Only sys/ (and lib/lazy.ts for `load`) may name `native`.
 
-/** What a system call argument may be: integers as doubles, strings (become NUL-terminated UTF-8), buffers (their address), null (0). */
+/** What a system call argument may be: whole numbers of 64 bits (2^64: the largest), strings (become NUL-terminated UTF-8), buffers (their address), null (0). */
 type SyscallArg = number | string | Uint8Array | ArrayBuffer | null | undefined;
 
 declare const native: {
-  /** Makes system call `nr`; returns its result, or the negative errno. A string with a NUL inside answers -EINVAL. */
+  /** Makes system call `nr`; returns its result, or the negative errno. A string with a NUL inside answers -EINVAL; RangeError or TypeError for anything else. */
   syscall(nr: number, a?: SyscallArg, b?: SyscallArg, c?: SyscallArg, d?: SyscallArg, e?: SyscallArg, f?: SyscallArg): number;
   /** The address of a buffer's first byte; it does not move while the buffer lives. */
   addressOf(buffer: Uint8Array | ArrayBuffer): number;

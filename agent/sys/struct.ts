@@ -4,6 +4,16 @@ type FieldType = "u8" | "u16" | "u32" | "i32" | "u64" | "i64";
 type Value = number | bigint;
 
 const WIDTH: Record<FieldType, number> = { u8: 1, u16: 2, u32: 4, i32: 4, u64: 8, i64: 8 };
+/** What fits. The bits of a u32 may come as the negative number that bit operations make of them; 64 bits: see setU64. */
+const LEAST: Record<FieldType, number> = { u8: 0, u16: 0, u32: -2147483648, i32: -2147483648, u64: -Infinity, i64: -Infinity };
+const MOST: Record<FieldType, number> = { u8: 255, u16: 65535, u32: 4294967295, i32: 2147483647, u64: Infinity, i64: Infinity };
+
+/** A number that is cut to its field would be another one: a length, a name's or a program's, is then a way to smuggle. */
+function fits(name: string, type: FieldType, value: Value): number {
+  const n = Number(value);
+  if (n >= LEAST[type] && n <= MOST[type] && (WIDTH[type] === 8 || Number.isInteger(n))) return n;
+  throw new RangeError(`${name}: ${value} is no ${type}`);
+}
 
 /** Writes a 64-bit integer at a byte offset. Values of 2^64 and above become 2^64-1; negative ones are two's complement. */
 export function setU64(view: DataView, offset: number, value: Value): void {
@@ -37,8 +47,9 @@ export interface Struct<F extends Record<string, FieldType>> {
   /** Bytes, tail padding included. */
   readonly size: number;
   readonly offset: { readonly [K in keyof F]: number };
-  /** New bytes with the given fields set and all others zero. */
+  /** New bytes with the given fields set and all others zero. Throws as `write` does. */
   make(values: { readonly [K in keyof F]?: Value }): Uint8Array;
+  /** Throws RangeError for a value that its field cannot hold. */
   write(bytes: Uint8Array, values: { readonly [K in keyof F]?: Value }, at?: number): void;
   read(bytes: Uint8Array, at?: number): { [K in keyof F]: number };
 }
@@ -66,10 +77,12 @@ export function struct<const F extends Record<string, FieldType>>(fields: F, pac
       const value = values[name];
       if (value === undefined) continue;
       const where = at + offset[name];
-      switch (fields[name]) {
-        case "u8": view.setUint8(where, Number(value)); break;
-        case "u16": view.setUint16(where, Number(value), true); break;
-        case "u32": case "i32": view.setUint32(where, Number(value), true); break;
+      const type = fields[name] as FieldType;
+      const n = fits(name, type, value);
+      switch (type) {
+        case "u8": view.setUint8(where, n); break;
+        case "u16": view.setUint16(where, n, true); break;
+        case "u32": case "i32": view.setUint32(where, n, true); break;
         default: setU64(view, where, value);
       }
     }

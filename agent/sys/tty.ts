@@ -22,9 +22,9 @@ export function openPtyAt(pts: Fd): { master: Fd; slave: Fd } {
   });
 }
 
-/** Sets the window's size (rows and columns, cut to 16 bits). */
+/** Sets the window's size: rows and columns, at most 65535 each. */
 export function setWindowSize(fd: Fd, rows: number, columns: number): void {
-  must("ioctl(TIOCSWINSZ)", NR.ioctl, fd.n, TIOCSWINSZ, new Uint16Array([rows, columns, 0, 0]).buffer as ArrayBuffer);
+  must("ioctl(TIOCSWINSZ)", NR.ioctl, fd.n, TIOCSWINSZ, new Uint16Array([Math.min(rows, 65535), Math.min(columns, 65535), 0, 0]).buffer as ArrayBuffer);
 }
 
 /** Gives the terminal on `to` the size of that on `from`, if that is one. */

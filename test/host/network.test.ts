@@ -48,6 +48,19 @@ describe.skipIf(why !== undefined)("network calls", () => {
     expect(link("eth0").flags).not.toContain("NOARP");
   });
 
+  it("refuses names and numbers that the kernel could not hold, before it changes anything", async () => {
+    agent.inside("ip link set d0 up mtu 1234");
+    // cut to 16 bits the length of this one was 7, and its rest further attributes: an MTU of 68, for instance
+    const smuggled = `x\u0001\u0001${"\u0008\u0001\u0004\u0001D".repeat(13_108)}`.slice(0, 65_543);
+    for (const name of [smuggled, "a".repeat(16), "a b", "a/b", ":", ".", "..", "a\0b", "\u00e9".repeat(8)]) expect(await failure(update({ name })), JSON.stringify(name.slice(0, 20))).toMatch(/is not a name of a network interface|has a NUL byte|more than 65536 bytes/);
+    expect(await failure(update({ mtu: "4294968730" }))).toMatch(/^update interface: mtu: 4294968730 is not between/);
+    expect(link("d0")).toMatchObject({ mtu: 1234 });
+    expect(link("d0").flags).toContain("UP");
+    const neighbor = { toIPAddress: { address: "10.0.0.9" }, device: "d0", lladdr: "02:00:00:00:00:07", state: 65536 + 128 };
+    expect(await failure(agent.client.call("AddARPNeighbors", { neighbors: { ARPNeighbors: [neighbor] } } as never))).toMatch(/state 65664 of 10\.0\.0\.9 is not between/);
+    expect(await failure(agent.client.call("UpdateRoutes", { routes: { Routes: [{ dest: "10.9.0.0/16", device: "d0", mtu: 4294967295 }] } } as never))).not.toMatch(/RangeError/);
+  });
+
   it("swaps names with a link that has the wanted one", async () => {
     agent.inside("ip link add eth0 address 02:00:00:00:00:99 type veth peer name p1");
     await update({});

@@ -1,7 +1,7 @@
 // The rtnetlink codec against bytes that ip(8) sent and a 6.18 kernel answered (captured with strace in a network namespace).
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { attributes, errorOf, IFA, IFADDRMSG, messages, NDA, NDMSG, NLM, nest, request, RTA, RTM, RTMSG, text, textOf, u32, u32Of } from "../../../agent/lib/rtnl-message.js";
+import { attributes, errorOf, IFA, IFADDRMSG, linkName, messages, NDA, NDMSG, NLM, nest, request, RTA, RTM, RTMSG, text, textOf, u32, u32Of } from "../../../agent/lib/rtnl-message.js";
 import { planRoute } from "../../../agent/network/routes.js";
 import { formatIp } from "../../../agent/network/address.js";
 
@@ -71,6 +71,24 @@ describe("answers", () => {
     }));
     expect(textOf(text("eth0"))).toBe("eth0");
     expect(u32Of(u32(0xfffffffe))).toBe(0xfffffffe);
+  });
+});
+
+describe("values", () => {
+  it("that a length of 16 bits cannot hold are refused, nested ones too", () => {
+    const value = (n: number): Uint8Array => new Uint8Array(n);
+    expect(() => request(RTM.SETLINK, 0, 1, value(16), [[3, value(65531)]])).not.toThrow();
+    for (const n of [65532, 65536, 65543, 131072]) {
+      expect(() => request(RTM.SETLINK, 0, 1, value(16), [[3, value(n)]]), String(n)).toThrow(/^netlink attribute 3: /);
+      expect(() => nest([[7, value(n)]]), String(n)).toThrow(/^netlink attribute 7: /);
+    }
+    expect(() => text("a\0b")).toThrow(/NUL/);
+    for (const n of [-1, 4294967296, 1.5, NaN]) expect(() => u32(n), String(n)).toThrow(/is not between/);
+  });
+
+  it("that name a link are what the kernel takes", () => {
+    for (const name of ["lo", "eth0.1", "a".repeat(15), "\u00e9".repeat(7), "-"]) expect(textOf(linkName(name)), name).toBe(name);
+    for (const name of ["", ".", "..", "a/b", "a:1", "a b", "a\tb", "a\n", "a".repeat(16), "\u00e9".repeat(8), "x".repeat(65_543), "a\0", "a\u00a0"]) expect(() => linkName(name), name).toThrow(/is not a name|NUL/);
   });
 });
 

@@ -15,6 +15,18 @@ describe("struct", () => {
   });
 });
 
+describe("a value that does not fit its field", () => {
+  const s = struct({ a: "u8", b: "u16", c: "u32", d: "i32", e: "u64" });
+  it.each([["a", 256], ["a", -1], ["a", 1.5], ["a", NaN], ["b", 65536], ["b", -1], ["b", 65543n], ["c", 2 ** 32], ["c", -(2 ** 31) - 1], ["d", 2 ** 31], ["d", Infinity], ["e", NaN]] as const)("is refused: %s, %s", (name, value) => {
+    expect(() => s.make({ [name]: value })).toThrow(RangeError);
+    expect(() => s.make({ [name]: value })).toThrow(new RegExp(`^${name}: `));
+  });
+  it("is none at its edges, nor as the number that bit operations make", () => {
+    expect(s.read(s.make({ a: 255, b: 65535, c: 2 ** 32 - 1, d: -(2 ** 31), e: 7n }))).toEqual({ a: 255, b: 65535, c: 2 ** 32 - 1, d: -(2 ** 31), e: 7 });
+    expect(s.read(s.make({ c: 0x80000000 | 0 })).c).toBe(0x80000000);
+  });
+});
+
 describe("64-bit values", () => {
   const bytes = (v: number | bigint): bigint => {
     const b = new Uint8Array(8);
