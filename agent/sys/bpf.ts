@@ -63,7 +63,7 @@ export function attachedDevicePrograms(cgroup: Fd): Fd[] {
 }
 
 /** The most instructions of a filter (include/uapi/linux/bpf_common.h). */
-export const BPF_MAXINSNS = 4096;
+const BPF_MAXINSNS = 4096;
 
 /**
  * Installs a seccomp filter (SECCOMP_SET_MODE_FILTER) for this thread: `filter` is an array of struct sock_filter, 8 bytes

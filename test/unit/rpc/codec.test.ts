@@ -4,9 +4,10 @@ import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import protobuf from "protobufjs";
 import { describe, expect, test } from "vitest";
-import { DecodeError, decode } from "../../../agent/rpc/decode.js";
+import { DecodeError, TooMuchError, decode, decodeAs } from "../../../agent/rpc/decode.js";
 import { type Init, type Out, encode } from "../../../agent/rpc/encode.js";
 import type { Messages } from "../../../agent/rpc/gen/messages.js";
+import { schemaOf } from "../../../agent/rpc/schema.js";
 import { loadProtos } from "../../../protos/load.js";
 import { propertyName } from "../../../protos/names.js";
 
@@ -233,5 +234,55 @@ describe("malformed bytes are refused, naming message and field", () => {
       if (whole) decode("Root", bytes, 0, end);
       else expect(() => decode("Root", bytes, 0, end), String(end)).toThrow(DecodeError);
     }
+  });
+});
+
+describe("a request is bounded while it is decoded", () => {
+  const within = (type: keyof Messages, bytes: Uint8Array | number[]): unknown => decodeAs(schemaOf(type), Uint8Array.from(bytes), 0, bytes.length);
+  const times = (n: number, unit: number[]): Uint8Array => Uint8Array.from({ length: n * unit.length }, (_, i) => unit[i % unit.length] as number);
+  const refusal = (type: keyof Messages, bytes: Uint8Array | number[]): string => {
+    try {
+      within(type, bytes);
+    } catch (error) {
+      expect(error).toBeInstanceOf(TooMuchError);
+      return (error as Error).message;
+    }
+    return "taken";
+  };
+
+  test.each<[keyof Messages, number[], number, string]>([
+    ["Spec", [0x2a, 0], 4096, "Spec.mounts: more than 4096 elements"],
+    ["Process", [0x2a, 0], 32768, "Process.env: more than 32768 elements"],
+    ["AddSwapRequest", [0x08, 0], 64, "AddSwapRequest.pciPath: more than 64 elements"],
+    ["Spec", [0x3a, 0], 4096, "Spec.annotations: more than 4096 elements"],
+  ])("%s of %j takes %i", (type, unit, most, text) => {
+    expect(refusal(type, times(most, unit))).toBe("taken");
+    expect(refusal(type, times(most + 1, unit))).toBe(text);
+  });
+
+  test("numbers in one piece are counted one by one", () => {
+    expect(refusal("AddSwapRequest", [0x0a, 64, ...new Uint8Array(64)])).toBe("taken");
+    expect(refusal("AddSwapRequest", [0x0a, 65, ...new Uint8Array(65)])).toBe("AddSwapRequest.pciPath: more than 64 elements");
+  });
+
+  test("what is passed over, given again or nested has its price", () => {
+    for (const unit of [[0xf8, 0x7f, 1], [0xfa, 0x7f, 0], [0xfb, 0x7f, 0xfc, 0x7f], [0x10, 1], [0x0a, 0]]) {
+      expect(refusal("Root", times(30_000, unit)), String(unit)).toBe("taken");
+      expect(refusal("Root", times(70_000, unit)), String(unit)).toMatch(/^Root\.(path|readonly|2047): the request holds more up to here than 8388608 bytes/);
+    }
+  });
+
+  test("names and paths have a length, arguments and the like have none", () => {
+    const text = (tag: number, n: number): Uint8Array => Uint8Array.from([tag, (n & 127) | 128, ((n >>> 7) & 127) | 128, n >>> 14, ...new Uint8Array(n).fill(47)]);
+    expect(refusal("Root", text(0x0a, 65_536))).toBe("taken");
+    expect(refusal("Root", text(0x0a, 65_537))).toBe("Root.path: more than 65536 bytes");
+    expect(refusal("Process", text(0x22, 1_000_000))).toBe("taken");
+    expect(refusal("CopyFileRequest", text(0x0a, 4097))).toBe("CopyFileRequest.path: more than 4096 bytes");
+  });
+
+  test("one that is refused or broken leaves nothing to the next", () => {
+    refusal("Spec", times(5000, [0x2a, 0]));
+    expect(() => within("Root", [0x0a, 9])).toThrow(DecodeError);
+    expect(within("Root", [0x0a, 1, 0x2f])).toEqual({ path: "/", readonly: false });
   });
 });
