@@ -90,11 +90,14 @@ export async function createContainer(args: CreateArgs): Promise<Container> {
       return container;
     } catch (error) {
       gate?.close();
-      if (process !== undefined) await abandon(process);
-      process?.streams?.close();
-      await cgroup.remove();
-      if (group !== undefined) resctrl().removeGroups(group.made);
-      if (process !== undefined && spec.hooks?.poststop?.length) await hooks().runHooks("poststop", spec.hooks.poststop, hooks().stateOf(subject(args), "stopped", 0), args.own !== undefined, true);
+      const clear = async (): Promise<void> => {
+        process?.streams?.close();
+        await cgroup.remove();
+        if (group !== undefined) resctrl().removeGroups(group.made);
+        if (process !== undefined && spec.hooks?.poststop?.length) await hooks().runHooks("poststop", spec.hooks.poststop, hooks().stateOf(subject(args), "stopped", 0), args.own !== undefined, true);
+      };
+      if (process === undefined) await clear();
+      else await abandon(process, clear);
       throw error;
     } finally {
       copies?.close();

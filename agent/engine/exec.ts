@@ -118,8 +118,7 @@ export async function execProcess(container: Container, execId: string, spec: Pr
       return process;
     } catch (error) {
       container.processes.delete(execId);
-      await abandon(process);
-      process.streams?.close();
+      await abandon(process, async () => process.streams?.close());
       throw error;
     } finally {
       channel.close();

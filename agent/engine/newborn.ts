@@ -5,7 +5,7 @@ import { Fd } from "../sys/fd.js";
 import { NR } from "../sys/nr.js";
 import { SIG } from "../sys/poll.js";
 import { type Cloned, pidfdSendSignal } from "../sys/process.js";
-import { AppError } from "../lib/errors.js";
+import { AppError, messageOf } from "../lib/errors.js";
 import { readTextIf } from "../lib/fs.js";
 import { lazy } from "../lib/lazy.js";
 import { Level, log } from "../lib/log.js";
@@ -133,17 +133,20 @@ function isStopped(pid: number): boolean {
 const ABANDON_MS = 2000;
 
 /**
- * Ends a child that did not get ready; resolves when it has been reaped, or after two seconds: one that is frozen, or waits for a
- * disk, ends when it can.
+ * Ends a child that did not get ready and then does `clear`; resolves when that is done, or after two seconds: one that is frozen, or
+ * waits for a disk, ends when it can, and is cleared away then.
  */
-export function abandon(process: Process): Promise<void> {
-  return new Promise((done) => {
+export async function abandon(process: Process, clear: () => Promise<void>): Promise<void> {
+  const ended = new Promise<void>((done) => {
     if (process.status !== undefined) return done();
     const timer = after(ABANDON_MS, done);
     process.waiters.add(() => (timer.cancel(), done()));
     pidfdSendSignal(process.pidfd, SIG.KILL);
     takeBack(process.pid);
   });
+  await ended;
+  if (process.status !== undefined) return clear();
+  process.waiters.add(() => void clear().catch((error: unknown) => log(Level.WARN, `clear away process ${process.execId}: ${messageOf(error)}`)));
 }
 
 /** Warns of capabilities that nobody knows; leaves out those that cannot be given. */

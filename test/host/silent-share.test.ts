@@ -52,6 +52,8 @@ const CASES: readonly Case[] = [
   sandbox("a lower layer", { driver: "overlayfs", source: "overlay", fstype: "overlay", options: [`lowerdir=${HUNG}/x`] }),
   sandbox("a folder that an overlay wants made", { driver: "overlayfs", driver_options: [`io.katacontainers.volume.overlayfs.create_directory=${HUNG}/x`], source: "overlay", fstype: "overlay", options: ["lowerdir=/run/plain"] }),
   sandbox("the mount point of a share", { driver: "virtio-fs", source: "tag", fstype: "virtiofs", mount_point: `${HUNG}/x` }),
+  container("root.path", (r) => { r.OCI.Root = { Path: `${HUNG}/x`, Readonly: false }; }),
+  container("the source of a mount", (r) => { r.OCI.Mounts = [...r.OCI.Mounts, HUNG_MOUNT]; }),
   container("the source of a mount, with a user namespace", (r) => {
     r.OCI.Mounts = [...r.OCI.Mounts, HUNG_MOUNT];
     r.OCI.Linux.Namespaces = [...(r.OCI.Linux.Namespaces as Fields[]), { Type: "user" }];
@@ -65,6 +67,8 @@ const CASES: readonly Case[] = [
   copy("the place itself", "vol/file"),
   copy("a folder", "vol/dir", { file_mode: 0o040755 }),
   copy("a link", "vol/link", { file_mode: 0o120777 }),
+  { name: "ExecProcess: the program", call: "ExecProcess", fields: () => ({ container_id: live, exec_id: "e1", process: { Args: ["/log/x"], Env: [], Cwd: "/", User: {} } }) },
+  { name: "ExecProcess: the working directory", call: "ExecProcess", fields: () => ({ container_id: live, exec_id: "e2", process: { Args: ["/bin/true"], Env: [], Cwd: "/log/x", User: {} } }) },
   { name: "GetVolumeStats", call: "GetVolumeStats", fields: () => ({ volume_guest_path: HUNG }) },
   { name: "AddSwapPath", call: "AddSwapPath", fields: () => ({ path: `${HUNG}/x` }) },
   { name: "UpdateEphemeralMounts", call: "UpdateEphemeralMounts", fields: () => ({ storages: [storage({ driver: "ephemeral", source: "shm", fstype: "tmpfs", mount_point: `${HUNG}/x` })] }) },
@@ -105,9 +109,9 @@ describe.skipIf(why !== undefined)("a share that never answers", () => {
     fillRootfs(join(work, "rootfs"));
     program = join(work, "silent-fuse");
     execFileSync("gcc", ["-O1", "-o", program, "test/helpers/silent-fuse.c"]);
-    agent = await startPrivateAgent("share_timeout = { secs = 0, nanos = 400000000 }", `mkdir -p ${PLACES.join(" ")} /run/plain /run/mount /run/kata-containers/sandbox/shm ${SHARED}/watchable && mount -t tmpfs watched ${SHARED}/watchable && touch /run/log/file`);
+    agent = await startPrivateAgent("share_timeout = { secs = 0, nanos = 400000000 }", `mount --make-shared /run && mkdir -p ${PLACES.join(" ")} /run/plain /run/mount /run/kata-containers/sandbox/shm ${SHARED}/watchable && mount -t tmpfs watched ${SHARED}/watchable && touch /run/log/file`);
     const request = containerRequest({ id: live, rootPath: join(work, "rootfs"), args: ["sleep", "1000"] }) as { OCI: { Mounts: Fields[]; Annotations: Fields } };
-    request.OCI.Mounts = [...request.OCI.Mounts, { destination: "/dev/log-file", source: "/run/log/file", type: "bind", options: ["bind"] }];
+    request.OCI.Mounts = [...request.OCI.Mounts, { destination: "/dev/log-file", source: "/run/log/file", type: "bind", options: ["bind"] }, { destination: "/log", source: "/run/log", type: "bind", options: ["rbind", "rslave"] }];
     request.OCI.Annotations = { ...request.OCI.Annotations, "io.kubernetes.container.terminationMessagePath": "/dev/log-file" };
     await agent.client.createContainer(request as never);
     await agent.client.startContainer({ container_id: live });
