@@ -107,6 +107,82 @@ describe.skipIf(why !== undefined)("CopyFile", () => {
     expect(cat("real/f")).toBe("in");
   });
 
+  it("keeps owner and mode of the folders that were there, the file's own among them, and of the root", async () => {
+    agent.inside(`mkdir -p ${ROOT}/v/w; chmod 2701 ${ROOT}/v/w; chown 7:8 ${ROOT}/v/w; chmod 705 ${ROOT}; chown 9:9 ${ROOT}`);
+    await file("v/w/f", "x", { uid: 1, gid: 2 });
+    await file("top", "x", { uid: 1, gid: 2 });
+    expect(stat("v/w")).toBe("directory 2701 7 8");
+    expect(agent.inside(`stat -c '%a %u %g' ${ROOT}`)).toBe("705 9 9");
+    agent.inside(`chmod 755 ${ROOT}; chown 0:0 ${ROOT}`);
+  });
+
+  // What a container can do in a volume that it has: everything there may be of its making, at any moment.
+  describe("in a volume that a container writes to", () => {
+    beforeEach(() => {
+      agent.inside(`mkdir ${ROOT}/mine ${ROOT}/theirs; echo safe > ${ROOT}/theirs/f; chmod 600 ${ROOT}/theirs/f`);
+    });
+    const theirs = (): string => agent.inside(`cd ${ROOT}/theirs; ls -A; cat f; stat -c '%a %u %g' . f`);
+    const UNTOUCHED = "f\nsafe\n755 0 0\n600 0 0";
+
+    it.each(["../theirs", `${ROOT}/theirs`, "../mine/../theirs", "up", "/proc/self/root/run"])("a link to %s leads nowhere", async (to) => {
+      agent.inside(`ln -s .. ${ROOT}/mine/up; ln -s ${to} ${ROOT}/mine/out`);
+      const way = to === "up" ? "mine/out/theirs" : "mine/out";
+      for (const fields of [{}, { file_mode: DIR | 0o777, uid: 5 }, { file_mode: LINK, data: Buffer.from("x") }]) expect(await failure(file(`${way}/f`, "evil", fields))).toMatch(/EXDEV|ELOOP/);
+      expect(await failure(file(`${way}/new/f`, "evil"))).toMatch(/EXDEV|ELOOP/);
+      expect(theirs()).toBe(UNTOUCHED);
+    });
+
+    it("a link to another place in it is followed", async () => {
+      await file("mine/..2024/key", "one");
+      await copy("mine/..data", { file_mode: LINK, data: Buffer.from("..2024") });
+      await file("mine/..data/key2", "two");
+      expect(cat("mine/..2024/key2")).toBe("two");
+    });
+
+    const part = (text: string, offset: number): Promise<unknown> => copy("mine/f", { file_mode: FILE | 0o4711, uid: 3, gid: 4, file_size: 6, offset, data: Buffer.from(text) });
+    const temporary = (): string => agent.inside(`cd ${ROOT}/mine; ls -A | grep kata-copy`);
+
+    it.each([
+      ["a link", "ln -s ../theirs/f"], ["a hard link", "ln ../theirs/f"], ["a pipe", "mkfifo"], ["a folder", "mkdir"], ["a full folder", "cp -r /run/outside"], ["a device", "mknod -m 666"],
+    ])("%s under the name of the part that has come is not written to", async (what, make) => {
+      agent.inside("mkdir -p /run/outside/a/b; echo x > /run/outside/a/b/c");
+      const plant = (name: string): string => agent.inside(`cd ${ROOT}/mine; rm -rf ${name}; ${make} ${name}${what === "a device" ? " c 1 3" : ""}`);
+      await part("one", 0);
+      const name = temporary();
+      plant(name);
+      expect(await failure(part("two", 3))).toMatch(/replaced by somebody else/);
+      expect(theirs()).toBe(UNTOUCHED);
+      await part("one", 0); // it is begun anew, whatever lies there
+      await part("two", 3);
+      expect(cat("mine/f")).toBe("onetwo");
+      expect(stat("mine/f")).toBe("regular file 4711 3 4");
+      plant(name);
+      await copy("mine/l", { file_mode: LINK, data: Buffer.from("to") });
+      expect(theirs()).toBe(UNTOUCHED);
+    });
+
+    it.each([["a pipe", "mkfifo"], ["a folder", "mkdir"], ["a hard link", "ln ../theirs/f"], ["a link", "ln -s ../theirs/f"]])("%s where the file belongs is replaced", async (_, make) => {
+      agent.inside(`cd ${ROOT}/mine; ${make} f`);
+      await part("onetwo", 0);
+      expect(stat("mine/f")).toBe("regular file 4711 3 4");
+      expect(theirs()).toBe(UNTOUCHED);
+    });
+
+    it("takes the pieces of a file in the order in which they were sent, together with those of others", async () => {
+      const pieces = Array.from({ length: 20 }, (_, i) => i);
+      await Promise.all(pieces.flatMap((i) => ["a", "b"].map((name) => copy(`mine/${name}`, { file_mode: FILE | 0o600, file_size: 40, offset: 2 * i, data: Buffer.from(String(10 + i)) }))));
+      const whole = pieces.map((i) => String(10 + i)).join("");
+      expect([cat("mine/a"), cat("mine/b"), temporaryLeft()]).toEqual([whole, whole, ""]);
+    });
+    const temporaryLeft = (): string => agent.inside(`ls -A ${ROOT}/mine | grep kata-copy || true`);
+
+    it("refuses a file that the file system has no room for", async () => {
+      expect(await failure(copy("mine/big", { file_mode: FILE | 0o600, file_size: 2 ** 50, offset: 2 ** 50 - 1, data: Buffer.from("x") }))).toContain("has room for");
+      expect(await failure(copy("mine/big", { file_mode: FILE | 0o600, file_size: 9, offset: -1, data: Buffer.from("x") }))).toContain("beyond the file's size");
+      expect(temporaryLeft()).toBe("");
+    });
+  });
+
   it("refuses other types, and leaks no descriptor", async () => {
     const open = (): number => Number(agent.inside(`ls /proc/${agent.pid}/fd | wc -l`));
     await file("w/arm", "up");
