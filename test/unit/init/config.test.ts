@@ -13,6 +13,7 @@ describe("kernel command line", () => {
     ["agent.debug_console", "debugConsole", true], ["agent.debug_console=true", "debugConsole", false],
     ["agent.trace", "tracing", true], ["agent.trace=0", "tracing", false], ["agent.trace=2", "tracing", true], ["agent.trace=yes", "tracing", false],
     ["agent.log_vport=1025", "logVport", 1025], ["agent.log_vport=0", "logVport", 0], ["agent.log_vport=-3", "logVport", 0],
+    ["agent.share_timeout=9", "shareTimeoutMs", 9000], ["agent.share_timeout=0", "shareTimeoutMs", 60_000],
     ["agent.hotplug_timeout=7", "hotplugTimeoutMs", 7000], ["agent.hotplug_timeout=0", "hotplugTimeoutMs", 3000],
     ["agent.container_pipe_size=8192", "containerPipeSize", 8192],
     ["systemd.unified_cgroup_hierarchy=0", "cgroupV1", true], ["systemd.unified_cgroup_hierarchy=true", "cgroupV1", false],
