@@ -2,6 +2,7 @@
 // It owns the VM's folder: on a good end it is removed, after a failure the logs stay and their place is told.
 import { createWriteStream, readdirSync, rmSync, type WriteStream } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { formatAddress, type Address } from "../client/address.js";
 import type { AgentClient } from "../client/agent-client.js";
 import { connectAgent } from "../client/connect.js";
@@ -10,6 +11,7 @@ import { chooseAccel, type AccelChoice } from "./accel.js";
 import { Console } from "./console.js";
 import { kernelWords, qemuArgs, type Machine, type MachineType } from "./machine.js";
 import { DIST, needed, runFolder } from "./places.js";
+import { vsockDriverUp } from "./driver-up.js";
 import { findProgram, lastLines, startProgram, type Program, type ProgramEnd } from "./program.js";
 import { SHARE_TAG, startVirtiofsd } from "./share.js";
 import { openWire, type OpenWire, type WireChoice } from "./wire.js";
@@ -107,12 +109,12 @@ const rootOf = (options: BootOptions): { initrd?: string; image?: string; fstype
   return { image: needed(root.image, "disk image", "make it with `make image`"), fstype: root.fstype ?? "erofs" };
 };
 
-const buildMachine = (options: BootOptions, accel: AccelChoice, wire: OpenWire, virtiofs: string | undefined): Machine => {
+const buildMachine = (options: BootOptions, accel: AccelChoice, wire: OpenWire, virtiofs: string | undefined, monitor: string): Machine => {
   const root = rootOf(options);
   const type = options.machine ?? "q35";
   return {
     type, accel: accel.accel, memoryMiB: options.memoryMiB ?? 256, cpus: options.cpus ?? 1, kernel: kernelFile(options.kernel),
-    initrd: root.initrd, wire: wire.wire,
+    initrd: root.initrd, wire: wire.wire, monitor: wire.wire.kind === "vhost-user-vsock" ? monitor : undefined,
     disks: [...(root.image === undefined ? [] : [{ file: root.image, readOnly: true }]), ...(options.disks ?? [])],
     virtiofs: virtiofs === undefined ? undefined : { socket: virtiofs, tag: SHARE_TAG },
     ninep: options.share?.by === "9p" ? { folder: options.share.folder, tag: SHARE_TAG } : undefined,
@@ -143,8 +145,36 @@ export const listeningUptime = (console: string): number | undefined => {
   return match ? Number(match[1]) : undefined;
 };
 
-/** Wait for the agent's word on the console, then for its first answer. */
-const firstAnswer = async (parts: Required<Pick<Parts, "qemu" | "console" | "wire">>, timeoutMs: number, signal: AbortSignal | undefined): Promise<AgentClient> => {
+/** How long the agent's line on the console is waited for when the guest's driver is up; without the line only tries can tell. */
+const PATIENCE_MS = 3_000;
+
+/** Kernel words that may keep the agent's line from the console. */
+const HIDING = /^(agent\.log=(?!info$|debug$|trace$)|agent\.config_file=|console=)/;
+
+// A CONNECT before the guest's driver is up ends the daemon of vhost-user-vsock; a serial port simply keeps our first bytes, and the
+// kernel's own vsock refuses. The agent's line on the console is the best sign, but a log level or another console may hide it.
+const untilReachable = async ({ console, wire, monitor }: { console: Console; wire: OpenWire; monitor: string }, hidden: boolean, signal: AbortSignal): Promise<void> => {
+  if (wire.wire.kind === "serial") return;
+  const enough = new AbortController();
+  const stop = (): void => enough.abort();
+  signal.addEventListener("abort", stop, { once: true });
+  if (signal.aborted) stop();
+  const driver = wire.wire.kind === "vhost-user-vsock" ? vsockDriverUp(monitor, enough.signal) : Promise.resolve();
+  const patient = driver.then(() => sleep(hidden ? 0 : PATIENCE_MS, undefined, { signal: enough.signal }));
+  try {
+    await Promise.any([console.waitFor(LISTENING, enough.signal), patient]);
+  } catch (error) {
+    throw error instanceof AggregateError ? (error.errors[0] as Error) : error;
+  } finally {
+    signal.removeEventListener("abort", stop);
+    stop();
+  }
+};
+
+type Booting = Required<Pick<Parts, "qemu" | "console" | "wire">> & { monitor: string };
+
+/** Wait for a sign that the agent can be reached, then for its first answer. */
+const firstAnswer = async (parts: Booting, hidden: boolean, timeoutMs: number, signal: AbortSignal | undefined): Promise<AgentClient> => {
   const stop = new AbortController();
   const abort = (): void => stop.abort();
   signal?.addEventListener("abort", abort, { once: true });
@@ -156,8 +186,7 @@ const firstAnswer = async (parts: Required<Pick<Parts, "qemu" | "console" | "wir
   const timer = setTimeout(abort, timeoutMs);
   const begin = performance.now();
   const answer = (async (): Promise<AgentClient> => {
-    // A CONNECT before the guest's driver is up ends the vsock daemon's worker; a serial port simply keeps our first bytes.
-    if (parts.wire.wire.kind !== "serial") await parts.console.waitFor(LISTENING, stop.signal);
+    await untilReachable(parts, hidden, stop.signal);
     return connectAgent(parts.wire.address, { waitMs: Math.max(0, timeoutMs - (performance.now() - begin)), signal: stop.signal });
   })();
   try {
@@ -187,12 +216,13 @@ export const bootVm = async (options: BootOptions = {}): Promise<Vm> => {
   for (const disk of options.disks ?? []) needed(disk.file, "disk", "check the path");
   const accel = await chooseAccel(qemuFile, kernel);
   const folder = runFolder();
+  const monitor = join(folder, "qmp.sock");
   const parts: Parts = { folder, forget: atEnd(() => rmSync(folder, { recursive: true, force: true })) };
   try {
     const wire = (parts.wire = await openWire(options.transport ?? "auto", parts.folder, say));
     const virtiofs = options.share?.by === "virtiofs" ? await startVirtiofsd(options.share.folder, parts.folder) : undefined;
     if (virtiofs !== undefined) parts.share = virtiofs.program;
-    const machine = buildMachine({ ...options, kernel }, accel, wire, virtiofs?.socket);
+    const machine = buildMachine({ ...options, kernel }, accel, wire, virtiofs?.socket, monitor);
     say(`${machine.type} with ${accel.accel} (${accel.why}), ${wire.wire.kind} (${wire.why})`);
     const begin = performance.now();
     const qemu = (parts.qemu = await startProgram(qemuFile, qemuArgs(machine), { log: join(parts.folder, "qemu.log"), stdout: "pipe" }));
@@ -200,7 +230,7 @@ export const bootVm = async (options: BootOptions = {}): Promise<Vm> => {
     const console = (parts.console = new Console(qemu.process.stdout, log, machine.type === "microvm" ? () => void qemu.kill() : undefined));
     let listening = Number.NaN;
     console.waitFor(LISTENING).then(() => (listening = performance.now()), () => undefined);
-    parts.client = await firstAnswer({ qemu, console, wire }, options.timeoutMs ?? DEFAULT_TIMEOUT_MS, options.signal);
+    parts.client = await firstAnswer({ qemu, console, wire, monitor }, (options.append ?? []).some((word) => HIDING.test(word)), options.timeoutMs ?? DEFAULT_TIMEOUT_MS, options.signal);
     const answered = performance.now();
     const readyMs = answered - begin;
     const uptime = listeningUptime(console.text());

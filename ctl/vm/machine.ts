@@ -24,6 +24,8 @@ export interface Machine {
   virtiofs?: { socket: string; tag: string } | undefined;
   /** A folder of the host through 9p. */
   ninep?: { folder: string; tag: string } | undefined;
+  /** Socket of QEMU's monitor, when somebody asks it. */
+  monitor?: string | undefined;
   /** Words of the kernel command line. */
   append: string[];
   /** Further QEMU words, as they are. */
@@ -85,6 +87,7 @@ export const qemuArgs = (machine: Machine): string[] => {
     "-cpu", machine.accel === "kvm" ? "host" : "max",
     "-m", `${machine.memoryMiB}M`, "-smp", String(machine.cpus),
     ...(sharesMemory(machine) ? ["-object", `memory-backend-memfd,id=mem0,size=${machine.memoryMiB}M,share=on`] : []),
+    ...(machine.monitor === undefined ? [] : ["-qmp", `unix:${value(machine.monitor)},server=on,wait=off`]),
     "-chardev", "stdio,id=console0,signal=off", "-serial", "chardev:console0",
     "-kernel", machine.kernel, ...(machine.initrd === undefined ? [] : ["-initrd", machine.initrd]),
     "-append", machine.append.join(" "),

@@ -1,6 +1,6 @@
 // The first thing a user does: an image, a command, its output and its exit status, through a real VM; and that nothing stays.
 import { execFileSync, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -54,6 +54,26 @@ describe.skipIf(missing !== undefined)(`katactl in a VM${missing === undefined ?
     const { stderr } = await katactl(["run", image, "--", "true"]);
     expect(stderr).toMatch(/(microvm|q35) with (kvm|tcg) \(.+\), (vhost-vsock|vhost-user-vsock|serial) \(.+\)/);
     expect(stderr).toMatch(/start of the VMM to first RPC \d+ ms, start of the kernel to first RPC \d+ ms/);
+  });
+
+  it.each(["agent.log=warn", "agent.log=error", "console=hvc0"])("needs no word of the agent on the console: %s", async (word) => {
+    expect(await katactl(["run", "-q", "--append", word, image, "--", "echo", "up"])).toMatchObject({ exitCode: 0, stdout: "up" });
+  });
+
+  it("runs a bundle folder as it lies there, with the user's wishes over its config.json", async () => {
+    const bundle = join(folder, "bundle");
+    const odd = Buffer.concat([Buffer.from(join(bundle, "rootfs/odd-")), Buffer.from([0xff])]);
+    mkdirSync(join(bundle, "rootfs/bin"), { recursive: true });
+    writeFileSync(join(bundle, "rootfs/bin/busybox"), readFileSync("/bin/busybox"), { mode: 0o755 });
+    for (const name of ["sh", "id", "ls", "cat", "od", "readlink", "ulimit"]) symlinkSync("busybox", join(bundle, "rootfs/bin", name));
+    symlinkSync(Buffer.from([0x74, 0xfe]), odd);
+    writeFileSync(join(bundle, "config.json"), `{"ociVersion":"1.0.2","root":{"path":"rootfs"},"process":{"args":["sh"],"cwd":"/","env":["PATH=/bin"],
+      "rlimits":[{"type":"RLIMIT_FSIZE","hard":18446744073709551615,"soft":9007199254740993}]},
+      "mounts":[{"destination":"/proc","type":"proc","source":"proc"},{"destination":"/sys","type":"sysfs","source":"sysfs"},{"destination":"/sys/fs/cgroup","type":"cgroup","source":"cgroup"}],
+      "linux":{"namespaces":[{"type":"mount"},{"type":"ipc"},{"type":"uts"}]}}`);
+    const { stdout, stderr } = await katactl(["run", "-q", "-u", "7:", "-m", "32m", "--cpus", "0.5", bundle, "--", "sh", "-c",
+      "id -u; id -g; cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/cpu.max; readlink /odd-* | od -An -tx1; while read a b c d e f; do test $b$c = filesize && echo $d $e; done < /proc/self/limits"]);
+    expect([stderr, ...stdout.split("\n").map((line) => line.trim())]).toEqual(["", "7", "0", "33554432", "50000 100000", "74 fe 0a", "9007199254740993 unlimited"]);
   });
 
   it("sends standard input to its end", async () => {

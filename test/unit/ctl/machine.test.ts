@@ -27,6 +27,11 @@ describe("QEMU arguments", () => {
     expect(after(qemuArgs({ ...base, virtiofs: { socket: "/s/f", tag: "kataShared" } }), "-device")).toContain("vhost-user-fs-pci,chardev=fs0,tag=kataShared,queue-size=1024");
   });
 
+  it("opens a monitor only when somebody asks it", () => {
+    expect(after(qemuArgs(base), "-qmp")).toEqual([]);
+    expect(after(qemuArgs({ ...base, monitor: "/s/m,x" }), "-qmp")).toEqual(["unix:/s/m,,x,server=on,wait=off"]);
+  });
+
   it("uses devices of the machine's own bus", () => {
     for (const [type, ending] of [["q35", "-pci"], ["microvm", "-device"]] as const) {
       const args = qemuArgs({ ...base, type, disks: [{ file: "/d", readOnly: true }], wire: { kind: "vhost-vsock", cid: 77 } });
