@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { Command } from "commander";
+import { wholeProcess } from "../ctl/lifetime.js";
 import { projectRoot } from "../image-builder/lib/context.js";
 import { judge, readBudgets } from "./budget.js";
 import { EXEC_KEY, RUN_KEY } from "./command-lines.js";
@@ -84,6 +85,7 @@ const bench = async (options: Options): Promise<number> => {
   return options.budget && missed.length > 0 ? 1 : 0;
 };
 
+let status = 0;
 const command = new Command("bench")
   .description("measure the agent, its peers and their floors; hold the numbers against bench/budgets.json")
   .option("--only <names>", "groups or keys, parted by commas")
@@ -93,10 +95,7 @@ const command = new Command("bench")
   .option("--agent <file>", "another agent binary for the native measurements")
   .option("--output <file>", "where to write the results (default dist/bench.json)")
   .action(async (options: Options) => {
-    process.exitCode = await bench(options);
+    status = await bench(options);
   });
 
-command.parseAsync().catch((error: unknown) => {
-  say(`bench: ${error instanceof Error ? error.message : String(error)}`);
-  process.exitCode = 2;
-});
+wholeProcess(() => command.parseAsync().then(() => status), { failed: 2, say, text: (error) => `bench: ${error instanceof Error ? error.message : String(error)}` });

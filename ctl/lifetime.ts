@@ -51,23 +51,18 @@ export interface Ending {
  * ends it with 128 + n.
  */
 export const wholeProcess = (work: () => Promise<number>, ending: Ending): void => {
-  let over = false;
-  const end = (status: number): never => {
-    over = true;
-    return process.exit(status);
-  };
+  const end = (status: number): never => process.exit(status);
   const fail = (error: unknown): never => {
     ending.say(`${ending.text(error)} (while ${doing})`);
     return end(ending.failed);
   };
   for (const [name, number] of Object.entries(SIGNALS)) process.on(name, () => void (process.listenerCount(name) === 1 && end(128 + number)));
   process.on("uncaughtException", fail);
-  process.on("exit", () => {
-    endAll();
-    if (over) return;
-    // Nothing is left that could happen, and the work is not done: a promise that nobody keeps.
+  process.on("exit", endAll);
+  // Nothing is left that could happen, and the work is not done: a promise that nobody keeps.
+  process.on("beforeExit", () => {
     ending.say(`ended before it was done, while ${doing}: this is a fault of the program`);
-    process.exitCode = ending.failed;
+    end(ending.failed);
   });
   work().then(end, fail);
 };

@@ -2,6 +2,7 @@
 // he stands; every default lies in the project. Must never leave a child process or a half-written file behind on Ctrl-C.
 import { join } from "node:path";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { wholeProcess } from "../ctl/lifetime.js";
 import { clean } from "./commands/clean.js";
 import { image } from "./commands/image.js";
 import { initrd } from "./commands/initrd.js";
@@ -92,8 +93,12 @@ function tell(error: unknown): number {
 }
 
 for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, () => stop.abort());
-try {
-  await program().parseAsync();
-} catch (error) {
-  process.exitCode = tell(error);
-}
+const work = async (): Promise<number> => {
+  try {
+    await program().parseAsync();
+    return EXIT.ok;
+  } catch (error) {
+    return tell(error);
+  }
+};
+wholeProcess(work, { failed: EXIT.failed, say: (line) => void process.stderr.write(`image-builder: ${line}\n`), text: String });

@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { wholeProcess } from "../../ctl/lifetime.js";
 import { TOP } from "../../ctl/vm/places.js";
 import { engineAt, newestCrun, ourEngine, type Engine } from "./engines.js";
 import { runInGuest, v2Missing } from "./guest.js";
@@ -90,7 +91,4 @@ const main = async (): Promise<number> => {
   return runs.length === 0 || unexplained.length > 0 || less.length > 0 ? 1 : 0;
 };
 
-main().then((code) => (process.exitCode = code), (error: unknown) => {
-  say(`conformance: ${(error as Error).message}`);
-  process.exitCode = 1;
-});
+wholeProcess(main, { failed: 1, say, text: (error) => `conformance: ${error instanceof Error ? error.message : String(error)}` });

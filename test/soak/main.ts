@@ -1,6 +1,7 @@
 // `make soak`: 10,000 containers by the agent and 300 by the command line, with progress. Ends with 1 when something was left or
 // the agent has grown. Interrupted, it removes what is there and says how far it came.
 import { soakAgent, soakCommandLine } from "./rounds.js";
+import { wholeProcess } from "../../ctl/lifetime.js";
 import { whyNot } from "../helpers/private-agent.js";
 
 const GROWTH_KB = 64;
@@ -37,10 +38,4 @@ const soak = async (rounds: number, commands: number): Promise<number> => {
   return faults.length > 0 || stop.signal.aborted ? 1 : 0;
 };
 
-soak(Number(process.argv[2] ?? 10_000), Number(process.argv[3] ?? 300)).then(
-  (status) => (process.exitCode = status),
-  (error: unknown) => {
-    say(`soak: ${error instanceof Error ? error.message : String(error)}`);
-    process.exitCode = 2;
-  },
-);
+wholeProcess(() => soak(Number(process.argv[2] ?? 10_000), Number(process.argv[3] ?? 300)), { failed: 2, say, text: (error) => `soak: ${error instanceof Error ? error.message : String(error)}` });
