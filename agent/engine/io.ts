@@ -10,7 +10,7 @@ import { NR } from "../sys/nr.js";
 import { EPOLL } from "../sys/poll.js";
 import { eofCharacter, setWindowSize } from "../sys/tty.js";
 import { AppError } from "../lib/errors.js";
-import { watch, type Watch } from "../lib/loop.js";
+import { after, watch, type Watch } from "../lib/loop.js";
 
 type Go = () => void;
 
@@ -25,6 +25,8 @@ export const MOST_INPUT = 8388608;
 let inputBytes = 0;
 
 const tooMany = (what: string): AppError => new AppError("exhausted", `more than ${MOST_WAITING} calls wait to ${what} one stream`);
+
+const AT_ONCE = 16; // reads or writes of a stream before others get their turn
 
 /** What a process writes. Readers take turns: take, then readInto and whenReadable as often as needed, then doneWaiting. */
 export class OutStream {
@@ -56,15 +58,22 @@ export class OutStream {
     go();
   }
 
-  /** The next in line may go: one after the other from here, not each from within the one before. */
+  /**
+   * The next in line may go: one after the other from here, not each from within the one before. Of those who wait at a process that
+   * writes without end some go now, and the others when everybody else has had a turn.
+   */
   doneWaiting(): void {
     this.#busy = false;
     if (this.#serving) return;
     this.#serving = true;
+    let served = 0;
     try {
       for (let next = this.#next(); next !== undefined; next = this.#next()) {
         this.#busy = true;
         next();
+        if (++served < AT_ONCE || this.#busy || this.#queue === undefined) continue;
+        this.#busy = true; // who comes now goes behind those who wait
+        after(0, () => this.doneWaiting());
       }
     } finally {
       this.#serving = false;
@@ -115,12 +124,15 @@ export class OutStream {
   /** The process has ended: what is in the pipe can still be read, and then it is over. */
   processEnded(): void {
     this.#ended = true;
-    if (this.fd.open) {
-      const unread = new Int32Array(1);
-      sys(NR.ioctl, this.fd.n, FIONREAD, unread.buffer as ArrayBuffer);
-      this.#left = (unread[0] as number) + GRACE_BYTES;
-    }
+    if (this.fd.open) this.#left = this.unread() + GRACE_BYTES;
     this.#now();
+  }
+
+  /** How many bytes there are to be read, as far as the kernel knows. See FIONREAD in ioctl_tty(2), pipe(7). */
+  unread(): number {
+    const bytes = new Int32Array(1);
+    if (this.fd.open) sys(NR.ioctl, this.fd.n, FIONREAD, bytes.buffer as ArrayBuffer);
+    return bytes[0] as number;
   }
 
   /** Is there something that nobody has read? */
@@ -191,23 +203,26 @@ export class InStream {
   }
 
   #push(): void {
+    let turns = AT_ONCE;
     for (const entry of this.#queue) {
-      const n = this.#writeRest(entry);
-      if (n === -E.EAGAIN) return this.#wait();
-      if (this.#remove(entry)) entry.done(n < 0 ? new SysError("write", -n) : undefined);
+      const left = this.#writeRest(entry, turns);
+      if (left === -E.EAGAIN) return this.#wait();
+      if (this.#remove(entry)) entry.done(left < 0 ? new SysError("write", -left) : undefined);
+      turns = left < 0 ? 1 : left; // where one has failed, the next ones do
     }
     if (this.#ending) this.#finish();
   }
 
-  /** 0 when all of it has been written, or the negative errno. */
-  #writeRest(entry: Write): number {
-    while (entry.rest.length > 0) {
+  /** What is left of the turns, a write(2) each, when all of it has been written; or the negative errno, EAGAIN also without any turn left. */
+  #writeRest(entry: Write, turns: number): number {
+    for (; entry.rest.length > 0; turns--) {
+      if (turns === 0) return -E.EAGAIN;
       const n = this.fd.open ? sys(NR.write, this.fd.n, entry.rest, entry.rest.length) : -E.EPIPE;
       if (n <= 0) return n === 0 ? -E.EIO : n; // a descriptor that takes nothing of something would be asked for ever
       this.#last = entry.rest[n - 1] as number;
       entry.rest = entry.rest.subarray(n);
     }
-    return 0;
+    return turns;
   }
 
   #wait(): void {

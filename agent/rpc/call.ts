@@ -13,7 +13,7 @@ import { type Status, statusOf } from "./status.js";
 export const MAX_READ = MAX_DATA - HEAD_ROOM;
 
 const ENVELOPE_BYTES = 7; // around a payload of this size: status, tag and length
-const KEPT_BYTES = 65536; // the reply buffer shrinks to this after a larger reply
+const KEPT_BYTES = HEAD_ROOM + 65536; // the reply buffer shrinks to this after a larger reply
 const MAX_PENDING = 4096; // calls of one connection that wait for something
 const MAX_PENDING_ALL = 16384; // of all connections
 const BUSY = { code: 8, message: `more than ${MAX_PENDING} calls of this connection are pending` };

@@ -9,13 +9,17 @@ import { type Call, DATA_AT, MAX_READ } from "../call.js";
 import { type Handlers, LATER } from "../methods.js";
 import type { OutStream, InStream } from "../../engine/io.js";
 
+/** What a pipe holds. See pipe(7). */
+const USUAL = 65536;
+
 /** Answers with what the stream has; waits for it without holding anything but the call. */
 function answerRead(stream: OutStream, length: number, call: Call): void {
   const want = Math.min(length, MAX_READ);
   const attempt = (): void => {
     if (call.done) return stream.doneWaiting();
     if (!call.writable) return call.whenWritable(attempt);
-    const n = want === 0 ? 0 : stream.readInto(call.room(want), DATA_AT, want);
+    const most = want <= USUAL ? want : Math.min(want, Math.max(USUAL, stream.unread())); // what is asked for need not be there
+    const n = most === 0 ? 0 : stream.readInto(call.room(most), DATA_AT, most);
     if (n === -E.EAGAIN) return stream.whenReadable(attempt);
     if (n < 0) call.fail(new SysError("read", -n));
     else call.replyBytes(n);
