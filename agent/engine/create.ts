@@ -77,6 +77,7 @@ export async function createContainer(args: CreateArgs): Promise<Container> {
       const started = withScore(score, args.own !== undefined, (left) => startChild({ ...args, mountLabel, copies }, left ? spec : { ...spec, process: unscored }, cgroup, group, filter));
       gate = started.channel;
       gate.program = spec.process.args[0] ?? "";
+      gate.command = args.own !== undefined;
       process = processOf(id, started.cloned, started.streams, args.own);
       cgroup.restrictDevices(spec.linux.resources);
       const container = record(args, cgroup, group, process, gate, filter);

@@ -70,6 +70,7 @@ function start(container: Container, execId: string, spec: ProcessSpec, limits: 
   });
   const process = processOf(execId, cloned, streams, own);
   channel.program = spec.args[0] ?? "";
+  channel.command = own !== undefined;
   return { process, channel, done: untilRunning(container, process, channel, own, plan) };
 }
 

@@ -37,7 +37,7 @@ export interface Born { readonly say: "born"; readonly pidfd: number; readonly p
 interface Failure { readonly say: "failed"; readonly kind: ErrorKind; readonly what: string }
 
 /** What the failure of one of the last steps is told as, in three bytes: 0, the errno, and this. See stub.ts. */
-export const enum Failed { PROGRAM = 0, CLONE = 1, OTHER = 2 }
+export const enum Failed { PROGRAM = 0, CLONE = 1, OTHER = 2, LABEL = 3, FILTER = 4, LIMIT = 5 }
 
 const MESSAGE_MAX = 4096;
 const LOOK_MS = 1000;
@@ -45,7 +45,9 @@ let buffer: Uint8Array | undefined; // messages are understood as they come, so 
 
 /** The parent's end of a connection to the door of a child that waits to be started. */
 export function knock(connected: Fd): Channel {
-  return new Channel(connected);
+  const channel = new Channel(connected);
+  channel.command = true;
+  return channel;
 }
 
 /** The two ends; the child's closes at execve. */
@@ -61,6 +63,8 @@ export function pair(): { parent: Channel; child: ChildEnd } {
 export class Channel {
   /** What the child is to become, for the error when it cannot. */
   program = "";
+  /** A command line reads the error. */
+  command = false;
 
   constructor(readonly fd: Fd) {}
 
@@ -100,7 +104,7 @@ export class Channel {
       if (n === -E.EAGAIN) return;
       settle(() => {
         try {
-          result.resolve(understand(n, bytes, this.program));
+          result.resolve(understand(n, bytes, this));
         } catch (error) {
           result.reject(error);
         }
@@ -115,10 +119,10 @@ export class Channel {
   }
 }
 
-function understand(n: number, buffer: Uint8Array, program: string): Said {
+function understand(n: number, buffer: Uint8Array, { program, command }: Channel): Said {
   if (n === 0 || n === -E.ECONNRESET) return { say: "end" };
   if (n < 0) throw new SysError("recv from the child", -n);
-  if (n === 3 && buffer[0] === 0) throw stubFailed(buffer[1] as number, buffer[2] as Failed, program);
+  if (n === 3 && buffer[0] === 0) throw stubFailed(buffer[1] as number, buffer[2] as Failed, program, command);
   if (n === BORN_BYTES) return bornIn(buffer);
   const said = JSON.parse(fromOthers(native.utf8Decode(buffer, 0, n) ?? "{}")) as Said | Failure;
   if (said.say === "failed") throw new AppError(said.kind, said.what);
@@ -132,11 +136,17 @@ function bornIn(buffer: Uint8Array): Born {
   return { say: "born", pidfd: view.getInt32(0, true), pid: view.getInt32(8, true) };
 }
 
-/** What the stub could not do (stub.ts). */
-function stubFailed(errno: number, what: Failed, program: string): AppError {
-  if (what === Failed.PROGRAM) return new AppError("internal", `exec ${program}: ${inWords(errno)}`);
+/** The calls of the last steps that may fail, and what of the configuration each is for; by kind. */
+const LAST: readonly (readonly [field: string, call: string])[] = [
+  ["", "execve"], ["make the process", "clone"], ["the last steps before the program", "system call"], ["the process's AppArmor profile or SELinux label", "write"], ["linux.seccomp", "seccomp"], ["process.rlimits", "prlimit64"],
+];
+
+/** What the stub could not do (stub.ts); a command's callers look for other words than hosts. */
+function stubFailed(errno: number, what: Failed, program: string, command: boolean): AppError {
+  const [field, call] = LAST[what] ?? ["", ""];
+  if (what === Failed.PROGRAM && command) return new AppError("internal", `exec ${program}: ${inWords(errno)}`);
   if (what === Failed.CLONE && errno === E.ENOMEM) return new AppError("precondition", "the pid namespace to be born in is gone: its first process has ended");
-  return because(what === Failed.CLONE ? "make the process" : "the last steps before the program", new SysError(what === Failed.CLONE ? "clone" : "", errno));
+  return because(what === Failed.PROGRAM ? `exec "${program}"` : field, new SysError(call, errno));
 }
 
 /** "no such file or directory": callers of runtimes look for these words. */

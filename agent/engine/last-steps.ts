@@ -49,7 +49,7 @@ function labelSteps({ proc, files }: NonNullable<LastArgs["labels"]>): LastStep[
   const steps: LastStep[] = [];
   files.forEach(({ path, text }, i) => {
     const bytes = native.utf8Encode(text);
-    steps.push({ call: NR.openat, args: [proc, cString(path), O_WRONLY], name: `label${i}` }, { call: NR.write, args: [{ of: `label${i}` }, bytes, bytes.length] }, { call: NR.close, args: [{ of: `label${i}` }] });
+    steps.push({ call: NR.openat, args: [proc, cString(path), O_WRONLY], name: `label${i}` }, { call: NR.write, args: [{ of: `label${i}` }, bytes, bytes.length], failed: Failed.LABEL }, { call: NR.close, args: [{ of: `label${i}` }] });
   });
   return [...steps, { call: NR.close, args: [proc] }];
 }
@@ -67,7 +67,7 @@ function insideSteps({ channel, terminal, gated, door, limits, filter, labels, p
     ]),
     ...(gated ? [hear] : []),
     ...(labels === undefined ? [] : labelSteps(labels)),
-    ...limits.map((limit): LastStep => ({ call: NR.prlimit64, args: [0, limit.resource, rlimit(limit), 0] })),
+    ...limits.map((limit): LastStep => ({ call: NR.prlimit64, args: [0, limit.resource, rlimit(limit), 0], failed: Failed.LIMIT })),
     ...(program ? programSteps(channel, filter?.first === false ? filter : undefined) : [{ call: NR.exit_group, args: [0] }]),
   ];
 }

@@ -152,7 +152,7 @@ const SECCOMP_SET_MODE_FILTER = 1;
 
 /** The step that loads a filter. */
 export function filterStep({ program, flags }: { readonly program: Uint8Array; readonly flags: number }): LastStep {
-  return { call: NR.seccomp, args: [SECCOMP_SET_MODE_FILTER, flags, { filter: program }] };
+  return { call: NR.seccomp, args: [SECCOMP_SET_MODE_FILTER, flags, { filter: program }], failed: Failed.FILTER };
 }
 
 /** What every list of last steps ends with, after the filter if there is one: the execve closes the channel. */
