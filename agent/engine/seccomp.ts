@@ -119,8 +119,8 @@ function fitting(program: Uint8Array): Uint8Array {
   return program;
 }
 
-/** What `readyFilter` leaves for `compileSeccomp`. */
-let ready: { readonly s: Seccomp; readonly key: string | undefined; readonly program: Uint8Array } | undefined;
+/** What `readyFilter` leaves for `compileSeccomp`; goes with the profile. */
+const ready = new WeakMap<Seccomp, { readonly key: string | undefined; readonly program: Uint8Array }>();
 
 function keyOf(s: Seccomp): string | undefined {
   return countRules(s).rules > MOST_KEPT ? undefined : JSON.stringify(s, (_key, value: unknown) => (typeof value === "bigint" ? `${value}n` : value));
@@ -140,7 +140,7 @@ function limitMemory(bytes: number): void {
 }
 
 /**
- * Has the program compiled by a helper, unless that takes no time: `compileSeccomp` finds it then, if it is called next. Rejects with
+ * Has the program compiled by a helper, unless that takes no time: `compileSeccomp` finds it then. Rejects with
  * AppError "invalid" naming a field, or "deadline".
  */
 export async function readyFilter(s: Seccomp): Promise<void> {
@@ -155,18 +155,13 @@ export async function readyFilter(s: Seccomp): Promise<void> {
     });
     program = new Uint8Array(new Uint32Array(numbers).buffer);
   }
-  ready = { s, key, program };
-}
-
-/** Lets go of what `readyFilter` has left, when nobody wants it. */
-export function forgetReady(): void {
-  ready = undefined;
+  ready.set(s, { key, program });
 }
 
 /** The program (struct sock_filter, 8 bytes each). Throws AppError "invalid" naming a field. */
 export function compileSeccomp(s: Seccomp): Uint8Array {
-  const { key, program } = ready?.s === s ? ready : madeHere(s);
-  ready = undefined;
+  const { key, program } = ready.get(s) ?? madeHere(s);
+  ready.delete(s);
   if (key !== undefined) kept.unshift({ key, program });
   if (kept.length > KEPT) kept.pop();
   return program;

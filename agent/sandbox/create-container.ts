@@ -113,14 +113,13 @@ async function build(sandbox: Sandbox, args: CreateArgs, entry: Entry): Promise<
   if (withPaths) checkSpec({ ...spec, root, linux: { ...spec.linux, namespaces: asked } }); // says it by its field, before anything is opened
   const { namespaces, fds } = withPaths ? await openNamespaces(id, asked) : { namespaces: asked, fds: [] };
   try {
-    if (spec.linux.seccomp !== undefined) await seccomp().readyFilter(spec.linux.seccomp); // last: only a few are kept
+    if (spec.linux.seccomp !== undefined) await seccomp().readyFilter(spec.linux.seccomp);
     const linux = { ...spec.linux, namespaces: namespacesFor(sandbox, spec.linux, namespaces, args.sandboxPidns) };
     entry.container = await create({
       id, bundleDir: dir, spec: { ...spec, root, linux }, pipeSize: sandbox.settings.containerPipeSize,
     });
   } finally {
     for (const fd of fds) fd.close();
-    if (spec.linux.seccomp !== undefined) seccomp().forgetReady();
   }
 }
 
