@@ -28,7 +28,6 @@ const CONGESTED_BYTES = 262144; // queued output above which a peer is no longer
 const HALF_FRAME_MS = 2000; // on a serial port: a frame whose rest does not come is garbage
 const TURNS = 64; // reads of a serial port before others get their turn
 const FRAMES = 512; // frames of one peer before others get their turn
-const SMALL = 4096; // half frames below this are kept to the byte
 const INVALID_ARGUMENT = 3;
 
 let bufferBytes = 4096; // LARGE_BUFFER as soon as a peer fills one: an agent that only hears small requests stays small
@@ -160,7 +159,7 @@ export class Connection implements Holder {
     if (this.channel.endless) this.watchHalfFrame(left);
     if (left === 0) {
       if (this.own !== undefined) this.own = undefined;
-    } else if (buffer !== this.own || at > 0) this.keep(new Uint8Array(left < SMALL ? left : Math.min(Math.max(needed, left), 2 * left)), buffer, at, fill);
+    } else if (buffer !== this.own || at > 0) this.keep(new Uint8Array(2 * left <= LARGE_BUFFER ? left : Math.min(Math.max(needed, left), 2 * left)), buffer, at, fill);
     if (this.held > 0) this.count();
     if (buffer !== this.own && buffer.length === bufferBytes) shared = buffer;
   }
