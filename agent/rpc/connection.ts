@@ -90,7 +90,8 @@ export class Connection implements Holder {
   /** The channel has something to read. */
   readable(): void {
     for (let turn = 1; !this.resting; turn++) {
-      const buffer = this.roomToRead();
+      const buffer = this.own === undefined && shared !== undefined ? shared : this.roomToRead();
+      if (buffer === shared) shared = undefined;
       const n = this.channel.read(buffer, this.fill, buffer.length - this.fill);
       if (n <= 0) {
         if (buffer !== this.own) shared = buffer;
@@ -148,6 +149,11 @@ export class Connection implements Holder {
       if (this.fill === 0) break; // the peer was lost meanwhile
     }
     if (n > 0) this.lastServed = ++served;
+    if (at === this.fill && this.own === undefined && buffer.length === bufferBytes && !this.channel.endless) {
+      this.fill = 0; // the usual end: everything was whole
+      shared = buffer;
+      return;
+    }
     this.rest(buffer, Math.min(at, this.fill), needed);
     if (n === FRAMES && this.fill > 0 && !this.congested) this.giveWay();
   }
