@@ -8,7 +8,7 @@ import { type Timer, after } from "../lib/loop.js";
 import { type Call, sendStatus, tooLong } from "./call.js";
 import { dispatch } from "./dispatch.js";
 import { FRAME, HEADER_BYTES, MAX_DATA, looksLikeHeader, u32 } from "./frame.js";
-import { type Holder, hold } from "./held.js";
+import { type Holder, hold, renew } from "./held.js";
 
 // No #private names here and in call.ts: the guest's engine checks each use, and this is the path of every byte.
 
@@ -32,7 +32,6 @@ const INVALID_ARGUMENT = 3;
 
 let bufferBytes = 4096; // LARGE_BUFFER as soon as a peer fills one: an agent that only hears small requests stays small
 let shared: Uint8Array | undefined; // absent while it is in use
-let served = 0;
 const NO_CALLS: ReadonlySet<Call> = new Set();
 
 function takeShared(): Uint8Array {
@@ -58,7 +57,7 @@ export class Connection implements Holder {
   /** The peer takes its replies too slowly: from CONGESTED_BYTES in the queue until half of that. */
   congested = false;
   held = 0;
-  lastServed = 0;
+  served = false;
 
   /** `onClose` is told once, when the channel has been closed. */
   constructor(readonly channel: Channel, readonly onClose: (connection: Connection) => void) {}
@@ -148,13 +147,14 @@ export class Connection implements Holder {
       }
       if (this.fill === 0) break; // the peer was lost meanwhile
     }
-    if (n > 0) this.lastServed = ++served;
+    if (n > 0) this.served = true;
     if (at === this.fill && this.own === undefined && buffer.length === bufferBytes && !this.channel.endless) {
       this.fill = 0; // the usual end: everything was whole
       shared = buffer;
       return;
     }
     this.rest(buffer, Math.min(at, this.fill), needed);
+    if (n > 0 && this.held > 0) renew(this);
     if (n === FRAMES && this.fill > 0 && !this.congested) this.giveWay();
   }
 
@@ -266,6 +266,7 @@ export class Connection implements Holder {
       if (n <= 0) return this.lost(n);
       this.from += n;
       if (this.from === this.to) this.dropQueue();
+      else renew(this);
     }
     this.congested = this.congested && this.to - this.from > CONGESTED_BYTES / 2;
     this.wanting();

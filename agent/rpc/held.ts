@@ -1,5 +1,6 @@
-// What peers make the agent keep, over all connections: half frames and replies that are not taken. When it is too much, those who
-// were served the longest ago lose their connection, until it is not: a host that talks to the agent keeps its own.
+// What peers make the agent keep, over all connections: half frames and replies that are not taken. When it is too much, peers lose
+// their connection until it is not: first those who have never sent a whole frame, and of all those whose half frame or queue has
+// stood still for the longest. A host's frame comes in a moment, and a host that talks to the agent keeps its connection.
 import { Level, log } from "../lib/log.js";
 import { after } from "../lib/loop.js";
 
@@ -9,14 +10,14 @@ export const MOST_HELD = 16777216;
 export interface Holder {
   /** Bytes kept for it; only `hold` sets them. */
   held: number;
-  /** Grows with each turn in which it was served; 0 for one that never was. */
-  readonly lastServed: number;
+  /** It has sent a whole frame. */
+  readonly served: boolean;
   /** It may never be closed. */
   readonly spared: boolean;
   close(): void;
 }
 
-const holders = new Set<Holder>();
+const holders = new Set<Holder>(); // in the order in which they last got on
 let total = 0;
 let shedding = false;
 
@@ -32,17 +33,21 @@ export function hold(holder: Holder, bytes: number): void {
   after(0, shed);
 }
 
+/** `holder` gets on: a frame is whole, or the peer has taken something. */
+export function renew(holder: Holder): void {
+  if (holders.delete(holder)) holders.add(holder);
+}
+
 function shed(): void {
   shedding = false;
   let closed = 0;
-  while (total > MOST_HELD) {
-    let worst: Holder | undefined;
-    for (const h of holders) {
-      if (!h.spared && (worst === undefined || h.lastServed < worst.lastServed || (h.lastServed === worst.lastServed && h.held > worst.held))) worst = h;
+  for (const served of [false, true]) {
+    for (const holder of holders) {
+      if (total <= MOST_HELD) break;
+      if (holder.spared || holder.served !== served) continue;
+      holder.close();
+      closed++;
     }
-    if (worst === undefined) break;
-    worst.close();
-    closed++;
   }
   if (closed > 0) log(Level.WARN, `closed ${closed} connections: more than ${MOST_HELD} bytes were kept for peers`, undefined, "rpc");
 }
