@@ -34,7 +34,9 @@ export function swapAlone(limit: number | undefined, swap: number | undefined): 
   return both - memory;
 }
 
-const orMax = (n: number): string => (n < 0 ? "max" : String(n));
+/** All digits of a limit: text of a double beyond 2^53 ends in zeros that are not its own, and may lie beyond what 64 bits hold. */
+const whole = (n: number): string => (Math.abs(n) <= Number.MAX_SAFE_INTEGER ? String(n) : String(n >= 2 ** 64 ? 18446744073709551615n : BigInt(n)));
+const orMax = (n: number): string => (n < 0 ? "max" : whole(n));
 const given = (n: number | undefined): n is number => n !== undefined && n !== 0;
 
 function memoryV2(m: Memory, out: Limit[]): void {
@@ -50,7 +52,7 @@ function cpuV2(c: Cpu, out: Limit[]): void {
   if (c.idle !== undefined) put("cpu", "cpu.idle", String(c.idle));
   if (given(c.shares) && c.idle !== 1) put("cpu", "cpu.weight", String(weightOfShares(c.shares)));
   if (given(c.quota) || given(c.period)) put("cpu", "cpu.max", `${given(c.quota) && c.quota > 0 ? c.quota : "max"} ${given(c.period) ? c.period : 100000}`);
-  if (c.burst !== undefined) put("cpu", "cpu.max.burst", String(c.burst)); // above the quota (EINVAL) until that is written
+  if (c.burst !== undefined) put("cpu", "cpu.max.burst", whole(c.burst)); // above the quota (EINVAL) until that is written
   if (c.cpus) put("cpuset", "cpuset.cpus", c.cpus);
   if (c.mems) put("cpuset", "cpuset.mems", c.mems);
 }
@@ -68,7 +70,7 @@ function blockV2(b: BlockIO, out: Limit[]): void {
     if (given(d.weight)) out.push({ controller: "io", file: "io.bfq.weight", value: `${d.major}:${d.minor} ${d.weight}`, otherwise: { controller: "io", file: "io.weight", value: `${d.major}:${d.minor} ${ioWeight(d.weight)}` } });
   }
   for (const [name, key] of THROTTLES) {
-    for (const d of (b[name] ?? []) as readonly ThrottleDevice[]) out.push({ controller: "io", file: "io.max", value: `${d.major}:${d.minor} ${key}=${d.rate === 0 ? "max" : d.rate}` });
+    for (const d of (b[name] ?? []) as readonly ThrottleDevice[]) out.push({ controller: "io", file: "io.max", value: `${d.major}:${d.minor} ${key}=${d.rate === 0 ? "max" : whole(d.rate)}` });
   }
 }
 
@@ -104,7 +106,7 @@ export function limitsV2(r: Resources): Limit[] {
   if (r.cpu !== undefined) cpuV2(r.cpu, out);
   r.hugepageLimits?.forEach(({ pageSize: size, limit }, i) => {
     const file = `hugetlb.${pageSize(size, i)}`;
-    out.push({ controller: "hugetlb", file: `${file}.max`, value: String(limit) }, { controller: "hugetlb", file: `${file}.rsvd.max`, value: String(limit), optional: true });
+    out.push({ controller: "hugetlb", file: `${file}.max`, value: whole(limit) }, { controller: "hugetlb", file: `${file}.rsvd.max`, value: whole(limit), optional: true });
   });
   rdma(r, out);
   if (r.unified !== undefined) unified(r.unified, out);
@@ -121,7 +123,7 @@ function rdma({ rdma: devices = {} }: Resources, out: Limit[]): void {
 
 function memoryV1(m: Memory, out: Limit[]): void {
   const put = (file: string, value: number | undefined, optional = false): void => {
-    if (value !== undefined && value !== 0) out.push({ controller: "memory", file: `memory.${file}`, value: String(value), optional });
+    if (value !== undefined && value !== 0) out.push({ controller: "memory", file: `memory.${file}`, value: whole(value), optional });
   };
   if (given(m.swap) && m.swap > 0 && given(m.limit) && m.swap < m.limit) refuse("memory.swap", `${m.swap} is below memory.limit ${m.limit}`);
   if (m.limit === -1) put("memsw.limit_in_bytes", -1, true);
@@ -137,13 +139,13 @@ function memoryV1(m: Memory, out: Limit[]): void {
 
 function cpuV1(c: Cpu, out: Limit[]): void {
   const put = (file: string, value: number | undefined, controller = "cpu"): void => {
-    if (value !== undefined && value !== 0) out.push({ controller, file: `cpu.${file}`, value: String(value) });
+    if (value !== undefined && value !== 0) out.push({ controller, file: `cpu.${file}`, value: whole(value) });
   };
   if (c.idle !== undefined) out.push({ controller: "cpu", file: "cpu.idle", value: String(c.idle) });
   if (c.idle !== 1) put("shares", c.shares);
   put("cfs_period_us", c.period);
   put("cfs_quota_us", c.quota);
-  if (c.burst !== undefined) out.push({ controller: "cpu", file: "cpu.cfs_burst_us", value: String(c.burst) });
+  if (c.burst !== undefined) out.push({ controller: "cpu", file: "cpu.cfs_burst_us", value: whole(c.burst) });
   put("rt_period_us", c.realtimePeriod);
   put("rt_runtime_us", c.realtimeRuntime);
   if (c.cpus) out.push({ controller: "cpuset", file: "cpuset.cpus", value: c.cpus });
@@ -157,7 +159,7 @@ function blockV1(b: BlockIO, out: Limit[]): void {
   for (const d of b.weightDevice ?? []) if (given(d.weight)) put("blkio.weight_device", `${d.major}:${d.minor} ${d.weight}`);
   for (const d of b.weightDevice ?? []) if (given(d.leafWeight)) put("blkio.leaf_weight_device", `${d.major}:${d.minor} ${d.leafWeight}`);
   for (const [name, , file] of THROTTLES) {
-    for (const d of (b[name] ?? []) as readonly ThrottleDevice[]) out.push({ controller: "blkio", file: `blkio.throttle.${file}`, value: `${d.major}:${d.minor} ${d.rate}` });
+    for (const d of (b[name] ?? []) as readonly ThrottleDevice[]) out.push({ controller: "blkio", file: `blkio.throttle.${file}`, value: `${d.major}:${d.minor} ${whole(d.rate)}` });
   }
 }
 
@@ -171,7 +173,7 @@ export function limitsV1(r: Resources): Limit[] {
   if (r.blockIO !== undefined) blockV1(r.blockIO, out);
   r.hugepageLimits?.forEach(({ pageSize: size, limit }, i) => {
     const file = `hugetlb.${pageSize(size, i)}`;
-    out.push({ controller: "hugetlb", file: `${file}.limit_in_bytes`, value: String(limit) }, { controller: "hugetlb", file: `${file}.rsvd.limit_in_bytes`, value: String(limit), optional: true });
+    out.push({ controller: "hugetlb", file: `${file}.limit_in_bytes`, value: whole(limit) }, { controller: "hugetlb", file: `${file}.rsvd.limit_in_bytes`, value: whole(limit), optional: true });
   });
   if (given(r.network?.classID)) out.push({ controller: "net_cls", file: "net_cls.classid", value: String(r.network.classID) });
   for (const p of r.network?.priorities ?? []) out.push({ controller: "net_prio", file: "net_prio.ifpriomap", value: `${p.name} ${p.priority}` });

@@ -58,6 +58,10 @@ describe("limits of version 2", () => {
     expect(v2({ blockIO: { throttleReadBpsDevice: [{ major: 8, minor: 0, rate: 7 }], throttleWriteIOPSDevice: [{ major: 8, minor: 0, rate: 0 }] } })).toEqual(["io.max=8:0 rbps=7", "io.max=8:0 wiops=max"]);
   });
   it("limits huge pages by the size's name", () => {
+    // As numbers come from JSON and from the wire: rounded to the next double, which may not fit any more.
+    expect(v2({ hugepageLimits: [{ pageSize: "2MB", limit: 2 ** 64 }] })).toEqual(["hugetlb.2MB.max=18446744073709551615", "hugetlb.2MB.rsvd.max=18446744073709551615"]);
+    expect(v2({ memory: { limit: 9223372036854771712 } })).toEqual(["memory.max=9223372036854771712"]);
+    expect(v2({ blockIO: { throttleReadBpsDevice: [{ major: 8, minor: 0, rate: 2 ** 64 }] } })).toEqual(["io.max=8:0 rbps=18446744073709551615"]);
     expect(v2({ hugepageLimits: [{ pageSize: "2MB", limit: 4096 }] })).toEqual(["hugetlb.2MB.max=4096", "hugetlb.2MB.rsvd.max=4096"]);
     expect(() => v2({ hugepageLimits: [{ pageSize: "../2MB", limit: 1 }] })).toThrow("hugepageLimits[0].pageSize");
   });
