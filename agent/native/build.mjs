@@ -136,7 +136,7 @@ function slimSyscalls(src, dir, arch) {
 
 async function libseccomp() {
   const src = process.env.LIBSECCOMP_SRC ? resolve(process.env.LIBSECCOMP_SRC) : await debianSource(pins.libseccomp, say);
-  const dir = await cached("libseccomp", [src, flavour, await compilerId(flavour.cc), ARCH, String(slimSyscalls)], async (tmp) => {
+  const dir = await cached("libseccomp", [src, flavour, await compilerId(flavour.cc), ARCH, "-Os", String(slimSyscalls)], async (tmp) => {
     const [major, minor, micro] = pins.libseccomp.version.split(/[.-]/);
     const header = readFileSync(join(src, "include/seccomp.h.in"), "utf8").replace("@VERSION_MAJOR@", major).replace("@VERSION_MINOR@", minor).replace("@VERSION_MICRO@", micro);
     writeFileSync(join(tmp, "seccomp.h"), header);
@@ -146,7 +146,8 @@ async function libseccomp() {
     const copy = join(tmp, "src"); // the sources look for their headers beside them first
     cpSync(join(src, "src"), copy, { recursive: true });
     slimSyscalls(join(src, "src"), copy, ARCH);
-    await archive(tmp, "libseccomp.a", names.map((f) => join(copy, f)), ["-w", "-D_GNU_SOURCE", `-I${tmp}`, `-I${join(src, "include")}`, ...(opt.debug ? [] : [`-I${kernelHeaders(join(tmp, "kernel"))}`])]);
+    // made small: it runs once for a profile, and is 20 KB less
+    await archive(tmp, "libseccomp.a", names.map((f) => join(copy, f)), ["-w", ...(opt.debug ? [] : ["-Os"]), "-D_GNU_SOURCE", `-I${tmp}`, `-I${join(src, "include")}`, ...(opt.debug ? [] : [`-I${kernelHeaders(join(tmp, "kernel"))}`])]);
   });
   return { include: dir, lib: join(dir, "libseccomp.a") };
 }
