@@ -49,6 +49,9 @@ soak: deps-test agent ## 10,000 containers one after the other by the agent, 300
 attack: deps-test agent kernel initrd ## attacks from inside containers and from the host's side, natively and in a VM with 128 MB (A="--only NAME")
 	@$(TSX) test/attack/main.ts $(A)
 
+faults: deps-test agent ## one system call of the agent fails each time in a pod's life (ONLY=CALL:NUMBER:ERRNO, FULL=1, MINUTES=10)
+	@$(TSX) test/faults/main.ts $(if $(ONLY),,--docs)
+
 conformance: deps-test agent kernel ## other people's validation suite against ours and crun, on cgroup v1 and v2
 	@$(TSX) test/conformance/main.ts --docs
 
@@ -65,5 +68,5 @@ deps-run:
 deps-test:
 	@tools/deps.sh test
 
-.PHONY: help run test agent debug kernel initrd image sample check unit host vm fuzz rules bench attack conformance soak gen clean deps-build deps-run deps-test
+.PHONY: help run test agent debug kernel initrd image sample check unit host vm fuzz rules bench attack faults conformance soak gen clean deps-build deps-run deps-test
 .DEFAULT_GOAL := help

@@ -8,7 +8,7 @@ set -eu
 cd "$(dirname "$0")/.."
 BUILD="gcc g++ python3 make musl-tools libc6-dev linux-libc-dev xz-utils patch dpkg-dev bison flex bc libelf-dev libssl-dev zstd lz4 cpio kmod rsync erofs-utils e2fsprogs ca-certificates"
 RUN="qemu-system-x86 qemu-system-common busybox-static squashfs-tools util-linux"
-TEST="crun runc iproute2 socat procps podman conmon containerd libarchive-tools"
+TEST="crun runc iproute2 socat procps podman conmon containerd libarchive-tools strace"
 case "${1:-build}" in
 build) want="$BUILD" ;;
 run) want="$BUILD $RUN" ;;

@@ -2,6 +2,8 @@
 import type { Attack } from "./attack.js";
 import { PEERS } from "./host-peers.js";
 import { REQUESTS } from "./host-requests.js";
+import { FILES } from "./inside-files.js";
 import { PROCESSES } from "./inside-processes.js";
+import { QUOTAS } from "./quotas.js";
 
-export const ATTACKS: readonly Attack[] = [...PROCESSES, ...PEERS, ...REQUESTS];
+export const ATTACKS: readonly Attack[] = [...PROCESSES, ...FILES, ...PEERS, ...REQUESTS, ...QUOTAS];

@@ -66,6 +66,16 @@ const status = (pid: number, key: string): number => {
   }
 };
 
+/** Those that have not ended: a reaper may be a moment late. */
+const children = (pid: number): number =>
+  readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").filter((child) => child !== "" && !Number.isNaN(status(Number(child), "VmSize"))).length;
+
+/** Where something is mounted, but for what the machine itself has. */
+const mountPoints = (pid: number): string => {
+  const all = readFileSync(`/proc/${pid}/mountinfo`, "utf8").trim().split("\n").map((line) => line.split(" ")[4] ?? "");
+  return `${all.length}: ${all.filter((place) => !/^\/(proc|sys|dev)(\/|$)/.test(place)).join(" ")}`;
+};
+
 const count = (text: string): number => text.split("\n").filter(Boolean).length;
 
 /** Descriptors by what they lead to, without the numbers that differ each time. */
@@ -93,8 +103,8 @@ export const onHost = async (attack: Attack["needs"], prefix: string, sharePid =
     rootHere: join(folder, "rootfs"), root: join(folder, "rootfs"), mark: join(folder, "mark").slice(1),
     state: async () => ({
       descriptors: descriptors(pid),
-      children: readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").filter(Boolean).length,
-      mounts: count(readFileSync(`/proc/${pid}/mountinfo`, "utf8")),
+      children: children(pid),
+      mounts: mountPoints(pid),
       cgroups: count(own.inside(`find /sys/fs/cgroup -name '${prefix}*' 2>/dev/null || true`)),
       folders: own.inside("ls /run/kata-containers"),
       namespaces: ["mnt", "pid", "net", "ipc", "uts", "cgroup"].map((ns) => execFileSync("readlink", [`/proc/${pid}/ns/${ns}`], { encoding: "utf8" }).trim()).join(" "),

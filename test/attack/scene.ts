@@ -103,7 +103,8 @@ export class Scene {
       if (data.length === 0) break;
       pieces.push(Buffer.from(data));
     }
-    await within(this.client.waitProcess(process), ms, `the end of an exec in ${id}`);
+    const { status } = await within(this.client.waitProcess(process), ms, `the end of an exec in ${id}`);
+    if (status !== 0) throw new Error(`"${script}" in ${id} ended with ${status}`);
     return Buffer.concat(pieces).toString();
   }
   /** Lets the attack go on for so many seconds (in the measure of the effort). */
