@@ -1,5 +1,6 @@
 // A pod's life by script, natively: every kind of call once or twice. Under an injected fault any step may fail; none may hang, and
 // what the steps made must go away again with RemoveContainer.
+import type { AgentClient } from "../../ctl/client/agent-client.js";
 import type { Lab } from "../helpers/lab.js";
 import { named, outcome, type Oci } from "../helpers/lab.js";
 
@@ -18,10 +19,18 @@ const limited = async (what: string, work: Promise<unknown>): Promise<string> =>
 
 const SHARED = "/run/kata-containers/shared/containers";
 
-/** The steps; what each said. Throws Hang. `id` is the container's name. */
+/** The steps, on a connection of their own, which a fault may cost; what each said. Throws Hang. `id` is the container's name. */
 export const live = async (lab: Lab, id: string): Promise<Map<string, string>> => {
+  const client = await lab.another();
+  try {
+    return await steps(lab, client, id);
+  } finally {
+    client.close();
+  }
+};
+
+const steps = async (lab: Lab, client: AgentClient, id: string): Promise<Map<string, string>> => {
   const said = new Map<string, string>();
-  const { client } = lab;
   const step = async (name: string, work: () => Promise<unknown>): Promise<boolean> => {
     const result = await limited(name, work());
     said.set(name, result);
@@ -57,8 +66,7 @@ export const live = async (lab: Lab, id: string): Promise<Map<string, string>> =
     await step("SignalProcess", () => client.signalProcess({ container_id: id, exec_id: "", signal: 9 }));
   }
   await step("RemoveContainer", () => client.removeContainer({ container_id: id }));
-  const another = await outcome(lab.another().then((c) => c.close()));
-  said.set("a connection", another);
+  await step("a connection", () => lab.another().then((c) => c.close()));
   return said;
 };
 
