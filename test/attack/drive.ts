@@ -1,11 +1,11 @@
 // Runs one attack: a bystander beside it, a watcher on it, and after it the attackers are killed and removed, the bystander must be as
 // it was, and nothing may be left.
-import { named, outcome } from "../helpers/lab.js";
+import { named, outcome, type Oci } from "../helpers/lab.js";
 import { containerRequest } from "../helpers/guest.js";
 import { GROWTH_KB, HANG_MS, LIMIT_MS, REMOVAL_MS, type Attack, type Did, type Outcome, type Patience } from "./attack.js";
 import type { Ground, State } from "./ground.js";
 import type { Measure } from "./measure.js";
-import { Scene, within } from "./scene.js";
+import { Scene, within, withCaps } from "./scene.js";
 
 export interface Rules {
   /** Hold the limits of time (else only standing still counts). */
@@ -18,7 +18,9 @@ const SETTLE_MS = 15_000;
 const ATTACK_MS = 200_000;
 
 const bystand = async (ground: Ground, id: string): Promise<void> => {
-  await ground.client.createContainer(containerRequest({ id, rootPath: ground.root, args: ["/bin/cat"] }) as never);
+  const request = containerRequest({ id, rootPath: ground.root, args: ["/bin/cat"] }) as { OCI: Oci };
+  if (ground.where === "vm") withCaps("CAP_SYS_ADMIN")(request.OCI); // it looks at the guest for us
+  await ground.client.createContainer(request as never);
   await ground.client.startContainer({ container_id: id });
 };
 
@@ -54,6 +56,17 @@ const settled = async (read: () => Promise<State>, before: State): Promise<strin
     if (left.length === 0 || performance.now() > end) return left;
     await new Promise((done) => setTimeout(done, 50));
   }
+};
+
+/** How long a Check takes while a container does nothing but use the processor, for some seconds. */
+export const baselineOf = async (ground: Ground, measure: Measure, seconds: number, id: string): Promise<Patience> => {
+  await ground.client.createContainer(containerRequest({ id, rootPath: ground.root, args: ["/bin/sh", "-c", "while :; do :; done"] }) as never);
+  await ground.client.startContainer({ container_id: id });
+  await measure.watch(ground.address, ground.thread);
+  await new Promise((done) => setTimeout(done, seconds * 1000));
+  const patience = await measure.report();
+  await ground.client.removeContainer({ container_id: id });
+  return patience;
 };
 
 /** One attack on this ground. `prefix` begins all its names. Never rejects: what goes wrong is a fault. */
@@ -97,7 +110,7 @@ export const drive = async (attack: Attack, ground: Ground, measure: Measure, ru
 
 const judge = ({ needs }: Attack, ground: Ground, patience: Patience, memory: Outcome["memory"], removalMs: number, rules: Rules): string[] => {
   const faults: string[] = [];
-  const limit = rules.strict ? LIMIT_MS[ground.where] : HANG_MS;
+  const limit = rules.strict ? LIMIT_MS[ground.where] + ground.baseline : HANG_MS;
   if (needs.ends !== true && !ground.alive()) faults.push(`the agent is dead: ${lastWords(ground.log())}`);
   else if (needs.ends !== true && patience.lost) faults.push("the watcher's connection was lost");
   if (patience.net > limit) faults.push(`a Check took ${patience.net.toFixed(0)} ms (limit ${limit})`);

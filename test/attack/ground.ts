@@ -21,6 +21,8 @@ export interface Ground {
   readonly address: string;
   /** The thread of this machine that the agent runs on: its own, or the VM's processor. */
   readonly thread: number | undefined;
+  /** Milliseconds that a Check takes here in any case: a guest that is emulated, its processor busy. */
+  readonly baseline: number;
   /** The agent itself, where it can be seen. */
   readonly agent: PrivateAgent | undefined;
   /** The root file system as this machine and as the agent name it, with `hostile` in its /bin. */
@@ -99,7 +101,7 @@ export const onHost = async (attack: Attack["needs"], prefix: string, sharePid =
   const { pid, client, dir } = agent;
   const own = agent;
   return {
-    where: "host", client, address: `unix://${join(dir, "a.sock")}`, thread: pid, agent: own,
+    where: "host", client, address: `unix://${join(dir, "a.sock")}`, thread: pid, baseline: 0, agent: own,
     rootHere: join(folder, "rootfs"), root: join(folder, "rootfs"), mark: join(folder, "mark").slice(1),
     state: async () => ({
       descriptors: descriptors(pid),
@@ -155,12 +157,12 @@ export const inVm = async (append: readonly string[] = [], say: (line: string) =
   let dead = false;
   void own.poweredOff.then(() => (dead = true));
   return {
-    vm: own, where: "vm", client: own.client, address: formatAddress(own.address), thread: processorOf(own.qemuPid), agent: undefined,
+    vm: own, where: "vm", client: own.client, address: formatAddress(own.address), thread: processorOf(own.qemuPid), baseline: NaN, agent: undefined,
     rootHere: join(folder, "rootfs"), root: `${GUEST_SHARE}/rootfs`, mark: "init",
-    // what the kernel counts for all: groups and processes
+    // the guest's groups, seen from its top (the bystander may mount that): who is left has to be in one
     state: async (look) => {
-      const [groups = "", processes = ""] = (await look("grep -E '^(pids|memory|cpu)' /proc/cgroups | cut -f3; echo; cut -d/ -f2 /proc/loadavg | cut -d' ' -f1")).split("\n\n");
-      return { groups: groups.replaceAll("\n", " "), processes: Math.round(Number(processes) / 8) };
+      const groups = await look("mkdir -p /tmp/groups; [ -e /tmp/groups/cgroup.procs ] || mount -t cgroup2 none /tmp/groups 2>/dev/null || mount -t cgroup -o pids none /tmp/groups; cd /tmp/groups; busybox find . -type d");
+      return { groups: groups.split("\n").sort().join(" ") };
     },
     memory: () => ({ now: NaN, peak: NaN }),
     log: () => own.console(),

@@ -144,7 +144,7 @@ const hanging = async (scene: Scene): Promise<Did> => {
     daemon.kill("SIGKILL"); // its descriptor goes, and every wait with it
     await within(Promise.all(calls), ANSWER_MS, "the answers after the share has gone").catch((error: unknown) => scene.fault(String(error)));
     for (const id of made) await outcome(within(scene.client.removeContainer({ container_id: id }), 10_000, "removal"));
-    agent.inside(`umount -l ${place} 2>/dev/null; rmdir ${place} 2>/dev/null; rmdir ${SHARED} ${SHARED}/.. 2>/dev/null; true`);
+    agent.inside(`umount -l ${place} 2>/dev/null || true; rm -rf --one-file-system /run/kata-containers/shared; rmdir /run/kata-containers/attack /run/kata-containers/layers 2>/dev/null || true`);
   }
   return tally.did;
 };
@@ -195,7 +195,7 @@ export const REQUESTS: readonly Attack[] = [
     name: "unknown-fields", item: "4 MB of unknown fields and nested groups", needs: { where: ["host"], quick: true },
     run: (scene) => sendAll(scene, methods().flatMap(({ service, name }) => [nestedGroups(60), nestedGroups(1_900_000), Buffer.alloc(LARGE, Buffer.from([0xf8, 0x07, 0x01])), Buffer.alloc(LARGE, 0xff)].map((payload) => ({ service, name, what: `${name} with unknown fields`, payload: () => payload }))), MOST_KB),
   },
-  { name: "hanging-share", item: "a file system that never answers, under every path of every request", needs: { where: ["host"], quick: true }, run: hanging },
+  { name: "hanging-share", item: "a file system that never answers, under every path of every request", needs: { where: ["host"] }, run: hanging },
   { name: "seccomp-profiles", item: "profiles of tens of thousands of rules", needs: { where: ["host", "vm"], quick: true }, run: profiles },
   { name: "netlink-names", item: "names that do not fit a netlink attribute", needs: { where: ["host"], quick: true }, run: netlink },
   {

@@ -110,6 +110,7 @@ const fillShm = async (scene: Scene): Promise<Did> => {
   return did;
 };
 
+const V1 = ["systemd.unified_cgroup_hierarchy=0", "cgroup_no_v1=net_prio"];
 const DEEP: Attack["needs"] = { where: ["host", "vm"], removalMs: LONG_MS };
 
 export const FILES: readonly Attack[] = [
@@ -125,7 +126,7 @@ export const FILES: readonly Attack[] = [
   { name: "groups-deep", item: "thousands of nested control groups", needs: { ...DEEP, quick: true }, run: (scene) => groups(["groups-deep", "freezer", scene.many(3_000, 300)])(scene) },
   { name: "groups-many", item: "20,000 control groups side by side (3,000 in the VM)", needs: DEEP, run: (scene) => groups(["groups-many", "freezer", scene.ground.where === "vm" ? 3_000 : scene.many(20_000)])(scene) },
   { name: "frozen-groups", item: "processes in frozen groups of the container's own", needs: { where: ["host", "vm"], quick: true }, run: groups(["freeze", "freezer"]) },
-  { name: "frozen-groups-v1", item: "the same on version 1 in the VM", needs: { where: ["vm"], append: ["systemd.unified_cgroup_hierarchy=0"] }, run: groups(["freeze", "freezer"]) },
+  { name: "frozen-groups-v1", item: "the same on version 1 in the VM", needs: { where: ["vm"], append: V1 }, run: groups(["freeze", "freezer"]) },
   { name: "frozen-itself", item: "the container freezes everything of its own", needs: { where: ["host", "vm"], quick: true }, run: groups(["freeze-all", "freezer"]) },
   { name: "threaded-group", item: "a threaded group with a process in it", needs: { where: ["host", "vm"] }, run: groups(["threaded", "pids"]) },
   { name: "starved-group", item: "limits at zero in the container's own group", needs: { where: ["host", "vm"], quick: true }, run: groups(["starve", "pids"]) },

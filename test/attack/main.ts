@@ -4,7 +4,7 @@ import { parseArgs } from "node:util";
 import { whyNot } from "../helpers/private-agent.js";
 import type { Attack, Outcome, Where } from "./attack.js";
 import { ATTACKS } from "./all.js";
-import { drive, type Rules } from "./drive.js";
+import { baselineOf, drive, type Rules } from "./drive.js";
 import { inVm, onHost, whyNoVm, type Ground } from "./ground.js";
 import { Measure } from "./measure.js";
 
@@ -31,6 +31,7 @@ const print = (o: Outcome): void => {
   for (const fault of o.faults) process.stdout.write(`    ${fault}\n`);
 };
 
+const BASELINE_SECONDS = 5;
 let stopped = false;
 process.once("SIGINT", () => (stopped = true)).once("SIGTERM", () => (stopped = true));
 let round = 0;
@@ -66,7 +67,12 @@ const inMachines = async (measure: Measure, each: (o: Outcome) => void): Promise
       const own = attack.needs.append !== undefined;
       if (ground !== undefined && (own || !ground.alive())) ground = void (await ground.stop());
       try {
-        ground ??= await inVm(attack.needs.append, say);
+        if (ground === undefined) {
+          const vm = await inVm(attack.needs.append, say);
+          const { longest, net } = await baselineOf(vm, measure, BASELINE_SECONDS, prefix());
+          say(`baseline of this VM with a busy processor: longest Check ${longest.toFixed(1)} ms (net ${net.toFixed(1)})`);
+          ground = { ...vm, baseline: net };
+        }
         each(await drive(attack, ground, measure, rules, prefix()));
       } catch (error) {
         each(broken(attack, "vm", error));

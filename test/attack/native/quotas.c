@@ -4,47 +4,67 @@
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-/** Runs `take` in up to `processes` children until one takes nothing more; each keeps what it has. */
-static long in_many(int processes, long (*take)(void)) {
-  struct rlimit most = {1 << 20, 1 << 20};
-  if (setrlimit(RLIMIT_NOFILE, &most) < 0) {
-    getrlimit(RLIMIT_NOFILE, &most);
-    most.rlim_cur = most.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &most);
+static long *taken;   // of all processes; shared
+static long most = 1L << 40; // one process takes no more
+
+/** One more. False when it is enough. */
+static int more(void) {
+  static long own;
+  __atomic_add_fetch(taken, 1, __ATOMIC_RELAXED);
+  return ++own < most;
+}
+
+/**
+ * Runs `take` in up to `processes` children until one takes nothing more; each keeps what it has. One that is ended for lack of memory
+ * has lost all: the next ones take half as much.
+ */
+static long in_many(int processes, void (*take)(void)) {
+  struct rlimit limit = {1 << 20, 1 << 20};
+  if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
   }
-  long all = 0;
+  taken = mmap(NULL, sizeof *taken, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   for (int i = 0; i < processes; i++) {
     int ends[2];
+    char byte;
+    long before = *taken;
     if (pipe(ends) < 0) break;
     pid_t pid = fork();
     if (pid < 0) break;
     if (pid == 0) {
       close(ends[0]);
-      long n = take();
-      if (write(ends[1], &n, sizeof n) < 0) _exit(1);
+      put("/proc/self/oom_score_adj", "1000");
+      take();
+      if (write(ends[1], "", 1) < 0) _exit(1);
       close(ends[1]);
       for (;;) pause();
     }
     close(ends[1]);
-    long n = 0;
-    if (read(ends[0], &n, sizeof n) < 0) n = 0;
+    int held = read(ends[0], &byte, 1) == 1;
     close(ends[0]);
-    all += n;
-    if (n == 0) break;
+    if (!held) {
+      if (most > *taken - before) most = *taken - before;
+      most /= 2;
+      *taken = before;
+      if (most < 8) break;
+    } else if (*taken == before) break;
   }
-  return all;
+  return *taken;
 }
 
-static long take_epoll(void) {
+static void take_epoll(void) {
   enum { SETS = 900 };
-  int sets[SETS], n = 0, made = 0, pair[2];
-  if (pipe(pair) < 0) return 0;
+  int sets[SETS], made = 0, pair[2];
+  if (pipe(pair) < 0) return;
   for (; made < SETS && (sets[made] = epoll_create1(0)) >= 0; made++);
   for (int i = 0; i < made; i++)
     for (int k = 0; k < made + 2; k++) {
@@ -54,97 +74,77 @@ static long take_epoll(void) {
         if (fd < 0) break;
       }
       struct epoll_event event = {.events = EPOLLIN};
-      if (epoll_ctl(sets[i], EPOLL_CTL_ADD, fd, &event) == 0) n++;
-      else if (errno == ENOSPC || errno == ENOMEM) return n;
+      if (epoll_ctl(sets[i], EPOLL_CTL_ADD, fd, &event) == 0) {
+        if (!more()) return;
+      } else if (errno == ENOSPC || errno == ENOMEM) return;
     }
-  return n;
 }
 
-static long take_inotify(void) {
-  long n = 0;
+static void take_inotify(void) {
   for (int i = 0; i < 200; i++) {
     int fd = inotify_init1(0);
-    if (fd < 0) return n;
-    n++;
+    if (fd < 0 || !more()) return;
     for (int k = 0; k < 20000; k++) {
       char path[64];
       snprintf(path, sizeof path, "/tmp/watched%d", k);
       if (i == 0) close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
       if (inotify_add_watch(fd, path, IN_MODIFY) < 0) break;
-      n++;
+      if (!more()) return;
     }
   }
-  return n;
 }
 
-static long take_keys(void) {
+static void take_keys(void) {
   static char payload[32000];
-  long n = 0;
   for (int i = 0; i < 2000000; i++) {
     char name[32];
     snprintf(name, sizeof name, "k%d-%d", getpid(), i);
     if (syscall(SYS_add_key, "user", name, payload, sizeof payload, -3) < 0) {
-      if (syscall(SYS_add_key, "user", name, payload, 1, -3) < 0) return n;
+      if (syscall(SYS_add_key, "user", name, payload, 1, -3) < 0) return;
     }
-    n++;
+    if (!more()) return;
   }
-  return n;
 }
 
-static long take_pipes(void) {
-  long n = 0;
-  for (int ends[2]; pipe(ends) == 0; n++) {
+static void take_pipes(void) {
+  for (int ends[2]; pipe(ends) == 0 && more();) {
     fcntl(ends[1], F_SETPIPE_SZ, 1 << 20);
     fcntl(ends[1], F_SETFL, O_NONBLOCK);
   }
-  return n;
 }
 
-static long take_queues(void) {
-  long n = 0;
+static void take_queues(void) {
   struct mq_attr attr = {.mq_maxmsg = 10, .mq_msgsize = 8192};
-  for (int i = 0; i < 100000; i++, n++) {
+  for (int i = 0; i < 100000; i++) {
     char name[32];
     snprintf(name, sizeof name, "/q%d-%d", getpid(), i);
-    if (syscall(SYS_mq_open, name + 1, O_CREAT | O_RDWR, 0600, &attr) < 0) break;
+    if (syscall(SYS_mq_open, name + 1, O_CREAT | O_RDWR, 0600, &attr) < 0 || !more()) break;
   }
-  return n;
 }
 
-static long take_ptys(void) {
-  long n = 0;
-  for (; open("/dev/ptmx", O_RDWR | O_NOCTTY) >= 0; n++);
-  return n;
+static void take_ptys(void) {
+  while (open("/dev/ptmx", O_RDWR | O_NOCTTY) >= 0 && more());
 }
 
-static long take_sockets(void) {
-  long n = 0;
+static void take_sockets(void) {
   static char block[200000];
-  for (int pair[2]; socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) == 0; n++)
+  for (int pair[2]; socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) == 0 && more();)
     if (write(pair[0], block, sizeof block) < 0) continue;
-  return n;
 }
 
-static long take_netlink(void) {
-  long n = 0;
-  for (; socket(AF_NETLINK, SOCK_RAW, 15) >= 0; n++); // NETLINK_KOBJECT_UEVENT
-  return n;
+static void take_netlink(void) {
+  while (socket(AF_NETLINK, SOCK_RAW, 15) >= 0 && more()); // NETLINK_KOBJECT_UEVENT
 }
 
-static long take_files(void) {
-  long n = 0;
-  for (; open("/", O_PATH | O_DIRECTORY) >= 0; n++);
-  return n;
+static void take_files(void) {
+  while (open("/", O_PATH | O_DIRECTORY) >= 0 && more());
 }
 
-static long take_vsock(void) {
-  long n = 0;
-  for (; socket(40, SOCK_STREAM, 0) >= 0; n++);
-  return n;
+static void take_vsock(void) {
+  while (socket(40, SOCK_STREAM, 0) >= 0 && more());
 }
 
-static long take_namespaces(void) {
-  long n = 0;
+static void take_namespaces(void) {
   for (int i = 0; i < 2000; i++) {
     pid_t pid = fork();
     if (pid == 0) {
@@ -152,21 +152,17 @@ static long take_namespaces(void) {
       kill(getppid(), SIGCONT);
       for (;;) pause();
     }
-    if (pid < 0) break;
-    n++;
+    if (pid < 0 || !more()) break;
   }
-  return n;
 }
 
-static long take_mounts(void) {
-  long n = 0;
+static void take_mounts(void) {
   mkdir("/tmp/m", 0755);
-  for (int i = 0; i < 200000; i++, n++)
-    if (mount("tmpfs", "/tmp/m", "tmpfs", 0, "size=4k,nr_inodes=4") < 0) break;
-  return n;
+  for (int i = 0; i < 200000; i++)
+    if (mount("tmpfs", "/tmp/m", "tmpfs", 0, "size=4k,nr_inodes=4") < 0 || !more()) break;
 }
 
-static const struct { const char *name; long (*take)(void); int processes; } kinds[] = {
+static const struct { const char *name; void (*take)(void); int processes; } kinds[] = {
   {"epoll", take_epoll, 64}, {"inotify", take_inotify, 2}, {"keys", take_keys, 1}, {"pipes", take_pipes, 32}, {"queues", take_queues, 8}, {"ptys", take_ptys, 4},
   {"sockets", take_sockets, 8}, {"netlink", take_netlink, 8}, {"files", take_files, 64}, {"vsocks", take_vsock, 8}, {"namespaces", take_namespaces, 1}, {"mounts", take_mounts, 1},
 };

@@ -1,0 +1,33 @@
+// The short form of `make attack`: the quick ones natively, with little effort. How fast a Check is answered is not held against the
+// agent here, only that it does not stand still; what is reached, left over, harmed or cannot be removed is.
+import { existsSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ATTACKS } from "../attack/all.js";
+import { drive } from "../attack/drive.js";
+import { onHost } from "../attack/ground.js";
+import { Measure } from "../attack/measure.js";
+import { BINARY, whyNot } from "../helpers/private-agent.js";
+
+const EFFORT = 0.05;
+const compiler = existsSync("/usr/bin/musl-gcc");
+const why = whyNot() ?? (compiler ? undefined : "needs musl-gcc") ?? (BINARY.endsWith(".debug") ? "the sanitised twin is too slow and never gives memory back" : undefined);
+if (why !== undefined) console.warn(`skipped: ${why}`);
+
+describe.skipIf(why !== undefined)("the agent holds against", () => {
+  let measure: Measure;
+  let round = 0;
+  beforeAll(() => void (measure = new Measure()));
+  afterAll(() => measure?.stop());
+  const quick = ATTACKS.filter(({ needs }) => needs.quick === true && needs.where.includes("host"));
+
+  it.each(quick.map((attack) => [attack.name, attack] as const))("%s", async (_, attack) => {
+    const prefix = `att${process.pid}r${round++}n`;
+    const ground = await onHost(attack.needs, prefix);
+    try {
+      const { did, faults } = await drive(attack, ground, measure, { strict: false, effort: EFFORT }, prefix);
+      expect(faults, `${attack.item}: ${JSON.stringify(did)}`).toEqual([]);
+    } finally {
+      await ground.stop();
+    }
+  }, 240_000);
+});
