@@ -106,8 +106,12 @@ const groups = (words: readonly (string | number)[], change: Change = mighty) =>
 
 /** The memory file system that all containers of a pod share is filled. */
 const fillShm = async (scene: Scene): Promise<Did> => {
-  const did = await scene.says(await scene.attacker(["fill", "/dev/shm/balloon", 200], limits({ Memory: { Limit: 32 << 20 } })));
-  return did;
+  const attacker = await scene.attacker(["fill", "/dev/shm/balloon", 200], limits({ Memory: { Limit: 32 << 20 } }));
+  const said = await scene.says(attacker).catch((error: unknown) => ({ ended: String(error).slice(0, 60) })); // its own group's limit may end it
+  const free = await scene.shell(scene.bystander, "free -m | grep Mem");
+  await outcome(scene.client.signalProcess({ container_id: attacker.container_id, exec_id: "", signal: 9 }));
+  await scene.shell(scene.bystander, "busybox rm -f /dev/shm/balloon"); // it is the pod's, and outlives its maker
+  return { ...said, free: free.trim().replace(/\s+/g, " ") };
 };
 
 const V1 = ["systemd.unified_cgroup_hierarchy=0", "cgroup_no_v1=net_prio"];

@@ -158,7 +158,7 @@ static void take_namespaces(void) {
 
 static void take_mounts(void) {
   mkdir("/tmp/m", 0755);
-  for (int i = 0; i < 200000; i++)
+  for (int i = 0; i < 10000; i++) // their superblocks are charged to nobody: without end the guest is out of memory, and no agent can help that
     if (mount("tmpfs", "/tmp/m", "tmpfs", 0, "size=4k,nr_inodes=4") < 0 || !more()) break;
 }
 
