@@ -121,16 +121,26 @@ export function withHome(plan: ProcessPlan): readonly string[] {
 }
 
 const X_OK = 1;
+const PATH_MAX = 4096;
 const AT_EACCESS = 0x200;
+
+/** Where a program may be by its name, one at a time: a PATH may be megabytes long. What no path can be is left out. */
+function* placesOf(name: string, path: string): Generator<string> {
+  for (let at = 0; at <= path.length; ) {
+    const end = path.indexOf(":", at);
+    const dir = path.slice(at, end < 0 ? path.length : end);
+    if (dir.length < PATH_MAX) yield `${dir || "."}/${name}`;
+    at = end < 0 ? path.length + 1 : end + 1;
+  }
+}
 
 /** The program's path: args[0] if it has a slash, else the first match in the environment's PATH. Throws a text hosts know. */
 export function findProgram(plan: ProcessPlan, env: readonly string[]): string {
   const name = plan.program ?? plan.args[0];
   if (name === undefined) return ""; // a container without a process
   const path = env.find((e) => e.startsWith("PATH="))?.slice(5) ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-  const candidates = name.includes("/") ? [name] : path.split(":").map((dir) => `${dir || "."}/${name}`);
   let denied = false;
-  for (const candidate of candidates) {
+  for (const candidate of name.includes("/") ? [name] : placesOf(name, path)) {
     if (!exists(candidate)) continue;
     const folder = (stat(candidate).mode & S.IFMT) === S.IFDIR;
     if (folder && !name.includes("/")) continue;

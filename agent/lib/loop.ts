@@ -111,10 +111,15 @@ export function now(): number {
 /** Calls `run` once, `ms` milliseconds from now. */
 export function after(ms: number, run: () => void): Timer {
   const alarm = new Alarm(now() + ms, run);
-  let i = alarms.length;
-  while (i > 0 && (alarms[i - 1] as Alarm).due > alarm.due) i--;
-  if (i === alarms.length) alarms.push(alarm);
-  else alarms.splice(i, 0, alarm);
+  let [from, to] = [0, alarms.length];
+  if (to > 0 && (alarms[to - 1] as Alarm).due <= alarm.due) from = to; // the usual case: it is the last
+  while (from < to) {
+    const middle = (from + to) >> 1;
+    if ((alarms[middle] as Alarm).due <= alarm.due) from = middle + 1;
+    else to = middle;
+  }
+  if (from === alarms.length) alarms.push(alarm);
+  else alarms.splice(from, 0, alarm);
   return alarm;
 }
 
