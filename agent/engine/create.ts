@@ -8,7 +8,7 @@ import type { Spec } from "../oci/spec.js";
 import { type Cgroup, makeCgroup } from "./cgroup.js";
 import { type Container, type Filter, type ResctrlGroup, TERMINATION_PATH } from "./container.js";
 import { copiesFor, type CreateArgs, type Started, startChild, subject } from "./first-process.js";
-import type { Channel } from "./handshake.js";
+import { type Channel, inTurn, type Said } from "./handshake.js";
 import { abandon, filterOf, processOf, READY_MS, takeMaster, takeOver, withScore } from "./newborn.js";
 import type { Process } from "./process.js";
 import { startHooksOf, templateOf } from "./template.js";
@@ -26,8 +26,10 @@ async function untilReady(args: CreateArgs, gate: Channel, process: Process, { l
   const command = args.own !== undefined;
   const next = (): ReturnType<Channel["next"]> => gate.next(`container ${args.id}`, command ? Infinity : withPatience(READY_MS)); // a command's hooks have all the time they want
   let ready = false, born = !inside;
+  const heard = new Set<Said["say"]>();
   while (!ready || !born) {
     const said = await next();
+    inTurn(said, heard, ["ready", inside && "born", filter?.listener !== undefined && "notify", !heard.has("born") && "hooks"]);
     switch (said.say) {
       case "ready":
         ready = true;

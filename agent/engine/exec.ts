@@ -16,7 +16,7 @@ import { birth } from "./birth.js";
 import { mustBe, type Container } from "./container.js";
 import { abandon, granted, labelsOf, nextOf, type OwnStreams, processOf, READY_MS, readyForChildren, takeMaster, takeOver, withoutGroups, withScore } from "./newborn.js";
 import { limitsOf } from "./template.js";
-import type { Channel } from "./handshake.js";
+import { type Channel, inTurn, type Said } from "./handshake.js";
 import type { Process } from "./process.js";
 
 const child = lazy<typeof import("./child.js")>("engine/child.js");
@@ -86,9 +86,12 @@ function others(pid: number): number {
 const groupsAreFixed = (pid: number): boolean => readTextIf(`/proc/${pid}/setgroups`)?.startsWith("deny") === true;
 
 async function untilRunning(container: Container, process: Process, channel: Channel, own: OwnStreams | undefined, plan: ProcessPlan): Promise<void> {
-  let born = !container.template.pidNamespace;
+  const { pidNamespace: inside, seccomp: filter } = container.template;
+  let born = !inside;
+  const heard = new Set<Said["say"]>();
   for (;;) {
     const said = await nextOf(process, channel, "exec", withPatience(READY_MS));
+    inTurn(said, heard, [plan.terminal && "ready", inside && "born", filter?.listener !== undefined && "notify"]);
     switch (said.say) {
       case "end":
         if (!born) throw new AppError("precondition", "it was killed before its program began");
@@ -98,8 +101,7 @@ async function untilRunning(container: Container, process: Process, channel: Cha
         takeOver(process, said, own, plan);
         born = true;
         break;
-      case "notify": notify().handOver(process, said.fd, container.template.seccomp?.listener, hooks().stateOf(container, "running", container.initPid)); break;
-      default: throw new AppError("internal", `the child said ${said.say} out of turn`);
+      case "notify": notify().handOver(process, said.fd, filter?.listener, hooks().stateOf(container, "running", container.initPid));
     }
     channel.tell(said.say === "ready" && born ? "start" : "go");
   }

@@ -27,7 +27,7 @@ import { type Cloned, exitGroup } from "../sys/process.js";
 import { acceptNext, SOCK, socketpair } from "../sys/socket.js";
 import { viewOf } from "../sys/struct.js";
 import { fromOthers } from "../sys/utf8.js";
-import { AppError, because, messageOf, type ErrorKind } from "../lib/errors.js";
+import { AppError, because, type ErrorKind, kindOf, messageOf } from "../lib/errors.js";
 import { after, type Timer, watch } from "../lib/loop.js";
 import { deferred } from "../lib/async.js";
 
@@ -125,8 +125,17 @@ function understand(n: number, buffer: Uint8Array, { program, command }: Channel
   if (n === 3 && buffer[0] === 0) throw stubFailed(buffer[1] as number, buffer[2] as Failed, program, command);
   if (n === BORN_BYTES) return bornIn(buffer);
   const said = JSON.parse(fromOthers(native.utf8Decode(buffer, 0, n) ?? "{}")) as Said | Failure;
-  if (said.say === "failed") throw new AppError(said.kind, said.what);
+  if (said?.say === "failed") throw new AppError(kindOf(said.kind), String(said.what));
   return said;
+}
+
+/**
+ * Is it that word's turn? `heard` has what has been said; `may` is what can be said at all. Each word comes at most once: from "born" on,
+ * whoever may trace the process can speak for it. Throws AppError.
+ */
+export function inTurn(said: Said, heard: Set<Said["say"]>, may: readonly (Said["say"] | false)[]): void {
+  if (typeof said?.say !== "string" || (said.say !== "end" && (!may.includes(said.say) || heard.has(said.say)))) throw new AppError("internal", `the child said ${String(said?.say)} out of turn`);
+  heard.add(said.say);
 }
 
 const BORN_BYTES = 16; // a pidfd's number and a pid, each as 8 bytes: no other message is as short

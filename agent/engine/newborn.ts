@@ -4,7 +4,7 @@ import { must, sys } from "../sys/call.js";
 import { Fd } from "../sys/fd.js";
 import { NR } from "../sys/nr.js";
 import { SIG } from "../sys/poll.js";
-import { type Cloned, pidfdSendSignal } from "../sys/process.js";
+import { type Cloned, pidfdSendSignal, pidOf } from "../sys/process.js";
 import { AppError, messageOf } from "../lib/errors.js";
 import { readTextIf } from "../lib/fs.js";
 import { lazy } from "../lib/lazy.js";
@@ -97,7 +97,9 @@ export function takeOver(process: Process, { pid, pidfd: n }: Born, own: OwnStre
   const pidfd = new Fd(must("pidfd_getfd", NR.pidfd_getfd, process.pidfd.n, n, 0));
   const { pid: outside, pidfd: helper } = process;
   try {
-    if (pidfdSendSignal(pidfd, 0) < 0) throw new AppError("precondition", "it was killed before its program began");
+    const is = pidOf(pidfd); // the word may be forged (see inTurn), and the child has no pidfd but the right one
+    if (is <= 0) throw new AppError("precondition", "it was killed before its program began");
+    if (is !== pid) throw new AppError("denied", "a process of the container spoke for the new one");
     if (traits !== undefined && schedule().isNotInherited(traits)) schedule().scheduleOther(pid, traits);
   } catch (error) {
     pidfd.close();

@@ -1,7 +1,13 @@
 // One error shape for everything that is not a bare system call. It imports nothing: oci/ and the host's tests use it too.
 
+const KINDS = ["invalid", "not-found", "exists", "precondition", "denied", "unavailable", "deadline", "unimplemented", "exhausted", "cancelled", "internal"] as const;
 /** What a failure means to the caller; rpc/status.ts alone turns it into a code. */
-export type ErrorKind = "invalid" | "not-found" | "exists" | "precondition" | "denied" | "unavailable" | "deadline" | "unimplemented" | "exhausted" | "cancelled" | "internal";
+export type ErrorKind = (typeof KINDS)[number];
+
+/** A kind that somebody else has told; "internal" for anything that is none. */
+export function kindOf(told: unknown): ErrorKind {
+  return KINDS.find((kind) => kind === told) ?? "internal";
+}
 
 /** A failure with a kind and a sentence: small letters, names the thing, the cause and what to do. */
 export class AppError extends Error {

@@ -69,6 +69,13 @@ export function kill(pid: number, signal: number): number {
 export function pidfdOpen(pid: number): Fd {
   return new Fd(must("pidfd_open", NR.pidfd_open, pid, 0));
 }
+/** The pid of a pidfd's process as this one sees it; 0 when it is in no namespace below, -1 once it has been reaped. See proc_pid_fdinfo(5). */
+export function pidOf(pidfd: Fd): number {
+  using info = new Fd(must("open", NR.openat, -100, `/proc/self/fdinfo/${pidfd.n}`, 0x80000));
+  const text = new Uint8Array(512);
+  const n = must("read", NR.read, info.n, text, text.length);
+  return parseInt((native.utf8Decode(text, 0, n) ?? "").split("\nPid:\t")[1] ?? "-1", 10);
+}
 /** pidfd_send_signal(2); the answer is 0 or the negative errno. */
 export function pidfdSendSignal(pidfd: Fd, signal: number): number {
   return sys(NR.pidfd_send_signal, pidfd.n, signal, null, 0);
