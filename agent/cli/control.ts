@@ -4,6 +4,7 @@ import { E } from "../sys/errno.js";
 import { kill as sendTo } from "../sys/process.js";
 import { SIG } from "../sys/poll.js";
 import { AppError, because, messageOf } from "../lib/errors.js";
+import { lazy } from "../lib/lazy.js";
 import { decimal } from "../lib/text.js";
 import { destroyContainer } from "../engine/destroy.js";
 import { signal } from "../engine/process.js";
@@ -13,6 +14,8 @@ import { complain, type Context, idOf } from "./context.js";
 import { known, look, revive } from "./load.js";
 import type { Options } from "./options.js";
 import { find } from "./store.js";
+
+const lost = lazy<typeof import("../engine/lost-signal.js")>("engine/lost-signal.js");
 
 const refuse = (why: string): never => {
   throw new AppError("precondition", why);
@@ -68,7 +71,9 @@ export async function kill(context: Context, options: Options): Promise<number> 
     return 0;
   }
   if (it.status === "stopped" || it.status === "creating") refuse(`container not running: ${it.saved.id}`);
-  const r = signal(container.init, number);
+  // who waits for its start as process 1 of a pid namespace handles nothing: what ends others would be lost
+  const waiting = !it.saved.sharedPid && it.entry.waits();
+  const r = signal(container.init, waiting ? lost().effective(container.initPid, true, number) : number);
   if (r === -E.ESRCH) refuse(`container not running: ${it.saved.id}`);
   if (r < 0) throw because(`kill container ${it.saved.id}`, new SysError("pidfd_send_signal", -r));
   return 0;

@@ -3,7 +3,8 @@
 import { sys } from "../sys/call.js";
 import type { Fd } from "../sys/fd.js";
 import { NR } from "../sys/nr.js";
-import { pidfdSendSignal, setChildSubreaper } from "../sys/process.js";
+import { SIG } from "../sys/poll.js";
+import { setChildSubreaper } from "../sys/process.js";
 import { CLOCK, clockMs } from "../sys/system.js";
 import { AppError } from "../lib/errors.js";
 import { lazy } from "../lib/lazy.js";
@@ -13,7 +14,7 @@ import type { Container } from "../engine/container.js";
 import { createContainer } from "../engine/create.js";
 import { destroyContainer } from "../engine/destroy.js";
 import { startTimeOf } from "../engine/identity.js";
-import { whenEnded } from "../engine/process.js";
+import { signal, whenEnded } from "../engine/process.js";
 import { startContainer } from "../engine/start.js";
 import { cgroupPath } from "../oci/cgroup.js";
 import { checkId } from "../oci/check.js";
@@ -21,10 +22,11 @@ import type { Spec } from "../oci/spec.js";
 import { type Bundle, readBundle } from "./bundle.js";
 import { announce, descriptorsToKeep, passedSockets, withSockets } from "./caller.js";
 import { type Context, idOf, invalid } from "./context.js";
-import { attach } from "./foreground.js";
+import { attach, prepareTerminal } from "./foreground.js";
 import type { Options } from "./options.js";
 import { claim, type Entry, type Saved } from "./store.js";
 
+const lost = lazy<typeof import("../engine/lost-signal.js")>("engine/lost-signal.js");
 const protect = lazy<typeof import("./protect.js")>("cli/protect.js");
 
 interface Made { readonly entry: Entry; readonly container: Container; readonly master: Fd | undefined }
@@ -113,12 +115,19 @@ export async function run(context: Context, options: Options): Promise<number> {
       await startContainer(container);
       return 0;
     }
-    const attached = attach(master, (signal) => pidfdSendSignal(container.init.pidfd, signal));
+    const { init } = container;
+    if (master !== undefined) prepareTerminal(master);
+    const attached = attach(master, {
+      send: (number) => signal(init, number),
+      hangUp: () => signal(init, lost().effective(init.pid, false, SIG.HUP)),
+    });
     try {
       await startContainer(container);
-      const status = await new Promise<number>((done) => whenEnded(container.init, done));
-      attached.drain();
+      entry.unlock(); // as long as it runs, others may pause it, change its limits, delete it
+      const status = await new Promise<number>((done) => whenEnded(init, done));
+      const drained = attached.drain(); // its reader may rest for long
       if (!options.has("keep")) await forget(entry, container);
+      await drained;
       return status;
     } finally {
       attached.restore();
@@ -131,6 +140,12 @@ export async function run(context: Context, options: Options): Promise<number> {
 
 async function forget(entry: Entry, container: Container): Promise<void> {
   takeBack(container.initPid);
+  try {
+    entry.lock();
+  } catch (error) {
+    if (error instanceof AppError && error.kind === "not-found") return; // another command has deleted it
+    throw error;
+  }
   await destroyContainer(container);
-  entry.lock().remove();
+  entry.remove();
 }

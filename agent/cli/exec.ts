@@ -4,16 +4,15 @@ import { readDocument } from "../lib/fs.js";
 import { lazy } from "../lib/lazy.js";
 import { decimal } from "../lib/text.js";
 import type { Fd } from "../sys/fd.js";
-import { pidfdSendSignal } from "../sys/process.js";
-import { copyWindowSize } from "../sys/tty.js";
+import { SIG } from "../sys/poll.js";
 import { execProcess } from "../engine/exec.js";
-import { whenEnded } from "../engine/process.js";
+import { signal, whenEnded } from "../engine/process.js";
 import { parseProcess, parseSpec } from "../oci/parse.js";
 import type { Capabilities, Process, User } from "../oci/spec.js";
 import { type Context, idOf, invalid } from "./context.js";
 import { announce, descriptorsToKeep } from "./caller.js";
 import { type Known, known, revive } from "./load.js";
-import { attach } from "./foreground.js";
+import { attach, prepareTerminal } from "./foreground.js";
 import type { Options } from "./options.js";
 
 const sockets = lazy<typeof import("./sockets.js")>("cli/sockets.js");
@@ -84,16 +83,16 @@ export async function exec(context: Context, options: Options, rest: readonly st
     keep: descriptorsToKeep(options), left: detached,
     terminal: (fd) => {
       if (socket !== undefined) return sockets().sendTerminal(socket, fd);
-      copyWindowSize(0, fd); // before the program can ask for it
+      prepareTerminal(fd);
       master = fd;
     },
   });
   announce(options, process, undefined);
   if (detached) return 0;
-  const attached = attach(master, (signal) => pidfdSendSignal(process.pidfd, signal));
+  const attached = attach(master, { send: (number) => signal(process, number), hangUp: () => signal(process, SIG.HUP) });
   try {
     const status = await new Promise<number>((done) => whenEnded(process, done));
-    attached.drain();
+    await attached.drain();
     return status;
   } finally {
     attached.restore();

@@ -10,6 +10,18 @@ export const ENDING: readonly number[] = [SIG.HUP, SIG.INT, SIG.QUIT, SIG.TERM];
 
 let forward: ((signal: number) => void) | undefined;
 let asked = false;
+let undo: (() => void) | undefined;
+
+/** What is to be undone however the command ends. */
+export function atEnd(go: () => void): void {
+  undo = go;
+}
+
+/** The end of the command. */
+export function leave(status: number): never {
+  undo?.();
+  exitGroup(status);
+}
 
 /** From now on these signals are somebody else's. */
 export function forwardTo(send: (signal: number) => void): void {
@@ -18,6 +30,6 @@ export function forwardTo(send: (signal: number) => void): void {
 
 export function interrupted(signal: number): void {
   if (forward !== undefined) return forward(signal);
-  if (asked || killChildren() === 0) exitGroup(128 + signal);
+  if (asked || killChildren() === 0) leave(128 + signal);
   asked = true;
 }

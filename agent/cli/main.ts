@@ -1,12 +1,12 @@
 // The command line of an OCI runtime: `kata-agent oci COMMAND`, or a link to the program under another name. Reads the global
 // options, finds the command, runs it, and ends with its status. Commands are loaded one at a time.
 import { callerEnv } from "../sys/arguments.js";
-import { exitGroup } from "../sys/process.js";
 import { AppError } from "../lib/errors.js";
 import { lazy } from "../lib/lazy.js";
 import { divertLog, Level, setLevel } from "../lib/log.js";
 import { onCrash } from "../lib/loop.js";
 import { complain, print, say, type Context, type Run } from "./context.js";
+import { leave } from "./interrupt.js";
 import { commandOf, globalOptions, Options, readOptions } from "./options.js";
 
 const texts = lazy<typeof import("./help.js")>("cli/help.js");
@@ -55,7 +55,7 @@ export function commandLine(args: readonly string[], self: string, uid: number):
   let status = 1;
   const fail = (error: unknown): never => {
     complain(context, error);
-    exitGroup(status);
+    leave(status);
   };
   onCrash(fail);
   const go = async (): Promise<number> => {
@@ -80,5 +80,5 @@ export function commandLine(args: readonly string[], self: string, uid: number):
     const found = RUN[name] ?? (() => { throw new AppError("unimplemented", `${name} is not there yet`); });
     return found()(context, given, further);
   };
-  go().then((code) => exitGroup(code), fail);
+  go().then(leave, fail);
 }

@@ -6,6 +6,7 @@ import { E } from "../sys/errno.js";
 import { Fd, fdPath } from "../sys/fd.js";
 import { AT, DT, F, fcntl, fstat, getdents, mkdirat, O, open, openat, renameat, unlinkat, writeAll } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
+import { interruptibly } from "../sys/poll.js";
 import { AF, bind, connect, listen, SOCK, socket, unixAddress } from "../sys/socket.js";
 import { fromOthers } from "../sys/utf8.js";
 import { AppError, attempt } from "../lib/errors.js";
@@ -13,6 +14,7 @@ import { mkdirs, readText, readTextIf } from "../lib/fs.js";
 import type { ResctrlGroup } from "../engine/container.js";
 import { type Identity, lives } from "../engine/identity.js";
 import type { Hooks } from "../oci/spec.js";
+import { ENDING } from "./interrupt.js";
 
 /** state.json. */
 export interface Saved extends Identity {
@@ -35,7 +37,7 @@ export interface Saved extends Identity {
   readonly hooks?: Hooks;
 }
 
-const LOCK_SH = 1, LOCK_EX = 2, LOCK_NB = 4;
+const LOCK_SH = 1, LOCK_EX = 2, LOCK_NB = 4, LOCK_UN = 8;
 const MAX_CONFIG = 16 << 20;
 const STATE = "state.json", CONFIG = "config.json", RESOURCES = "resources.json", TRACED = "traced", DOOR = "door";
 
@@ -140,15 +142,19 @@ export class Entry {
 
   /** Waits until no other command changes this container. Throws "not-found" when it has been deleted meanwhile. */
   lock(): this {
-    flock(this.dir, LOCK_EX);
+    if (!flock(this.dir, LOCK_EX | LOCK_NB)) interruptibly(ENDING, () => flock(this.dir, LOCK_EX));
     if (fstat(this.dir).nlink === 0) throw unknown(this.id);
     return this;
   }
   /** Is another command making or changing it right now? */
   busy(): boolean {
     if (!flock(this.dir, LOCK_SH | LOCK_NB)) return true;
-    flock(this.dir, 8); // LOCK_UN
+    this.unlock();
     return false;
+  }
+  /** Lets others change it. */
+  unlock(): void {
+    flock(this.dir, LOCK_UN);
   }
   /** Removes the folder. It must be locked. */
   remove(): void {

@@ -65,11 +65,11 @@ function wishes(resources: Resources): boolean {
 }
 
 /** Makes the group. Throws AppError "invalid" for what cannot be honoured. */
-export function makeStrictly({ cgroupsPath, resources = {} }: Linux, id: string, owner: number | undefined): Cgroup {
+export function makeStrictly({ cgroupsPath, resources = {} }: Linux, id: string, owner: number | undefined, realtime: boolean): Cgroup {
   try {
     if (hasLimits(resources)) checks().checkResources(resources, hierarchy().version);
     const cgroup = place(cgroupsPath, id);
-    cgroup.create(resources, owner, true);
+    cgroup.create(resources, owner, true, realtime);
     if (!cgroup.frozen()) return cgroup;
     cgroup.removeNow(); // a group above it is frozen: the container's first process would never run
     throw new AppError("precondition", `container's cgroup unexpectedly frozen: a group above ${cgroup.path}`);

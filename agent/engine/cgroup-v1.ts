@@ -110,12 +110,14 @@ class Groups implements Cgroup {
     return true;
   }
 
-  create(resources: Resources | undefined): void {
+  create(resources: Resources | undefined, _owner?: number, _every?: boolean, realtime = false): void {
     const wanted = hasLimits(resources) ? limits().limitsV1(resources) : [];
     const needed = NEEDED.map((name) => hierarchy().mounts.get(name));
     try {
       for (const limit of wanted) this.#root(limit.controller, fieldOf(limit)); // before anything is made
+      const without = realtime ? hierarchy().mounts.get("cpu") : undefined;
       for (const root of allRoots()) {
+        if (root === without && !needed.includes(root)) continue;
         try {
           this.#make(root);
         } catch (error) {

@@ -22,9 +22,10 @@ export interface Cgroup {
   frozen(): boolean;
   /**
    * Makes the group and sets its limits; undoes itself on failure. Version 2: gives it to a user of the machine,
-   * who may then make groups below it; `every` controller that there is is passed on to it, not only the usual ones. Throws AppError naming field or file; "exists" when processes are in it.
+   * who may then make groups below it; `every` controller that there is is passed on to it, not only the usual ones.
+   * Version 1: with `realtime` not in the cpu hierarchy unless a limit asks for it, where a group has no time for such schedulers. Throws AppError naming field or file; "exists" when processes are in it.
    */
-  create(resources: Resources | undefined, owner?: number, every?: boolean): void;
+  create(resources: Resources | undefined, owner?: number, every?: boolean, realtime?: boolean): void;
   /** Version 2: sets its device rules, which takes a while: to be called when the first process has been born and is busy, before it may run its program. */
   restrictDevices(resources: Resources | undefined): void;
   /**
@@ -120,15 +121,18 @@ function ownerOf({ process, mounts, linux }: Spec): number | undefined {
   return map === undefined ? (maps.length > 0 ? undefined : uid) : map.hostID + uid - map.containerID;
 }
 
+/** Does its process want a real-time scheduler? See sched(7). */
+const isRealtime = ({ process }: Spec): boolean => process?.scheduler?.policy === "SCHED_FIFO" || process?.scheduler?.policy === "SCHED_RR";
+
 /**
  * Makes the group of a new container. `strict`, as on a command line: wishes that cannot be honoured are refused, a relative
  * path begins at the caller's group, and who may make no groups goes without one if the configuration asks for no limits.
  */
 export function makeCgroup(spec: Spec & { readonly linux: Linux }, id: string, strict: boolean): Cgroup {
   const owner = ownerOf(spec);
-  if (strict) return place().makeStrictly(spec.linux, id, owner);
+  if (strict) return place().makeStrictly(spec.linux, id, owner, isRealtime(spec));
   const cgroup = openCgroup(spec.linux.cgroupsPath, id);
-  cgroup.create(spec.linux.resources, owner);
+  cgroup.create(spec.linux.resources, owner, false, isRealtime(spec));
   return cgroup;
 }
 

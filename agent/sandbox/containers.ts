@@ -3,10 +3,9 @@ import { SysError } from "../sys/call.js";
 import { E } from "../sys/errno.js";
 import { SIG } from "../sys/poll.js";
 import { AppError } from "../lib/errors.js";
-import { readTextIf } from "../lib/fs.js";
+import { lazy } from "../lib/lazy.js";
 import { Level, log } from "../lib/log.js";
 import { withReserve } from "../lib/reserve.js";
-import { lines } from "../lib/text.js";
 import type { Container } from "../engine/container.js";
 import { mustBe, statusOf } from "../engine/container.js";
 import { execProcess as exec } from "../engine/exec.js";
@@ -14,6 +13,8 @@ import { signal, whenEnded, type Process } from "../engine/process.js";
 import { startContainer as start } from "../engine/start.js";
 import type { Process as ProcessSpec, Resources } from "../oci/spec.js";
 import type { Sandbox } from "./sandbox.js";
+
+const lost = lazy<typeof import("../engine/lost-signal.js")>("engine/lost-signal.js");
 
 const unknown = (): AppError => new AppError("internal", "Invalid container id");
 const unknownArgument = (): AppError => new AppError("invalid", '"invalid container id"');
@@ -58,17 +59,6 @@ function keepUnclaimed(container: Container, process: Process, orphaned: () => b
   forget(container, oldest);
 }
 
-/** SIGTERM that the first process neither handles nor blocks would be lost in its pid namespace: it becomes SIGKILL. */
-function effective(process: Process, isInit: boolean, isWaiting: boolean, number: number): number {
-  if (!isInit || number !== SIG.TERM) return number;
-  if (isWaiting) return SIG.KILL; // before its start it is still the agent's own code, which blocks all signals
-  for (const line of lines(readTextIf(`/proc/${process.pid}/status`) ?? "")) {
-    if (!line.startsWith("SigBlk:") && !line.startsWith("SigIgn:") && !line.startsWith("SigCgt:")) continue;
-    if ((Number(`0x${line.slice(line.length - 4)}`) & (1 << (SIG.TERM - 1))) !== 0) return number;
-  }
-  return SIG.KILL;
-}
-
 /** Sends a signal; execId "" with SIGKILL reaches every process of the container. One that has ended already is no error. */
 export async function signalProcess(sandbox: Sandbox, id: string, execId: string, number: number): Promise<void> {
   if (execId === "" && number === SIG.KILL) {
@@ -79,7 +69,10 @@ export async function signalProcess(sandbox: Sandbox, id: string, execId: string
   }
   const process = sandbox.process(id, execId);
   const { gate } = sandbox.container(id, unknown);
-  const r = signal(process, effective(process, execId === "" || execId === id, gate !== undefined, number));
+  const first = execId === "" || execId === id;
+  const waiting = first && gate !== undefined;
+  const sent = waiting || (first && number === SIG.TERM) ? lost().effective(process.pid, waiting, number) : number; // that which asks for the end must not be lost
+  const r = signal(process, sent);
   if (r < 0 && r !== -E.ESRCH) throw new SysError("kill", -r);
 }
 

@@ -5,7 +5,7 @@ export const enum NR {
   read = 63, write = 64, close = 57, lseek = 62, mmap = 222, munmap = 215, mprotect = 226, madvise = 233, ioctl = 29,
   pread64 = 67, pwrite64 = 68, readv = 65, writev = 66, pipe2 = 59, dup3 = 24, fcntl = 25, fsync = 82, ftruncate = 46,
   getdents64 = 61, getcwd = 17, chdir = 49, fchdir = 50, umask = 166, getpid = 172, getppid = 173, gettid = 178, getuid = 174,
-  geteuid = 175, getgid = 176, getegid = 177, setsid = 157, setpgid = 154, kill = 129, tgkill = 131, wait4 = 260, waitid = 95,
+  geteuid = 175, getgid = 176, getegid = 177, setsid = 157, setpgid = 154, getpgid = 155, kill = 129, tgkill = 131, wait4 = 260, waitid = 95,
   clone = 220, clone3 = 435, execve = 221, execveat = 281, exit = 93, exit_group = 94, openat = 56, openat2 = 437,
   newfstatat = 79, statx = 291, readlinkat = 78, symlinkat = 36, linkat = 37, unlinkat = 35, mkdirat = 34, mknodat = 33,
   renameat2 = 276, fchmod = 52, fchmodat = 53, fchown = 55, fchownat = 54, faccessat2 = 439, utimensat = 88, statfs = 43,

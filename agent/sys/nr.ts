@@ -5,7 +5,7 @@ export const enum NR {
   read = 0, write = 1, close = 3, lseek = 8, mmap = 9, munmap = 11, mprotect = 10, madvise = 28, ioctl = 16, pread64 = 17,
   pwrite64 = 18, readv = 19, writev = 20, pipe2 = 293, dup3 = 292, fcntl = 72, fsync = 74, ftruncate = 77, getdents64 = 217,
   getcwd = 79, chdir = 80, fchdir = 81, umask = 95, getpid = 39, getppid = 110, gettid = 186, getuid = 102, geteuid = 107,
-  getgid = 104, getegid = 108, setsid = 112, setpgid = 109, kill = 62, tgkill = 234, wait4 = 61, waitid = 247, clone = 56,
+  getgid = 104, getegid = 108, setsid = 112, setpgid = 109, getpgid = 121, kill = 62, tgkill = 234, wait4 = 61, waitid = 247, clone = 56,
   clone3 = 435, execve = 59, execveat = 322, exit = 60, exit_group = 231, openat = 257, openat2 = 437, newfstatat = 262,
   statx = 332, readlinkat = 267, symlinkat = 266, linkat = 265, unlinkat = 263, mkdirat = 258, mknodat = 259, renameat2 = 316,
   fchmod = 91, fchmodat = 268, fchown = 93, fchownat = 260, faccessat2 = 439, utimensat = 280, statfs = 137, fstatfs = 138,

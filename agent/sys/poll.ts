@@ -112,6 +112,15 @@ export function unblockSignals(): void {
   must("rt_sigprocmask", NR.rt_sigprocmask, 2, new Uint8Array(8), null, 8);
 }
 
+/** Runs `wait`, a call that may block for long, with these signals let through to their actions. */
+export function interruptibly<T>(signals: readonly number[], wait: () => T): T {
+  const some = mask(signals);
+  must("rt_sigprocmask", NR.rt_sigprocmask, 1, some, null, 8); // SIG_UNBLOCK
+  const result = wait();
+  must("rt_sigprocmask", NR.rt_sigprocmask, 0, some, null, 8); // SIG_BLOCK
+  return result;
+}
+
 /** signalfd4(2) for these signals, non-blocking, close-on-exec. */
 export function signalfd(signals: readonly number[]): Fd {
   return new Fd(must("signalfd4", NR.signalfd4, -1, mask(signals), 8, 0x80800));

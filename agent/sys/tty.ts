@@ -10,6 +10,7 @@ const TIOCGPTN = 0x80045430;
 const TIOCGWINSZ = 0x5413;
 const TIOCSWINSZ = 0x5414;
 const TIOCSCTTY = 0x540e;
+const TIOCGPGRP = 0x540f;
 const TCGETS = 0x5401;
 const TCSETS = 0x5402;
 const VEOF_AT = 17 + 4; // struct termios: four flag words, c_line, then c_cc[VEOF = 4]
@@ -27,10 +28,28 @@ export function setWindowSize(fd: Fd, rows: number, columns: number): void {
   must("ioctl(TIOCSWINSZ)", NR.ioctl, fd.n, TIOCSWINSZ, new Uint16Array([Math.min(rows, 65535), Math.min(columns, 65535), 0, 0]).buffer as ArrayBuffer);
 }
 
-/** Gives the terminal on `to` the size of that on `from`, if that is one. */
-export function copyWindowSize(from: number, to: Fd): void {
+/** Gives the terminal on `to` the size of that on `from`; false when that is none. */
+export function copyWindowSize(from: number, to: Fd): boolean {
   const size = new Uint16Array(4).buffer as ArrayBuffer;
-  if (sys(NR.ioctl, from, TIOCGWINSZ, size) === 0) sys(NR.ioctl, to.n, TIOCSWINSZ, size);
+  if (sys(NR.ioctl, from, TIOCGWINSZ, size) !== 0) return false;
+  sys(NR.ioctl, to.n, TIOCSWINSZ, size);
+  return true;
+}
+
+/** Is descriptor `n` a terminal? */
+export function isTerminal(n: number): boolean {
+  return sys(NR.ioctl, n, TCGETS, new Uint8Array(64)) === 0;
+}
+
+/** Is it a pseudo-terminal's master? */
+export function isMaster(n: number): boolean {
+  return sys(NR.ioctl, n, TIOCGPTN, new Int32Array(1).buffer as ArrayBuffer) === 0;
+}
+
+/** May this process change the terminal on `n` without taking it from others? Not when another job of its session has it. */
+export function inForeground(n: number): boolean {
+  const group = new Int32Array(1);
+  return sys(NR.ioctl, n, TIOCGPGRP, group.buffer as ArrayBuffer) !== 0 || group[0] === sys(NR.getpgid, 0);
 }
 
 /** The number N of /dev/pts/N that is this master's other end. */
@@ -52,8 +71,9 @@ export function eofCharacter(fd: Fd): number {
   return termios[VEOF_AT] as number;
 }
 
-/** Raw mode, as cfmakeraw(3), for the terminal on descriptor `n`; returns what sets it back, undefined where there is no terminal. */
+/** Raw mode, as cfmakeraw(3), for the terminal on descriptor `n`; returns what sets it back, undefined where there is none or it is another job's. */
 export function makeRaw(n: number): (() => void) | undefined {
+  if (!inForeground(n)) return undefined;
   const old = new Uint8Array(64); // struct termios of the kernel: iflag, oflag, cflag, lflag (u32 each), line, cc
   if (sys(NR.ioctl, n, TCGETS, old) < 0) return undefined;
   const now = old.slice();

@@ -202,6 +202,17 @@ describe.skipIf(why !== undefined)("the process of a bundle", () => {
     expect([stdout, stderr]).toEqual(["out\n1000\n7\n7 8 9\n", ""]);
   });
 
+  it.each(["TERM", "INT", "HUP", "QUIT", "USR1", "40"])("is ended by SIG%s before its start, as any other, though it is process 1 of its pid namespace", async (name) => {
+    const id = box.id();
+    const status = (): string => (JSON.parse(box.command(["state", id]).stdout) as { status: string }).status;
+    expect(box.quiet(["create", "--bundle", box.make("true"), id]).status).toBe(0);
+    for (const harmless of ["CHLD", "WINCH", "CONT", "URG", "TSTP", "0"]) expect(box.command(["kill", id, harmless]).status).toBe(0);
+    expect(status()).toBe("created");
+    expect(box.command(["kill", id, name])).toMatchObject({ status: 0, stderr: "" });
+    await until("it has stopped", () => status() === "stopped", 10_000);
+    expect(box.command(["delete", id])).toMatchObject({ status: 0 });
+  });
+
   it("sets the name of a shared uts namespace, as its own", () => {
     const first = box.sleeper((c) => (c["hostname"] = "one"));
     const { pid } = JSON.parse(box.command(["state", first]).stdout) as { pid: number };
