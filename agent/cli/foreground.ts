@@ -5,7 +5,7 @@
 import { E } from "../sys/errno.js";
 import { Fd } from "../sys/fd.js";
 import { F, fcntl, readRaw, setNonblock } from "../sys/file.js";
-import { EPOLL, pollAll, SIG, signalfdExcept } from "../sys/poll.js";
+import { EPOLL, isHungUp, SIG, signalfdExcept } from "../sys/poll.js";
 import { getpid } from "../sys/system.js";
 import { bareLines, copyWindowSize, isTerminal, makeRaw } from "../sys/tty.js";
 import { after, watch } from "../lib/loop.js";
@@ -180,7 +180,7 @@ class Link implements Attached {
   /** No more input; a terminal that is gone may be the output's too. */
   #inputGoesOn(stdin: StreamEnd, result: number): boolean {
     if (result === -E.EIO && !stdin.hungUp()) return true; // another job has the terminal just now
-    if (this.#fromTerminal && stdin.hungUp() && isGone(1)) this.#callerGone();
+    if (this.#fromTerminal && stdin.hungUp() && isHungUp(1)) this.#callerGone();
     return false;
   }
 
@@ -213,6 +213,3 @@ class Link implements Attached {
     this.#undo = undefined;
   }
 }
-
-/** Is nobody left who could read from it? */
-const isGone = (n: number): boolean => ((pollAll([[n, 0]], 0)[0] as number) & (EPOLL.HUP | EPOLL.ERR)) !== 0;

@@ -7,7 +7,7 @@ import { E } from "../sys/errno.js";
 import { Fd, fdPath } from "../sys/fd.js";
 import { F, modeOf, O, open, S } from "../sys/file.js";
 import { NR } from "../sys/nr.js";
-import { EPOLL, pollAll } from "../sys/poll.js";
+import { EPOLL, isHungUp } from "../sys/poll.js";
 import { isMaster, isTerminal } from "../sys/tty.js";
 import { after, type Timer, watch, type Watch } from "../lib/loop.js";
 
@@ -87,7 +87,7 @@ export class StreamEnd {
 
   /** Has the other side been hung up, or closed by everybody? */
   hungUp(): boolean {
-    return ((pollAll([[this.#number, 0]], 0)[0] as number) & (EPOLL.HUP | EPOLL.ERR)) !== 0;
+    return isHungUp(this.#number);
   }
 
   /** Lets go of it; nobody is called any more. */

@@ -157,3 +157,8 @@ export function pollAll(asked: readonly (readonly [fd: number, events: number])[
   const n = sys(NR.ppoll, list.buffer as ArrayBuffer, asked.length, limit, null, 8);
   return asked.map((_, i) => (n > 0 ? (list[i * 2 + 1] as number) >>> 16 : 0));
 }
+
+/** Has the other end of a pipe, socket or terminal gone? Looks, and does not wait. */
+export function isHungUp(n: number): boolean {
+  return ((pollAll([[n, 0]], 0)[0] as number) & (EPOLL.HUP | EPOLL.ERR)) !== 0;
+}
