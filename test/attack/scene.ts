@@ -107,6 +107,12 @@ export class Scene {
     if (status !== 0) throw new Error(`"${script}" in ${id} ended with ${status}`);
     return Buffer.concat(pieces).toString();
   }
+  /** What was reached is a fault, with what the attacker noted of it. */
+  async blame(attacker: ProcessName, reached: readonly string[], times: number): Promise<void> {
+    if (reached.length === 0) return;
+    const { data } = await within(this.client.readStderr({ ...attacker, len: 4096 }), 5_000, "the attacker's notes").catch(() => ({ data: new Uint8Array(0) }));
+    this.fault(`of the engine was reached in ${times} times: ${reached.join(", ")}; ${Buffer.from(data).toString().trim().replaceAll("\n", "; ")}`);
+  }
   /** Lets the attack go on for so many seconds (in the measure of the effort). */
   seconds(full: number): number {
     return Math.max(1, Math.round(full * this.effort));
