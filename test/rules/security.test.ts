@@ -47,6 +47,7 @@ describe("texts of foreign bytes", () => {
       "lib/child-task.ts", // JSON of our own
       "lib/rtnl-message.ts", // names of links, as the kernel has let them be
       "sys/poll.ts", // a mask of signals
+      "sys/process.ts", // a number
     ].sort());
   });
 });
@@ -59,7 +60,7 @@ describe("the end of the agent", () => {
   /** Who may leave the process, and which process that is. */
   const LEAVE: Readonly<Record<string, string>> = {
     "engine/child.ts": "a container's child", "engine/go-inside.ts": "a container's child", "engine/handshake.ts": "a container's child", "engine/hooks.ts": "a hook's child", "engine/spawn.ts": "a container's child",
-    "engine/spawn-inside.ts": "a helper", "engine/user-namespace.ts": "a helper", "engine/proc-of.ts": "a helper", "engine/stub.ts": "a container's child", "engine/terminal.ts": "a container's child", "engine/start-hooks.ts": "a hook's child",
+    "engine/last-steps.ts": "the stub's list", "engine/spawn-inside.ts": "a helper", "engine/user-namespace.ts": "a helper", "engine/proc-of.ts": "a helper", "engine/stub.ts": "a container's child", "engine/terminal.ts": "a container's child", "engine/start-hooks.ts": "a hook's child",
     "lib/child-task.ts": "a helper", "lib/command.ts": "a program's child", "lib/foreign.ts": "a helper", "sandbox/shared-ns.ts": "a helper",
   };
   it("by exit_group(2) is for init/, commands, and children after their clone", () => {
