@@ -8,7 +8,7 @@ import { Fd } from "../sys/fd.js";
 import { chdir, fchdir, O, open, readRaw, statfs } from "../sys/file.js";
 import { fsMount, mount, MNT, mountOf, moveMountFds, MOUNT_ATTR, MS, pivotRoot, umount } from "../sys/mount.js";
 import { NR } from "../sys/nr.js";
-import { SIG } from "../sys/poll.js";
+import { SIG, waitReadable } from "../sys/poll.js";
 import { CLONE, clone3, type Cloned, exitGroup, pidfdSendSignal, setns, unshare } from "../sys/process.js";
 import { SOCK, socketpair } from "../sys/socket.js";
 import { AppError, attempt } from "../lib/errors.js";
@@ -75,8 +75,11 @@ function goOutside(pidNamespace: Fd, answer: Fd): never {
   }
 }
 
-/** The number of the context's descriptor in the table of the twin, as the one inside tells it. */
-function told(from: Fd): number {
+const INSIDE_SECONDS = 1;
+
+/** The number of the context's descriptor in the table of the twin, as the one inside tells it; undefined when somebody there has stopped or killed it. */
+function told(from: Fd): number | undefined {
+  if (!waitReadable(from, INSIDE_SECONDS)) return undefined;
   const bytes = new Uint8Array(16);
   const n = readRaw(from.n, bytes, 0, bytes.length);
   if (n === 3) throw new SysError("fsopen", bytes[1] as number); // see stub.ts
@@ -84,7 +87,7 @@ function told(from: Fd): number {
   return new Int32Array(bytes.buffer)[0] as number;
 }
 
-function contextIn(pidNamespace: Fd): Fd {
+function contextIn(pidNamespace: Fd): Fd | undefined {
   const [here, there] = socketpair(SOCK.SEQPACKET);
   let twin: Cloned | undefined;
   try {
@@ -93,7 +96,8 @@ function contextIn(pidNamespace: Fd): Fd {
     if (typeof made === "number") throw new SysError("clone3", -made);
     twin = made;
     there.close();
-    return new Fd(must("pidfd_getfd", NR.pidfd_getfd, twin.pidfd.n, told(here), 0));
+    const n = told(here);
+    return n === undefined ? undefined : new Fd(must("pidfd_getfd", NR.pidfd_getfd, twin.pidfd.n, n, 0));
   } finally {
     here.close();
     there.close();
@@ -105,6 +109,16 @@ function contextIn(pidNamespace: Fd): Fd {
   }
 }
 
+const TRIES = 3;
+
+function attempts(pidNamespace: Fd): Fd {
+  for (let left = TRIES; left > 0; left--) {
+    const context = contextIn(pidNamespace);
+    if (context !== undefined) return context;
+  }
+  throw new AppError("precondition", "processes in it stop or kill whoever comes in");
+}
+
 const PROC_SUPER_MAGIC = 0x9fa0;
 
 /**
@@ -113,7 +127,7 @@ const PROC_SUPER_MAGIC = 0x9fa0;
  */
 export function procOf(pidNamespace: Fd, data: string, attributes: number): Fd {
   return attempt("open the proc file system of the pid namespace", () => {
-    using context = contextIn(pidNamespace);
+    using context = attempts(pidNamespace);
     const options = data === "" ? [] : data.split(",").map((option) => option.split("=", 2) as [string, string?]);
     const tree = mountOf(context, [["source", "proc"], ...options], attributes);
     if (statfs(tree).type === PROC_SUPER_MAGIC) return tree;
