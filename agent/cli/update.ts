@@ -23,8 +23,8 @@ const FLAGS: { readonly [option: string]: readonly [section: string, field: stri
   "cpu-rt-runtime": ["cpu", "realtimeRuntime"], "cpu-idle": ["cpu", "idle"], "cpuset-cpus": ["cpu", "cpus", "text"], "cpuset-mems": ["cpu", "mems", "text"], memory: ["memory", "limit", "bytes"],
   "memory-reservation": ["memory", "reservation", "bytes"], "memory-swap": ["memory", "swap", "bytes"], "kernel-memory": ["memory", "kernel", "bytes"], "kernel-memory-tcp": ["memory", "kernelTCP", "bytes"], "pids-limit": ["pids", "limit"],
 };
-/** What 0 means "leave it" for: all but these. */
-const ZERO_COUNTS = ["burst", "idle", "swappiness"];
+/** What 0 means "leave it" for: all but these. A limit of 0 processes is a limit, as at create. */
+const ZERO_COUNTS = ["cpu.burst", "cpu.idle", "memory.swappiness", "pids.limit"];
 /** What a limit is when nobody has asked for one. */
 const UNLIMITED: Sections = { memory: { limit: -1, swap: -1, reservation: -1 }, cpu: { quota: -1, period: 100000, shares: 1024, burst: 0, idle: 0 }, pids: { limit: -1 }, blockIO: { weight: 500 } };
 
@@ -77,7 +77,7 @@ export function asked(resources: Resources): Resources {
       out[name] = section;
       continue;
     }
-    const fields = Object.entries(section as Section).filter(([field, value]) => (value !== 0 || ZERO_COUNTS.includes(field)) && value !== "" && !(Array.isArray(value) && value.length === 0));
+    const fields = Object.entries(section as Section).filter(([field, value]) => (value !== 0 || ZERO_COUNTS.includes(`${name}.${field}`)) && value !== "" && !(Array.isArray(value) && value.length === 0));
     if (fields.length > 0) out[name] = Object.fromEntries(fields);
   }
   const memory = out["memory"] as { readonly limit?: number; readonly swap?: number } | undefined;

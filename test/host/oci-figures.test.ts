@@ -107,6 +107,8 @@ describe.skipIf(why !== undefined)("ps, events and update", () => {
     works("update", "--pids-limit", "-1", "--cpu-quota", "-1", "--memory", "1.5g", id);
     expect(limits(id)).toMatchObject({ pids: "max", quota: "-1", memory: String(1536 << 20) });
     works("update", id);
+    works("update", "--pids-limit", "0", id); // as at create: a limit that the kernel can hold only as 1
+    expect(limits(id)).toMatchObject({ pids: "1", quota: "-1" });
   });
 
   it.skipIf(!v1)("changes limits by JSON, from a file and from standard input", () => {

@@ -60,7 +60,8 @@ describe("numbers with units", () => {
 
 describe("limits to change", () => {
   it("are those that say something", () => {
-    expect(asked({ memory: { limit: 0, swap: 5, swappiness: 0 }, cpu: { shares: 0, cpus: "", idle: 0 }, pids: { limit: 0 }, hugepageLimits: [], blockIO: { weightDevice: [] } })).toEqual({ memory: { swap: 5, swappiness: 0 }, cpu: { idle: 0 } });
+    expect(asked({ memory: { limit: 0, swap: 5, swappiness: 0 }, cpu: { shares: 0, cpus: "", idle: 0 }, pids: { limit: 0 }, hugepageLimits: [], blockIO: { weightDevice: [] } })).toEqual({ memory: { swap: 5, swappiness: 0 }, cpu: { idle: 0 }, pids: { limit: 0 } });
+    expect(asked({ pids: {} as never })).toEqual({});
     expect(asked({ memory: { limit: -1 } })).toEqual({ memory: { limit: -1, swap: -1 } }); // else the old swap limit would still hold it
     expect(asked({ hugepageLimits: [{ pageSize: "2MB", limit: 0 }] })).toEqual({ hugepageLimits: [{ pageSize: "2MB", limit: 0 }] });
   });
