@@ -195,6 +195,11 @@ function inside(root: string, mount: Mount): Mount {
   return root !== "/" && mount.destination.startsWith(`${root}/`) ? { ...mount, destination: mount.destination.slice(root.length) } : mount;
 }
 
+/** Each path once, however often and with however many slashes it is named; ".." stays, for a link may stand before it. */
+function distinct(paths: readonly string[] = []): Iterable<string> {
+  return new Map(paths.map((path) => [path.split("/").filter((part) => part !== "" && part !== ".").join("/"), path])).values();
+}
+
 function rootSteps(spec: Spec & { process: Process; root: NonNullable<Spec["root"]>; linux: Linux }, context: PlanContext): Step[] {
   const { linux, root } = spec;
   if (!linux.namespaces?.some((n) => n.type === "mount")) return [{ do: "plain-root", path: root.path }, ...hookSteps(spec), { do: "enter-root" }];
@@ -204,8 +209,8 @@ function rootSteps(spec: Spec & { process: Process; root: NonNullable<Spec["root
   const propagation = PROPAGATION[linux.rootfsPropagation ?? ""] ?? 0;
   const kept = (propagation & MS.PRIVATE) !== 0 ? MS.PRIVATE : MS.SLAVE;
   const steps: Step[] = [{ do: "propagation", flags: kept | MS.REC }, { do: "root", path: root.path }, ...mountSteps(spec, mounts, context)];
-  for (const path of linux.readonlyPaths ?? []) steps.push({ do: "read-only", path });
-  for (const path of linux.maskedPaths ?? []) steps.push({ do: "mask", path });
+  for (const path of distinct(linux.readonlyPaths)) steps.push({ do: "read-only", path });
+  for (const path of distinct(linux.maskedPaths)) steps.push({ do: "mask", path });
   steps.push(...hookSteps(spec));
   if (root.readonly) steps.push({ do: "read-only-root", cwd: spec.process.cwd });
   steps.push({ do: context.noPivot === true ? "move-root" : "pivot" });

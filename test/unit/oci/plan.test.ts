@@ -108,6 +108,12 @@ describe("the plan", () => {
     expect(names()).not.toContain("hooks-outside");
   });
 
+  it("masks a path once, however often it is named, and makes it read-only once", () => {
+    const linux: Linux = { namespaces: [{ type: "mount" }], maskedPaths: ["/a", "/b/../a", "/a", "//a/.", "/b"], readonlyPaths: ["/c/", "/d", "/c"] };
+    const paths = makePlan({ ...base, linux }, { cgroupProcs: [] }).steps.flatMap((s) => (s.do === "mask" || s.do === "read-only" ? [`${s.do} ${s.path}`] : []));
+    expect(paths).toEqual(["read-only /c", "read-only /d", "mask //a/.", "mask /b/../a", "mask /b"]);
+  });
+
   it("says what each step does", () => {
     const words = makePlan(base, { cgroupProcs: ["/x"] }).steps.map(inWords);
     expect(words).toContain("mounts: mount proc (proc) on /proc");
