@@ -12,6 +12,8 @@ export interface Context {
   /** The name it was called by, for messages. */
   readonly self: string;
   readonly root: string;
+  /** The caller has named the root: it is an error when it is not there. */
+  readonly rootNamed: boolean;
   readonly debug: boolean;
   /** File for messages; undefined: standard error. */
   readonly log: string | undefined;

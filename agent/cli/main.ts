@@ -1,10 +1,12 @@
 // The command line of an OCI runtime: `kata-agent oci COMMAND`, or a link to the program under another name. Reads the global
 // options, finds the command, runs it, and ends with its status. Commands are loaded one at a time.
 import { callerEnv } from "../sys/arguments.js";
+import { getcwd } from "../sys/file.js";
 import { AppError } from "../lib/errors.js";
 import { lazy } from "../lib/lazy.js";
 import { divertLog, Level, setLevel } from "../lib/log.js";
 import { onCrash } from "../lib/loop.js";
+import { cleanPath } from "../oci/field.js";
 import { complain, print, say, type Context, type Run } from "./context.js";
 import { leave } from "./interrupt.js";
 import { commandOf, globalOptions, Options, readOptions } from "./options.js";
@@ -34,14 +36,22 @@ function defaultRoot(rootless: boolean): string {
   return rootless && folder ? `${folder}/kata-oci` : DEFAULT_ROOT;
 }
 
+/** The folder that --root names, from the working directory on. Throws "invalid" for the root of all files, as runc does. */
+function rootOf(named: string): string {
+  const root = named.startsWith("/") ? named : `${getcwd()}/${named}`;
+  const clean = cleanPath(root);
+  if (named === "" || clean === "/" || !root.startsWith("/")) throw new AppError("invalid", `--root: "${named}" is no folder of its own`);
+  return clean;
+}
+
 function contextOf(options: Options, self: string, uid: number): Context {
   const format = options.get("log-format") ?? "text";
   const wanted = options.get("rootless") ?? "auto";
   if (!["auto", "true", "false"].includes(wanted)) throw new AppError("invalid", `--rootless: "${wanted}" is not auto, true or false`);
   const rootless = wanted === "auto" ? uid !== 0 : wanted === "true";
-  const context = { self, root: options.get("root") ?? defaultRoot(rootless), debug: options.has("debug"), log: options.get("log"), json: format === "json", rootless };
+  const named = options.get("root");
+  const context = { self, root: named === undefined ? defaultRoot(rootless) : rootOf(named), rootNamed: named !== undefined, debug: options.has("debug"), log: options.get("log"), json: format === "json", rootless };
   if (format !== "json" && format !== "text") throw new AppError("invalid", `--log-format: "${format}" is not text or json`);
-  if (!context.root.startsWith("/")) throw new AppError("invalid", `--root: "${context.root}" is not an absolute path`);
   const manager = options.get("cgroup-manager") ?? "cgroupfs";
   if (options.has("systemd-cgroup") || manager !== "cgroupfs") {
     throw new AppError("unimplemented", `${options.has("systemd-cgroup") ? "--systemd-cgroup" : `--cgroup-manager ${manager}`}: cgroups are made directly here (cgroupfs); run the upper layer with its cgroupfs driver`);
@@ -51,7 +61,7 @@ function contextOf(options: Options, self: string, uid: number): Context {
 
 /** Runs the command line. Never comes back to the caller's turn with a result: the process ends with the command's status. */
 export function commandLine(args: readonly string[], self: string, uid: number): void {
-  let context: Context = { self, root: "", debug: false, log: undefined, json: false, rootless: false };
+  let context: Context = { self, root: "", rootNamed: false, debug: false, log: undefined, json: false, rootless: false };
   let status = 1;
   const fail = (error: unknown): never => {
     complain(context, error);

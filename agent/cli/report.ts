@@ -1,5 +1,5 @@
 // state and list: what is known about containers, as JSON or as a table.
-import { messageOf } from "../lib/errors.js";
+import { attempt, messageOf } from "../lib/errors.js";
 import { type Context, idOf, invalid, print, say } from "./context.js";
 import { known, look } from "./load.js";
 import type { Options } from "./options.js";
@@ -21,7 +21,7 @@ export function list(context: Context, options: Options): number {
   const format = options.get("format") ?? "table";
   if (format !== "table" && format !== "json") invalid(`--format: "${format}" is not table or json`);
   const records: { readonly [key: string]: unknown }[] = [];
-  for (const id of ids(context.root)) {
+  for (const id of attempt(`list ${context.root}`, () => ids(context.root, !context.rootNamed))) {
     try {
       const { saved, status } = look(find(context.root, id));
       records.push(stateRecord(saved, status));

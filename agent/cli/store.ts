@@ -202,13 +202,13 @@ export function find(root: string, id: string): Entry {
   }
 }
 
-/** All ids there are, sorted. */
-export function ids(root: string): string[] {
+/** All ids there are, sorted. Throws ENOENT when there is no such folder, unless it may be missing (nothing has been made yet). */
+export function ids(root: string, mayBeMissing: boolean): string[] {
   try {
     using dir = open(root, O.RDONLY | O.DIRECTORY);
     return getdents(dir).filter((e) => e.type === DT.DIR).map((e) => e.name).sort();
   } catch (error) {
-    if (isErrno(error, E.ENOENT)) return [];
+    if (mayBeMissing && isErrno(error, E.ENOENT)) return [];
     throw error;
   }
 }

@@ -101,12 +101,23 @@ describe.skipIf(why !== undefined)("the command line", () => {
     fails(["list", "--format", "xml"], '"xml" is not table or json');
     fails(["ps", "--format", "xml", "a"], '"xml" is not table or json');
     fails(["create", "--preserve-fds", "x", "--bundle", box.make("true"), box.id()], '"x" is not a number');
-    for (const words of [["--log-format", "xml"], ["--rootless", "maybe"], ["--systemd-cgroup"], ["--cgroup-manager", "systemd"], ["--root", "here"]]) {
+    for (const words of [["--log-format", "xml"], ["--rootless", "maybe"], ["--systemd-cgroup"], ["--cgroup-manager", "systemd"], ["--root", "/"], ["--root", ""], ["--root", "/a/.."]]) {
       const { status, stderr } = spawnSync(join(box.folder, "kata-oci"), [...words, "list"], { encoding: "utf8" });
       expect({ words, status, stderr }).toMatchObject({ words, status: 1, stderr: expect.stringContaining(words[0] as string) });
     }
     const { status, stdout } = spawnSync(join(box.folder, "kata-oci"), [], { encoding: "utf8" });
     expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
+  });
+
+  it("takes a relative root from the working directory, and says when a root that was named is missing", () => {
+    const at = (root: string): unknown => {
+      const { status, stdout, stderr } = spawnSync(join(box.folder, "kata-oci"), ["--root", root, "list", "-q"], { encoding: "utf8", cwd: box.folder });
+      return { status, stdout, stderr };
+    };
+    const id = box.sleeper();
+    for (const root of ["state", "./state/", "plain/../state"]) expect(at(root)).toMatchObject({ status: 0, stdout: expect.stringContaining(`${id}\n`), stderr: "" });
+    for (const root of ["missing", join(box.folder, "missing")]) expect(at(root)).toEqual({ status: 1, stdout: "", stderr: expect.stringMatching(`${join(box.folder, "missing")}.*No such file`) });
+    quietly(["delete", "--force", id]);
   });
 
   it("prints help and its version", () => {
