@@ -68,10 +68,12 @@ export class Channel {
 
   constructor(readonly fd: Fd) {}
 
-  /** Sends `go` or `start`; false when the child is gone. */
+  /** Sends `go` or `start`; false when the child is gone. Throws SysError when it cannot be sent: then the child would wait for ever. */
   tell(word: "go" | "start"): boolean {
     const bytes = native.utf8Encode(word);
-    return sys(NR.sendto, this.fd.n, bytes, bytes.length, 0x4000, null, 0) === bytes.length;
+    const n = sys(NR.sendto, this.fd.n, bytes, bytes.length, 0x4000, null, 0);
+    if (n < 0 && n !== -E.EPIPE && n !== -E.ECONNRESET) throw new SysError("sendto", -n);
+    return n >= 0;
   }
 
   /**

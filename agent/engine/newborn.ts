@@ -1,7 +1,7 @@
 // What the first and the further processes of a container have in common on the parent's side: the filter and the labels that
 // wait for them, what they may be given, and their record once they are there.
 import { must, sys } from "../sys/call.js";
-import { Fd } from "../sys/fd.js";
+import { Fd, handOver } from "../sys/fd.js";
 import { NR } from "../sys/nr.js";
 import { SIG } from "../sys/poll.js";
 import { type Cloned, pidfdSendSignal, pidOf } from "../sys/process.js";
@@ -75,10 +75,11 @@ export function readyForChildren(filter: Filter | undefined, joins: boolean): vo
 
 /** Takes the terminal's master from a child that has said `ready`: for the caller, or as the process's streams. */
 export function takeMaster(process: Process, n: number, own: OwnStreams | undefined): void {
-  const master = terminal().takeMasterOf(process.pidfd, n);
-  if (own === undefined) process.streams = io().ptyStreams(master);
-  else if (own.terminal === undefined) master.close();
-  else own.terminal(master);
+  handOver(terminal().takeMasterOf(process.pidfd, n), (master) => {
+    if (own === undefined) process.streams = io().ptyStreams(master);
+    else if (own.terminal === undefined) master.close();
+    else own.terminal(master);
+  });
 }
 
 /** The record of a child that has just been made; its end is noted from now on. */

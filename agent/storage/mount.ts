@@ -149,8 +149,8 @@ export async function mountGeneric(asked: MountWish, then?: LastStep): Promise<D
       return { mounted: false, folder: "keep" };
     }
     mustNotWait("helper", what);
-    const note = memfdCreate("note"); // what the helper has done, should it never come back
     const before = mountsOn(named(target));
+    const note = memfdCreate("note"); // what the helper has done, should it never come back
     let late = false;
     const atLast = (): void => {
       late = true;

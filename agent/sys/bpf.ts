@@ -54,12 +54,17 @@ export function attachedDevicePrograms(cgroup: Fd): Fd[] {
   view.setUint32(24, ids.length, true);
   must("bpf(BPF_PROG_QUERY)", NR.bpf, BPF.PROG_QUERY, attr, 32);
   const programs: Fd[] = [];
-  for (let i = 0; i < view.getUint32(24, true); i++) {
-    const byId = new Uint8Array(ATTR_BYTES);
-    viewOf(byId).setUint32(0, ids[i] as number, true);
-    programs.push(new Fd(must("bpf(BPF_PROG_GET_FD_BY_ID)", NR.bpf, BPF.PROG_GET_FD_BY_ID, byId, 12)));
+  try {
+    for (let i = 0; i < view.getUint32(24, true); i++) {
+      const byId = new Uint8Array(ATTR_BYTES);
+      viewOf(byId).setUint32(0, ids[i] as number, true);
+      programs.push(new Fd(must("bpf(BPF_PROG_GET_FD_BY_ID)", NR.bpf, BPF.PROG_GET_FD_BY_ID, byId, 12)));
+    }
+    return programs;
+  } catch (error) {
+    for (const program of programs) program.close();
+    throw error;
   }
-  return programs;
 }
 
 /** The most instructions of a filter (include/uapi/linux/bpf_common.h). */

@@ -19,15 +19,15 @@ export const caseOf = (text: string): Case => {
   return { call, at: Number(at), errno, children: f === "f" };
 };
 
-/** They cannot fail, are no calls of ours, or the fault would only keep the kernel from doing what nobody can undo (close). */
-const NEVER = ["clock_gettime", "sched_yield", "getpid", "gettid", "exit", "exit_group", "rt_sigreturn", "close", "close_range", "munmap", "madvise", "execve", "wait4", "restart_syscall", "epoll_pwait", "umask", "geteuid", "getuid"];
+/** They cannot fail (a signal to one's own child), are no calls of ours, or the fault would only keep the kernel from doing what nobody can undo (close). */
+const NEVER = ["clock_gettime", "sched_yield", "getpid", "gettid", "exit", "exit_group", "rt_sigreturn", "close", "close_range", "munmap", "madvise", "execve", "wait4", "restart_syscall", "epoll_pwait", "umask", "geteuid", "getuid", "kill", "pidfd_send_signal"];
 
 const NEW_FILE = ["EMFILE", "ENOMEM", "ENFILE"];
 const ERRORS: Readonly<Record<string, readonly string[]>> = {
   openat: NEW_FILE, openat2: ["EMFILE", "EAGAIN"], pipe2: NEW_FILE, socket: NEW_FILE, socketpair: NEW_FILE, accept4: ["EMFILE", "ENOMEM", "EIO", "ECONNABORTED"], eventfd2: NEW_FILE, pidfd_open: NEW_FILE, inotify_init1: NEW_FILE, memfd_create: NEW_FILE,
   open_tree: NEW_FILE, fsopen: NEW_FILE, fsmount: NEW_FILE, dup3: ["EBADF"], fcntl: ["EMFILE", "EBADF"], clone: ["EAGAIN", "ENOMEM"], clone3: ["EAGAIN", "ENOMEM"], epoll_ctl: ["ENOSPC", "ENOMEM"], inotify_add_watch: ["ENOSPC", "ENOMEM"],
   read: ["EIO", "EINTR"], write: ["EIO", "ENOSPC"], pread64: ["EIO"], pwrite64: ["ENOSPC"], sendto: ["ENOBUFS"], recvfrom: ["ENOBUFS"], sendmsg: ["ENOBUFS"], recvmsg: ["ENOBUFS", "EMFILE"], mkdirat: ["ENOSPC"], symlinkat: ["ENOSPC"], mknodat: ["ENOSPC"], renameat2: ["ENOSPC"],
-  mmap: ["ENOMEM"], brk: ["ENOMEM"], mremap: ["ENOMEM"], setns: ["EPERM", "ENOMEM"], mount: ["ENOMEM", "EPERM"], move_mount: ["ENOMEM"], umount2: ["EBUSY"], unlinkat: ["EBUSY", "EIO"], kill: ["EPERM"], pidfd_send_signal: ["EPERM"], waitid: ["EINTR"], getdents64: ["EIO"],
+  mmap: ["ENOMEM"], brk: ["ENOMEM"], mremap: ["ENOMEM"], setns: ["EPERM", "ENOMEM"], mount: ["ENOMEM", "EPERM"], move_mount: ["ENOMEM"], umount2: ["EBUSY"], unlinkat: ["EBUSY", "EIO"], waitid: ["EINTR"], getdents64: ["EIO"],
 };
 const OTHERS = ["EIO", "ENOMEM"];
 

@@ -2,11 +2,12 @@
 // go on, and leave nothing; afterwards a life without a fault must succeed on the same agent. Ends with 1 when one did not hold.
 //   ONLY=CALL:NUMBER:ERRNO[:f] one case   FULL=1 all of them   MINUTES=10   --docs writes docs/faults.md
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, readlinkSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Lab, outcome, until } from "../helpers/lab.js";
 import { whyNot } from "../helpers/private-agent.js";
+import { sweep } from "../soak/traces.js";
 import { casesOf, caseOf, counted, nameOf, type Case } from "./cases.js";
 import { clean, Hang, live } from "./pod.js";
 
@@ -14,6 +15,7 @@ const say = (text: string): void => void process.stderr.write(`${text}\n`);
 const FULL = process.env["FULL"] === "1";
 const MINUTES = Number(process.env["MINUTES"] ?? (FULL ? "600" : "10"));
 const SETTLE_MS = 10_000;
+const REST_MS = 300;
 
 type Class = "handled" | "unseen" | "died" | "hung" | "leaked" | "broken";
 interface Result { readonly one: Case; readonly ended: Class; readonly why: string }
@@ -47,21 +49,50 @@ const alive = (lab: Lab): boolean => {
   }
 };
 
+interface Subject { readonly lab: Lab; /** Its state when it has nothing to do. */ readonly rest: string }
+
+/** Descriptors by what they lead to; numbers that differ each time are left out. */
+const descriptors = (pid: number): string =>
+  readdirSync(`/proc/${pid}/fd`).map((n) => {
+    try {
+      return readlinkSync(`/proc/${pid}/fd/${n}`).replace(/\d+/g, "N");
+    } catch {
+      return "(closed)";
+    }
+  }).sort().join(" ");
+const stateOf = (lab: Lab): string => JSON.stringify({ ...lab.state(), descriptors: descriptors(lab.agent.pid) });
+
+/** The state when it has been the same for a while: closed connections and ended children are noticed a moment later. */
+const atRest = async (lab: Lab): Promise<string> => {
+  let [last, since] = ["", performance.now()];
+  await until("the agent is at rest", () => {
+    const now = stateOf(lab);
+    if (now !== last) [last, since] = [now, performance.now()];
+    return performance.now() - since > REST_MS;
+  }, SETTLE_MS);
+  return last;
+};
+
 /** An agent that has had one life: what is made once and kept is there. */
-const start = async (): Promise<Lab> => {
+const start = async (): Promise<Subject> => {
   const lab = await Lab.start();
   const id = lab.name();
   await live(lab, id);
   await clean(lab, id);
-  return lab;
+  return { lab, rest: await atRest(lab) };
+};
+
+/** Ends it, and what a container of it may have left. */
+const stop = async ({ lab }: Subject): Promise<void> => {
+  await outcome(lab.stop());
+  sweep(lab.prefix);
 };
 
 const firstLine = (error: unknown): string => (error instanceof Error ? error.message : String(error)).split("\n").slice(0, 3).join(" | ").slice(0, 500);
 
 /** One case on this agent. */
-const run = async (lab: Lab, one: Case): Promise<Result> => {
+const run = async ({ lab, rest }: Subject, one: Case): Promise<Result> => {
   const result = (ended: Class, why = ""): Result => ({ one, ended, why });
-  const before = lab.state();
   const id = lab.name();
   const traced = await attach(lab.agent.pid, [...(one.children ? ["-f"] : []), "-e", `trace=${one.call}`, "-e", `inject=${one.call}:error=${one.errno}:when=${one.at}`]);
   let said = new Map<string, string>();
@@ -82,11 +113,10 @@ const run = async (lab: Lab, one: Case): Promise<Result> => {
   } catch (error) {
     return result("hung", firstLine(error));
   }
-  const want = JSON.stringify(before);
   try {
-    await until("as before", () => JSON.stringify(lab.state()) === want, SETTLE_MS);
+    await until("as before", () => stateOf(lab) === rest, SETTLE_MS);
   } catch {
-    return result("leaked", `${want} before, ${JSON.stringify(lab.state())} after; failed: ${[...said].filter(([, s]) => s !== "OK").map(([n, s]) => `${n}: ${s}`).join("; ").slice(0, 400)}`);
+    return result("leaked", `${rest} before, ${stateOf(lab)} after; failed: ${[...said].filter(([, s]) => s !== "OK").map(([n, s]) => `${n}: ${s}`).join("; ").slice(0, 400)}`);
   }
   const again = lab.name();
   const next = await live(lab, again).catch((error: unknown) => new Map([["the next life", firstLine(error)]]));
@@ -98,7 +128,8 @@ const run = async (lab: Lab, one: Case): Promise<Result> => {
 
 /** All cases there are, from a life that is only traced. */
 const allCases = async (): Promise<Case[]> => {
-  const lab = await start();
+  const subject = await start();
+  const { lab } = subject;
   try {
     const trace = async (words: readonly string[]): Promise<string> => {
       const id = lab.name();
@@ -118,7 +149,7 @@ const allCases = async (): Promise<Case[]> => {
     // by turns, so that a run that is cut short has seen both
     return Array.from({ length: Math.max(a.length, b.length) }, (_, i) => [a[i], b[i]]).flat().filter((c): c is Case => c !== undefined);
   } finally {
-    await lab.stop().catch((error: unknown) => say(String(error)));
+    await stop(subject);
   }
 };
 
@@ -161,25 +192,25 @@ const main = async (): Promise<number> => {
   const cases = only === undefined ? await allCases() : only.split(",").map(caseOf);
   const results: Result[] = [];
   const end = performance.now() + MINUTES * 60_000;
-  let lab: Lab | undefined;
+  let subject: Subject | undefined;
   let stopped = false;
   process.once("SIGINT", () => (stopped = true)).once("SIGTERM", () => (stopped = true));
   try {
     for (const one of cases) {
       if (stopped || (only === undefined && performance.now() > end)) break;
-      lab ??= await start();
-      const result = await run(lab, one).catch((error: unknown): Result => ({ one, ended: "broken", why: firstLine(error) }));
+      subject ??= await start();
+      const result = await run(subject, one).catch((error: unknown): Result => ({ one, ended: "broken", why: firstLine(error) }));
       results.push(result);
       const fault = !["handled", "unseen"].includes(result.ended);
       if (fault || only !== undefined) say(`${result.ended}: make faults ONLY=${nameOf(one)}: ${result.why}`);
       else if (results.length % 50 === 0) say(`${results.length} of ${cases.length}`);
       if (fault) {
-        await outcome(lab.stop());
-        lab = undefined;
+        await stop(subject);
+        subject = undefined;
       }
     }
   } finally {
-    await outcome(lab?.stop() ?? Promise.resolve());
+    if (subject !== undefined) await stop(subject);
     rmSync(folder, { recursive: true, force: true });
   }
   process.stdout.write(`${table(results)}\n`);
