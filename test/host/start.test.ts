@@ -1,7 +1,7 @@
 // How the agent starts and ends as an ordinary process: closed standard streams, its command line, its socket.
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -36,6 +36,7 @@ describe.skipIf(missing !== "")(`kata-agent as a process${missing}`, () => {
   // Without randomized addresses the heap begins right behind the bytecode, whose pages are dropped after they were read: once some
   // pages too many were, and one start in a thousand ended with SIGSEGV.
   it("keeps its heap where that is right behind its bytecode", async () => {
+    mkdirSync(join(dir, "state"));
     const list = spawnSync("setarch", ["-R", BINARY, "oci", "--root", join(dir, "state"), "list", "--quiet"], { encoding: "utf8" });
     expect({ status: list.status, stderr: list.stderr }).toEqual({ status: 0, stderr: "" });
     const child = spawn("setarch", ["-R", BINARY, "--config", config], { stdio: "ignore" });
