@@ -13,7 +13,7 @@ import { AppError, attempt, because } from "../lib/errors.js";
 import { mkdirs, readFd, writeText } from "../lib/fs.js";
 import { loopbackUp } from "../lib/loopback.js";
 import { lines } from "../lib/text.js";
-import { hasCap, LAST_CAP } from "../oci/caps.js";
+import { hasCap, LAST_CAP, SYS_ADMIN } from "../oci/caps.js";
 import { lazy } from "../lib/lazy.js";
 import { cleanPath } from "../oci/field.js";
 import type { ProcessPlan } from "../oci/plan.js";
@@ -171,8 +171,6 @@ function takeCaps({ caps: { permitted, effective, inheritable, ambient } }: Proc
   for (let cap = 0; cap <= LAST_CAP; cap++) if (hasCap(ambient, cap)) raiseAmbient(cap); // needs permitted and inheritable; refused is no error
 }
 
-const SYS_ADMIN = 1 << 21; // CAP_SYS_ADMIN
-
 /**
  * Becomes what the plan says. `last` is for who needs CAP_SYS_ADMIN once more, to load a filter without no_new_privs: it runs as
  * the user, with this one right besides the process's own. After it there are only capset and prctl.
@@ -192,7 +190,7 @@ export function becomeUser(plan: ProcessPlan, last: (() => void) | undefined): v
   if (last !== undefined) {
     const { permitted, inheritable } = capget();
     const { low, high } = plan.caps.effective;
-    capset({ low: low | (permitted.low & SYS_ADMIN), high }, permitted, inheritable);
+    capset({ low: low | (permitted.low & (1 << SYS_ADMIN)), high }, permitted, inheritable);
   } else takeCaps(plan);
   if (!entered) {
     attempt(`process.cwd: chdir to "${plan.cwd}"`, () => chdir(plan.cwd));

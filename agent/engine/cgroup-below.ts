@@ -9,7 +9,8 @@ import { NR } from "../sys/nr.js";
 import { AppError } from "../lib/errors.js";
 import { readFd, readTextIf } from "../lib/fs.js";
 import { now } from "../lib/loop.js";
-import { decimal, lines, words } from "../lib/text.js";
+import { decimal, lines } from "../lib/text.js";
+import { statFields } from "./identity.js";
 import { Walk } from "../lib/walk.js";
 import { put } from "./cgroup-tree.js";
 
@@ -166,8 +167,7 @@ export function killV2(dir: string, ms: number): null {
 
 /** The parent of a process, by its line in /proc; undefined when it is gone. See proc_pid_stat(5). */
 function parentOf(pid: string): number | undefined {
-  const text = readTextIf(`/proc/${pid}/stat`);
-  return text === undefined ? undefined : decimal(words(text.slice(text.lastIndexOf(")") + 1))[1] ?? "");
+  return decimal(statFields(pid)?.[1] ?? "");
 }
 
 /** Version 1: processes of a container and all that descend from them are fetched into its own group of the freezer and killed. */

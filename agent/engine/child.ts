@@ -76,7 +76,7 @@ export function runInit(args: ChildArgs): never {
     }
     if (args.keyring !== undefined) joinKeyring(args.keyring, args.newUser);
     const tree = new Tree();
-    if (args.inside !== undefined) tree.showPids(args.inside);
+    tree.pids = args.inside;
     const joined = args.inside !== undefined && args.newUser && !forks(args);
     if (args.inside !== undefined && joined) setns(args.inside, CLONE.NEWPID); // later there may be no right to
     for (const step of args.steps) {

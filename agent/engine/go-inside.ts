@@ -8,7 +8,7 @@ import { CLONE, clone3, exitGroup, setDeathSignal, setns, setsid, sleepForEver }
 import { closeOthers } from "../lib/child-task.js";
 import { AppError, because } from "../lib/errors.js";
 import { lazy } from "../lib/lazy.js";
-import { hasCap } from "../oci/caps.js";
+import { hasCap, SYS_ADMIN } from "../oci/caps.js";
 import type { ProcessPlan } from "../oci/plan.js";
 import { becomeUser, findProgram, withHome } from "./apply-proc.js";
 import { type ChildArgs, loadFilter, type Terminal } from "./child.js";
@@ -20,8 +20,6 @@ import { becomeStub, makeStub } from "./stub.js";
 const bpf = lazy<typeof import("../oci/bpf.js")>("oci/bpf.js");
 const schedule = lazy<typeof import("./apply-schedule.js")>("engine/apply-schedule.js");
 const others = lazy<typeof import("./proc-of.js")>("engine/proc-of.js");
-
-const SYS_ADMIN = 21; // CAP_SYS_ADMIN
 
 /** May the process load a filter once it is the stub? See seccomp(2) and capabilities(7), "Transformation of capabilities during execve". */
 function mayLoad({ noNewPrivileges, uid, caps }: ProcessPlan): boolean {
@@ -74,19 +72,14 @@ export function goInside(args: ChildArgs & { readonly inside: Fd }, terminal: Te
   const stub = makeStub(channel.fd.n, lastSteps({ ...last, filter: own }));
   unblockSignals();
   const env = withHome(process);
-  const load = (): void => {
+  let program = "";
+  const findAndLoad = (): void => {
+    program = findProgram(process, env);
     if (place === "here" && filter !== undefined) loadFilter(channel, filter);
   };
-  let program = "";
-  const early = place === "here" && !process.noNewPrivileges;
-  becomeUser(process, early ? () => {
-    program = findProgram(process, env);
-    load();
-  } : undefined);
-  if (!early) {
-    program = findProgram(process, env);
-    load();
-  }
+  const early = place === "here" && !process.noNewPrivileges; // with the one right that it then needs
+  becomeUser(process, early ? findAndLoad : undefined);
+  if (!early) findAndLoad();
   if (terminal !== undefined || first) {
     channel.ready(terminal?.master.n ?? -1);
     if (!channel.wait("go")) exitGroup(1);

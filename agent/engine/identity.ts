@@ -10,17 +10,22 @@ export interface Identity {
   readonly startTime: number;
 }
 
+/** Fields of /proc/PID/stat from the third, the state, on; undefined when there is no such process. See proc_pid_stat(5). */
+export function statFields(pid: number | string): string[] | undefined {
+  const text = readTextIf(`/proc/${pid}/stat`);
+  return text?.slice(text.lastIndexOf(")") + 2).split(" ");
+}
+
 /** When the process started (clock ticks since boot), or undefined when there is none that lives. See proc_pid_stat(5). */
 export function startTimeOf(pid: number): number | undefined {
-  let text: string | undefined;
+  let fields: string[] | undefined;
   try {
-    text = readTextIf(`/proc/${pid}/stat`);
+    fields = statFields(pid);
   } catch (error) {
     if (error instanceof SysError && error.errno === E.ESRCH) return undefined;
     throw error;
   }
-  if (text === undefined) return undefined;
-  const fields = text.slice(text.lastIndexOf(")") + 2).split(" "); // from field 3, the state
+  if (fields === undefined) return undefined;
   return fields[0] === "Z" || fields[0] === "X" ? undefined : decimal(fields[19] ?? "");
 }
 

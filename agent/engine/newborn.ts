@@ -1,12 +1,11 @@
 // What the first and the further processes of a container have in common on the parent's side: the filter and the labels that
 // wait for them, what they may be given, and their record once they are there.
-import { must, sys } from "../sys/call.js";
-import { Fd, handOver } from "../sys/fd.js";
+import { sys } from "../sys/call.js";
+import { type Fd, handOver } from "../sys/fd.js";
 import { NR } from "../sys/nr.js";
 import { SIG } from "../sys/poll.js";
-import { type Cloned, pidfdSendSignal, pidOf } from "../sys/process.js";
+import { type Cloned, pidfdGetfd, pidfdSendSignal, pidOf } from "../sys/process.js";
 import { AppError, messageOf } from "../lib/errors.js";
-import { readTextIf } from "../lib/fs.js";
 import { lazy } from "../lib/lazy.js";
 import { Level, log } from "../lib/log.js";
 import { after } from "../lib/loop.js";
@@ -17,6 +16,7 @@ import type { Process as ProcessSpec, Seccomp } from "../oci/spec.js";
 import type { Ends } from "./child.js";
 import type { Filter } from "./container.js";
 import type { Born, Channel, Said } from "./handshake.js";
+import { statFields } from "./identity.js";
 import type { Streams } from "./io.js";
 import type { Label } from "./labels.js";
 import { ended, type Process } from "./process.js";
@@ -95,7 +95,7 @@ export function processOf(execId: string, cloned: Cloned, streams: Streams | und
  * Throws AppError when the new one has ended already.
  */
 export function takeOver(process: Process, { pid, pidfd: n }: Born, own: OwnStreams | undefined, { traits }: Pick<ProcessPlan, "traits">): void {
-  const pidfd = new Fd(must("pidfd_getfd", NR.pidfd_getfd, process.pidfd.n, n, 0));
+  const pidfd = pidfdGetfd(process.pidfd, n);
   const { pid: outside, pidfd: helper } = process;
   try {
     const is = pidOf(pidfd); // the word may be forged (see inTurn), and the child has no pidfd but the right one
@@ -106,14 +106,14 @@ export function takeOver(process: Process, { pid, pidfd: n }: Born, own: OwnStre
     pidfd.close();
     throw error;
   }
+  process.pid = pid;
+  process.pidfd = pidfd;
+  if (own?.left === true) leaveToHeirs(pid);
+  onExit(pid, (status) => ended(process, status)); // before the other is taken back, which reaps at once whoever has ended and is nobody's
   pidfdSendSignal(helper, SIG.KILL);
   onExit(outside, () => undefined);
   takeBack(outside);
   helper.close();
-  process.pid = pid;
-  process.pidfd = pidfd;
-  if (own?.left === true) leaveToHeirs(pid);
-  onExit(pid, (status) => ended(process, status));
 }
 
 /**
@@ -128,8 +128,7 @@ export function nextOf(process: Process, channel: Channel, what: string, ms: num
 
 /** Has a signal or a tracer stopped the process? See proc_pid_stat(5), (3) state. */
 function isStopped(pid: number): boolean {
-  const text = readTextIf(`/proc/${pid}/stat`) ?? "";
-  const state = text.charAt(text.lastIndexOf(")") + 2);
+  const state = statFields(pid)?.[0];
   return state === "T" || state === "t";
 }
 

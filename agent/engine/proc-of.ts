@@ -1,23 +1,25 @@
 // procfs of a pid namespace that the caller is not in: a file system context shows the pid namespace of the process that opened it
 // (fsopen(2)), so somebody has to be in there for a moment, where a container's processes see him. He has nothing to give away:
-// the stub's few instructions, an empty root of its own, no open file but one end of a socket, and a filter that lets him make the five
-// calls that he makes. The context's descriptor is taken from his twin outside, which shares the table of descriptors.
-import { must, sys, SysError } from "../sys/call.js";
+// the stub's few instructions, an empty root of its own, no open file but one end of a socket, and a filter that lets him make the six
+// calls that he and his twin make. The context's descriptor is taken from his twin outside, which shares the table of descriptors.
+import { sys, SysError } from "../sys/call.js";
 import { dropBounding } from "../sys/cred.js";
-import { Fd } from "../sys/fd.js";
-import { chdir, fchdir, O, open, readRaw, statfs } from "../sys/file.js";
-import { fsMount, mount, MNT, mountOf, moveMountFds, MOUNT_ATTR, MS, pivotRoot, umount } from "../sys/mount.js";
+import type { Fd } from "../sys/fd.js";
+import { chdir, fchdir, getdents, O, open, readRaw, statfs } from "../sys/file.js";
+import { mount, MNT, mountOf, moveMountFds, MS, pivotRoot, umount } from "../sys/mount.js";
 import { NR } from "../sys/nr.js";
 import { SIG, waitReadable } from "../sys/poll.js";
-import { CLONE, clone3, type Cloned, exitGroup, pidfdSendSignal, setns, unshare } from "../sys/process.js";
+import { CLONE, clone3, type Cloned, exitGroup, pidfdGetfd, pidfdOpen, pidfdSendSignal, setns, unshare } from "../sys/process.js";
 import { SOCK, socketpair } from "../sys/socket.js";
 import { AppError, attempt } from "../lib/errors.js";
 import { closeOthers } from "../lib/child-task.js";
-import { LAST_CAP } from "../oci/caps.js";
+import { decimal } from "../lib/text.js";
+import { LAST_CAP, SYS_ADMIN } from "../oci/caps.js";
 import { Failed } from "./handshake.js";
+import { statFields } from "./identity.js";
 import { becomeStub, filterStep, type LastStep, makeStub } from "./stub.js";
+import { emptyFolder } from "./tree.js";
 
-const SYS_ADMIN = 21; // CAP_SYS_ADMIN, which fsopen(2) asks for
 const RET_ALLOW = 0x7fff0000, RET_KILL_PROCESS = 0x80000000;
 const LD_NR = 0x20, JEQ = 0x15, RET = 0x06;
 
@@ -57,7 +59,7 @@ function goOutside(pidNamespace: Fd, answer: Fd): never {
   try {
     unshare(CLONE.NEWNS);
     mount(undefined, "/", undefined, MS.REC | MS.PRIVATE);
-    using empty = fsMount("tmpfs", [["nr_blocks", "1"], ["nr_inodes", "2"], ["mode", "0555"]], MOUNT_ATTR.RDONLY | MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV | MOUNT_ATTR.NOEXEC);
+    using empty = emptyFolder();
     using old = open("/", O.PATH | O.DIRECTORY);
     moveMountFds(empty, old);
     fchdir(empty);
@@ -65,7 +67,7 @@ function goOutside(pidNamespace: Fd, answer: Fd): never {
     umount(".", MNT.DETACH);
     chdir("/");
     setns(pidNamespace, CLONE.NEWPID);
-    for (let cap = 0; cap <= LAST_CAP; cap++) if (cap !== SYS_ADMIN) dropBounding(cap);
+    for (let cap = 0; cap <= LAST_CAP; cap++) if (cap !== SYS_ADMIN) dropBounding(cap); // fsopen(2) asks for that one
     const file = makeStub(answer.n, steps(answer.n));
     sys(NR.close_range, 0, 2, 0);
     closeOthers([answer.n, file.n]);
@@ -87,6 +89,17 @@ function told(from: Fd): number | undefined {
   return new Int32Array(bytes.buffer)[0] as number;
 }
 
+/** Kills who was sent inside and has been stopped there: nobody is left behind. By the engine's own /proc, which still is this process's. */
+function killChildOf(twin: Cloned): void {
+  using proc = open("/proc", O.RDONLY | O.DIRECTORY);
+  for (const { name } of getdents(proc)) {
+    const pid = decimal(name);
+    if (pid === undefined || statFields(pid)?.[1] !== String(twin.pid)) continue;
+    using child = pidfdOpen(pid);
+    if (statFields(pid)?.[1] === String(twin.pid)) pidfdSendSignal(child, SIG.KILL); // its number was not another's when it was opened
+  }
+}
+
 function contextIn(pidNamespace: Fd): Fd | undefined {
   const [here, there] = socketpair(SOCK.SEQPACKET);
   let twin: Cloned | undefined;
@@ -97,7 +110,8 @@ function contextIn(pidNamespace: Fd): Fd | undefined {
     twin = made;
     there.close();
     const n = told(here);
-    return n === undefined ? undefined : new Fd(must("pidfd_getfd", NR.pidfd_getfd, twin.pidfd.n, n, 0));
+    if (n === undefined) killChildOf(twin);
+    return n === undefined ? undefined : pidfdGetfd(twin.pidfd, n);
   } finally {
     here.close();
     there.close();

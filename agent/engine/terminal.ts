@@ -1,8 +1,7 @@
 // A terminal of a container's own devpts, in its child; and its master, taken from there.
-import { must } from "../sys/call.js";
-import { Fd } from "../sys/fd.js";
+import type { Fd } from "../sys/fd.js";
 import { fstat, S, statfs } from "../sys/file.js";
-import { NR } from "../sys/nr.js";
+import { pidfdGetfd } from "../sys/process.js";
 import { openPtyAt, ptyNumber } from "../sys/tty.js";
 import { AppError, attempt } from "../lib/errors.js";
 
@@ -17,7 +16,7 @@ export function openTerminal(pts: Fd): { master: Fd; slave: Fd } {
 
 /** Takes descriptor `n` of a process, which is said to be a terminal's master. Throws AppError when it is none. See pidfd_getfd(2). */
 export function takeMasterOf(pidfd: Fd, n: number): Fd {
-  const master = new Fd(must("pidfd_getfd", NR.pidfd_getfd, pidfd.n, n, 0));
+  const master = pidfdGetfd(pidfd, n);
   try {
     attempt("the terminal of the process", () => {
       const { mode, rdevMajor, rdevMinor } = fstat(master);

@@ -23,16 +23,8 @@ export class Tree {
   #folderFd = -1;
   /** Both ends of the terminal, once it has been opened. */
   terminal: { readonly master: Fd; readonly slave: Fd } | undefined;
-
-  #pids: Fd | undefined;
-
-  /** Its procfs shows another pid namespace than this process's own. */
-  showPids(pidNamespace: Fd): void {
-    this.#pids = pidNamespace;
-  }
-  get pids(): Fd | undefined {
-    return this.#pids;
-  }
+  /** The pid namespace that its procfs shows, where that is not this process's own. */
+  pids: Fd | undefined;
 
   get root(): Fd {
     if (this.#root === undefined) throw new AppError("internal", "the root is not mounted yet");
@@ -101,9 +93,14 @@ export class Tree {
   /** Covers a directory with an empty read-only tmpfs; all masked directories of the container share one. */
   coverDirectory(target: number): void {
     if (this.#emptyDir !== undefined) return putCopy(this.#emptyDir, target);
-    this.#emptyDir = fsMount("tmpfs", [["nr_blocks", "1"], ["nr_inodes", "2"], ["mode", "0555"]], MOUNT_ATTR.RDONLY | MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV | MOUNT_ATTR.NOEXEC);
+    this.#emptyDir = emptyFolder();
     moveMountFds(this.#emptyDir, target);
   }
+}
+
+/** A detached mount of an empty read-only tmpfs. */
+export function emptyFolder(): Fd {
+  return fsMount("tmpfs", [["nr_blocks", "1"], ["nr_inodes", "2"], ["mode", "0555"]], MOUNT_ATTR.RDONLY | MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV | MOUNT_ATTR.NOEXEC);
 }
 
 /** Another mount of what is mounted already. */

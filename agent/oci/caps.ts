@@ -8,6 +8,9 @@ const NUMBERS: ReadonlyMap<string, number> = new Map(NAMES.map((name, i) => [`CA
 /** Number of capabilities this agent knows (0 to LAST_CAP). */
 export const LAST_CAP = NAMES.length - 1;
 
+/** CAP_SYS_ADMIN. */
+export const SYS_ADMIN = 21;
+
 export interface Mask { readonly low: number; readonly high: number }
 /** `unknown`: names that are no capability's, each once; whoever applies the sets warns of them (runtime specification). */
 export interface CapabilitySets { readonly unknown: readonly string[]; readonly bounding: Mask; readonly effective: Mask; readonly inheritable: Mask; readonly permitted: Mask; readonly ambient: Mask }

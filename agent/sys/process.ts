@@ -69,6 +69,10 @@ export function kill(pid: number, signal: number): number {
 export function pidfdOpen(pid: number): Fd {
   return new Fd(must("pidfd_open", NR.pidfd_open, pid, 0));
 }
+/** pidfd_getfd(2): a copy of descriptor `n` of the pidfd's process, close-on-exec. */
+export function pidfdGetfd(pidfd: Fd, n: number): Fd {
+  return new Fd(must("pidfd_getfd", NR.pidfd_getfd, pidfd.n, n, 0));
+}
 /** The pid of a pidfd's process as this one sees it; 0 when it is in no namespace below, -1 once it has been reaped. See proc_pid_fdinfo(5). */
 export function pidOf(pidfd: Fd): number {
   using info = new Fd(must("open", NR.openat, -100, `/proc/self/fdinfo/${pidfd.n}`, 0x80000));
