@@ -15,7 +15,7 @@ const WIDE = new Set(["POSIXRlimit.Hard", "POSIXRlimit.Soft", "LinuxSeccompArg.V
 
 /**
  * The most elements of a list or map that a request may have in one message: what the field can sensibly hold, where that is not
- * DEFAULT_ELEMENTS of rpc/schema.ts. The kernel's own limits lie below these, so that it is still
+ * DEFAULT_ELEMENTS of rpc/wire/schema.ts. The kernel's own limits lie below these, so that it is still
  * the one who refuses what it does not take.
  */
 const ELEMENTS: Readonly<Record<string, number>> = {
@@ -32,7 +32,7 @@ const ELEMENTS: Readonly<Record<string, number>> = {
   "ARPNeighbors.ARPNeighbors": 1024, "Routes.Routes": 1024, "AddSwapRequest.PCIPath": 64, "Interface.IPAddresses": 256, "Request.metadata": 256,
 };
 
-/** The most bytes of a text; 0: as long as a frame. All others are names, paths and options: LONGEST_TEXT of rpc/schema.ts. */
+/** The most bytes of a text; 0: as long as a frame. All others are names, paths and options: LONGEST_TEXT of rpc/wire/schema.ts. */
 const LENGTHS: Readonly<Record<string, number>> = {
   "Process.Args": 0, "Process.Env": 0, "Hook.Args": 0, "Hook.Env": 0, "Spec.Annotations": 0, "SetPolicyRequest.policy": 0, "Storage.driver_options": 0,
   "LinuxDeviceCgroup.Access": 64, "CheckRequest.service": 0, "CopyFileRequest.path": 4096, // PATH_MAX: the agent walks it part by part

@@ -1,9 +1,9 @@
 // A bundle: the folder that a container is made from, its configuration in its right form, its paths made absolute.
 import { isErrno, sys } from "../sys/call.js";
-import { E } from "../sys/errno.js";
+import { E } from "../abi/errno.js";
 import { fdPath } from "../sys/fd.js";
 import { AT_FDCWD, modeOf, O, open, readlinkat, S } from "../sys/file.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { AppError, attempt } from "../lib/errors.js";
 import { readFd } from "../lib/fs.js";
 import { NO_PROCESS } from "../oci/check-process.js";

@@ -4,7 +4,7 @@ import { callerEnv } from "../sys/arguments.js";
 import { sys } from "../sys/call.js";
 import { type Fd } from "../sys/fd.js";
 import { AT_FDCWD, F, O, open, renameat, writeAll } from "../sys/file.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { getpid } from "../sys/system.js";
 import { attempt } from "../lib/errors.js";
 import { lazy } from "../lib/lazy.js";

@@ -1,7 +1,7 @@
 // What every command gets: where state is kept, where messages go, and how it ends.
 import { sys } from "../sys/call.js";
 import { O, open, writeAll } from "../sys/file.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { CLOCK, clockMs } from "../sys/system.js";
 import { textBytes } from "../sys/utf8.js";
 import { AppError, messageOf } from "../lib/errors.js";

@@ -1,6 +1,6 @@
 // start, kill, pause, resume, delete: commands on a container that an earlier command has made.
 import { SysError } from "../sys/call.js";
-import { E } from "../sys/errno.js";
+import { E } from "../abi/errno.js";
 import { kill as sendTo } from "../sys/process.js";
 import { SIG } from "../sys/poll.js";
 import { AppError, because, messageOf } from "../lib/errors.js";

@@ -2,7 +2,7 @@
 // need to know is written down before the container is let go of. Whatever fails leaves nothing behind.
 import { sys } from "../sys/call.js";
 import type { Fd } from "../sys/fd.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { SIG } from "../sys/poll.js";
 import { setChildSubreaper } from "../sys/process.js";
 import { CLOCK, clockMs } from "../sys/system.js";
@@ -13,7 +13,7 @@ import { takeBack } from "../lib/reaper.js";
 import type { Container } from "../engine/container.js";
 import { createContainer } from "../engine/create.js";
 import { destroyContainer } from "../engine/destroy.js";
-import { startTimeOf } from "../engine/identity.js";
+import { startTimeOf } from "../engine/process-identity.js";
 import { signal, whenEnded } from "../engine/process.js";
 import { startContainer } from "../engine/start.js";
 import { cgroupPath } from "../oci/cgroup.js";

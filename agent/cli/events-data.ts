@@ -1,6 +1,6 @@
 // What `events` tells of a container's use of resources, in the shape that runc's events have and readers of them expect. Pure.
 // Units: nanoseconds, bytes. Source: runc's types/events (facts 2.6).
-import type { BlkioEntry, MemoryData, Stats } from "../engine/cgroup-stats.js";
+import type { BlkioEntry, MemoryData, Stats } from "../engine/cgroup/stats.js";
 
 type Json = { readonly [key: string]: unknown };
 interface Memory { readonly limit: number; readonly usage: number; readonly max: number; readonly failcnt: number }

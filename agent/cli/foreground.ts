@@ -2,7 +2,7 @@
 // terminal as long as it runs. Each direction has a buffer of its own and never waits for the other, nor keeps anything else waiting.
 // What the caller types is dropped only when the program has ended; what the program has written is given to the caller even then.
 // When the caller can take nothing any more, the container's terminal is hung up. See termios(3), pty(7), signalfd(2).
-import { E } from "../sys/errno.js";
+import { E } from "../abi/errno.js";
 import { Fd } from "../sys/fd.js";
 import { F, fcntl, readRaw, setNonblock } from "../sys/file.js";
 import { EPOLL, isHungUp, SIG, signalfdExcept } from "../sys/poll.js";

@@ -1,6 +1,6 @@
 // A container of an earlier command, as the engine wants it: its record read, its status found out, its descriptors opened.
 import type { Container } from "../engine/container.js";
-import { reopenCgroup } from "../engine/cgroup.js";
+import { reopenCgroup } from "../engine/cgroup/open.js";
 import { reviveContainer } from "../engine/revive.js";
 import { checkId } from "../oci/check.js";
 import { parseSpec } from "../oci/parse.js";

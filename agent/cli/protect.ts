@@ -10,9 +10,9 @@ import { SysError } from "../sys/call.js";
 import { lazy } from "../lib/lazy.js";
 import type { Process } from "../oci/spec.js";
 
-const labels = lazy<typeof import("../engine/labels.js")>("engine/labels.js");
+const labels = lazy<typeof import("../engine/confine/labels.js")>("engine/confine/labels.js");
 
-/** The same for a process that gets an LSM's label: with it the file is not left by way of a stub (see engine/child.ts). */
+/** The same for a process that gets an LSM's label: with it the file is not left by way of a stub (see engine/child/run.ts). */
 export function protectLabelled(process: Partial<Process> | undefined): void {
   if (labels().isLabelled(process)) protectSelf();
 }

@@ -2,7 +2,7 @@
 import { callerEnv } from "../sys/arguments.js";
 import { sys } from "../sys/call.js";
 import { dup2, exists, memfdCreate } from "../sys/file.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { unblockSignals } from "../sys/poll.js";
 import { execve, exitGroup, restoreDescriptorLimit } from "../sys/process.js";
 import { closeOthers, fork } from "../lib/child-task.js";

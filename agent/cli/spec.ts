@@ -1,10 +1,10 @@
 // spec: a config.json to begin with, with the defaults that runc writes.
 import { isErrno, sys } from "../sys/call.js";
-import { E } from "../sys/errno.js";
+import { E } from "../abi/errno.js";
 import { O, open, writeAll } from "../sys/file.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { AppError } from "../lib/errors.js";
-import { hierarchy } from "../engine/cgroup.js";
+import { hierarchy } from "../engine/cgroup/open.js";
 import type { Mount, Spec } from "../oci/spec.js";
 import type { Context } from "./context.js";
 import type { Options } from "./options.js";

@@ -2,17 +2,17 @@
 // (the socket where a created container waits for its start). The folder's making decides who owns an id, a lock on it keeps
 // two commands apart, and each file appears whole, by rename. Nothing here trusts that the last command came to its end.
 import { isErrno, sys, SysError } from "../sys/call.js";
-import { E } from "../sys/errno.js";
+import { E } from "../abi/errno.js";
 import { Fd, fdPath } from "../sys/fd.js";
 import { AT, DT, F, fcntl, fstat, getdents, mkdirat, O, open, openat, renameat, unlinkat, writeAll } from "../sys/file.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { interruptibly } from "../sys/poll.js";
 import { AF, bind, connect, listen, SOCK, socket, unixAddress } from "../sys/socket.js";
 import { fromOthers } from "../sys/utf8.js";
 import { AppError, attempt } from "../lib/errors.js";
 import { mkdirs, readText, readTextIf } from "../lib/fs.js";
 import type { ResctrlGroup } from "../engine/container.js";
-import { type Identity, lives } from "../engine/identity.js";
+import { type Identity, lives } from "../engine/process-identity.js";
 import type { Hooks } from "../oci/spec.js";
 import { ENDING } from "./interrupt.js";
 

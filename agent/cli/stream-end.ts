@@ -3,10 +3,10 @@
 // so their flags stay as they are: a pipe or terminal is opened anew for this process alone, a socket is told with each call.
 // See open(2), O_NONBLOCK; send(2), MSG_DONTWAIT; epoll(7), EPOLLONESHOT.
 import { isErrno, sys } from "../sys/call.js";
-import { E } from "../sys/errno.js";
+import { E } from "../abi/errno.js";
 import { Fd, fdPath } from "../sys/fd.js";
 import { F, modeOf, O, open, S } from "../sys/file.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { EPOLL, isHungUp } from "../sys/poll.js";
 import { isMaster, isTerminal } from "../sys/tty.js";
 import { after, type Timer, watch, type Watch } from "../lib/loop.js";

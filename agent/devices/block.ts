@@ -4,7 +4,7 @@ import { AppError } from "../lib/errors.js";
 import { childTask } from "../lib/child-task.js";
 import { decimal } from "../lib/text.js";
 import { isErrno } from "../sys/call.js";
-import { E } from "../sys/errno.js";
+import { E } from "../abi/errno.js";
 import { writeText } from "../lib/fs.js";
 import { parsePciPath, waitForPciDisk } from "./pci.js";
 import { deviceAt, isBlock, namesIn, nodeIn } from "./sysfs.js";

@@ -1,6 +1,6 @@
 // Swap space on a disk that the host has prepared (mkswap is its work); agent facts 10.16.
 import { must } from "../sys/call.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { AppError } from "../lib/errors.js";
 import { aside, foreign, type ForeignPath, named, reach } from "../lib/foreign.js";
 import { waitForPciDisk } from "./pci.js";

@@ -1,7 +1,7 @@
 // Small questions to sysfs(5) and /dev: entries of a directory, the numbers and the node of a device. Nothing here waits: names
 // that come from outside are looked up in /dev alone, and neither a mount nor a link leads away from there.
 import { check, isErrno } from "../sys/call.js";
-import { E } from "../sys/errno.js";
+import { E } from "../abi/errno.js";
 import { Fd } from "../sys/fd.js";
 import { fstat, getdents, O, open, openat2Raw, RESOLVE, S, type Stat } from "../sys/file.js";
 import { AppError } from "../lib/errors.js";

@@ -5,20 +5,20 @@ import { withPatience } from "../lib/foreign.js";
 import { lazy } from "../lib/lazy.js";
 import { checkSpec, type Machine } from "../oci/check.js";
 import type { Spec } from "../oci/spec.js";
-import { type Cgroup, makeCgroup } from "./cgroup.js";
+import { type Cgroup, makeCgroup } from "./cgroup/open.js";
 import { type Container, type Filter, type ResctrlGroup, TERMINATION_PATH } from "./container.js";
-import { copiesFor, type CreateArgs, type Started, startChild, subject } from "./first-process.js";
+import { copiesFor, type CreateArgs, type Started, startChild, subject } from "./birth/first-process.js";
 import { type Channel, inTurn, type Said } from "./handshake.js";
-import { abandon, filterOf, processOf, READY_MS, takeMaster, takeOver, withScore } from "./newborn.js";
+import { abandon, filterOf, processOf, READY_MS, takeMaster, takeOver, withScore } from "./birth/newborn.js";
 import type { Process } from "./process.js";
 import { startHooksOf, templateOf } from "./template.js";
 
 const hooks = lazy<typeof import("./hooks.js")>("engine/hooks.js");
-const labels = lazy<typeof import("./labels.js")>("engine/labels.js");
-const notify = lazy<typeof import("./seccomp-notify.js")>("engine/seccomp-notify.js");
-const machine = lazy<typeof import("./machine.js")>("engine/machine.js");
+const labels = lazy<typeof import("./confine/labels.js")>("engine/confine/labels.js");
+const notify = lazy<typeof import("./confine/seccomp-notify.js")>("engine/confine/seccomp-notify.js");
+const machine = lazy<typeof import("./birth/own-namespaces.js")>("engine/birth/own-namespaces.js");
 const resctrl = lazy<typeof import("./resctrl.js")>("engine/resctrl.js");
-const limits = lazy<typeof import("./limits.js")>("engine/limits.js");
+const limits = lazy<typeof import("./birth/limits-from-outside.js")>("engine/birth/limits-from-outside.js");
 
 const MACHINE: Machine = { has: (type) => machine().has(type), isOwn: (type, path) => machine().isOwn(type, path) };
 

@@ -2,7 +2,7 @@
 // its pid namespace only when nothing of the engine's is left of it (last-steps.ts). What the request leaves out (capabilities, limits, filter) is the container's.
 import { sys } from "../sys/call.js";
 import { AT_FDCWD, readlinkat } from "../sys/file.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { CLONE } from "../sys/process.js";
 import { AppError, because } from "../lib/errors.js";
 import { withPatience } from "../lib/foreign.js";
@@ -12,20 +12,20 @@ import { lazy } from "../lib/lazy.js";
 import { limitSteps, processPlan, type ProcessPlan, withCallersGroups } from "../oci/plan.js";
 import type { Process as ProcessSpec } from "../oci/spec.js";
 import type { Step } from "../oci/steps.js";
-import { birth } from "./birth.js";
+import { birth } from "./birth/clone-process.js";
 import { mustBe, type Container } from "./container.js";
-import { abandon, granted, labelsOf, nextOf, type OwnStreams, processOf, READY_MS, readyForChildren, takeMaster, takeOver, withoutGroups, withScore } from "./newborn.js";
+import { abandon, granted, labelsOf, nextOf, type OwnStreams, processOf, READY_MS, readyForChildren, takeMaster, takeOver, withoutGroups, withScore } from "./birth/newborn.js";
 import { limitsOf } from "./template.js";
 import { type Channel, inTurn, type Said } from "./handshake.js";
 import type { Process } from "./process.js";
 
-const child = lazy<typeof import("./child.js")>("engine/child.js");
+const child = lazy<typeof import("./child/run.js")>("engine/child/run.js");
 
 const resctrl = lazy<typeof import("./resctrl.js")>("engine/resctrl.js");
 const hooks = lazy<typeof import("./hooks.js")>("engine/hooks.js");
-const notify = lazy<typeof import("./seccomp-notify.js")>("engine/seccomp-notify.js");
+const notify = lazy<typeof import("./confine/seccomp-notify.js")>("engine/confine/seccomp-notify.js");
 const rare = lazy<typeof import("../oci/schedule.js")>("oci/schedule.js");
-const schedule = lazy<typeof import("./apply-schedule.js")>("engine/apply-schedule.js");
+const schedule = lazy<typeof import("./child/schedule.js")>("engine/child/schedule.js");
 
 const JOINED = CLONE.NEWNS | CLONE.NEWIPC | CLONE.NEWUTS | CLONE.NEWNET | CLONE.NEWCGROUP;
 

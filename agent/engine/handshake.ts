@@ -18,10 +18,10 @@
 //
 // At any time the child may say `failed {what, call, errno}` instead and leave. What is out of turn is an error.
 import { SysError, sys } from "../sys/call.js";
-import { E } from "../sys/errno.js";
+import { E } from "../abi/errno.js";
 import { type Fd, handOver } from "../sys/fd.js";
 import { dup3, readRaw, setNonblock } from "../sys/file.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { EPOLL } from "../sys/poll.js";
 import { type Cloned, exitGroup } from "../sys/process.js";
 import { acceptNext, SOCK, socketpair } from "../sys/socket.js";

@@ -4,7 +4,7 @@
 import { SysError, sys } from "../sys/call.js";
 import { Fd } from "../sys/fd.js";
 import { chdir, dup2, memfdCreate, O, open, readRaw, umask, writeAll } from "../sys/file.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { SIG, unblockSignals } from "../sys/poll.js";
 import { execve, exitGroup, kill, restoreDescriptorLimit } from "../sys/process.js";
 import { withDeadline } from "../lib/async.js";

@@ -1,10 +1,10 @@
 // One process of a container as the agent knows it: a small plain record, and who waits for its end. A process that has been
 // waited for stays only as long as it has output that nobody has read.
-import { E } from "../sys/errno.js";
+import { E } from "../abi/errno.js";
 import type { Fd } from "../sys/fd.js";
 import { pidfdSendSignal } from "../sys/process.js";
 import { after } from "../lib/loop.js";
-import type { Streams } from "./io.js";
+import type { Streams } from "./stdio/streams.js";
 
 export interface Process {
   readonly execId: string;

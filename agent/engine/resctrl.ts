@@ -1,9 +1,9 @@
 // A container's group of the resource control file system: found or made before its first process is born, which is then put
 // there. What was made here is removed with the container; a group that has a name of its own stays. (facts 1.16)
 import { SysError, sys } from "../sys/call.js";
-import { E } from "../sys/errno.js";
+import { E } from "../abi/errno.js";
 import { AT, AT_FDCWD, mkdirat } from "../sys/file.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { AppError, attempt, because } from "../lib/errors.js";
 import { readText, statIf, writeText } from "../lib/fs.js";
 import { lines } from "../lib/text.js";

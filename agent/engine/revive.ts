@@ -1,16 +1,16 @@
 // A container that another process of the engine has made, taken up again from what was written down about it: the command
 // line's every call is a process of its own. Its first process is not a child of this one, so its end is seen through its pidfd.
 import { SysError } from "../sys/call.js";
-import { E } from "../sys/errno.js";
+import { E } from "../abi/errno.js";
 import type { Fd } from "../sys/fd.js";
 import { EPOLL } from "../sys/poll.js";
 import { pidfdOpen } from "../sys/process.js";
 import { watch } from "../lib/loop.js";
 import type { Spec } from "../oci/spec.js";
-import { reopenCgroup } from "./cgroup.js";
-import { type Identity, lives } from "./identity.js";
+import { reopenCgroup } from "./cgroup/open.js";
+import { type Identity, lives } from "./process-identity.js";
 import type { Container, ResctrlGroup, Status } from "./container.js";
-import { filterOf } from "./newborn.js";
+import { filterOf } from "./birth/newborn.js";
 import { startHooksOf, templateOf } from "./template.js";
 import { knock } from "./handshake.js";
 import { ended, type Process } from "./process.js";

@@ -5,9 +5,9 @@ import { lazy } from "../lib/lazy.js";
 import { SIG } from "../sys/poll.js";
 import { mustBe, type Container } from "./container.js";
 import { signal } from "./process.js";
-import { nextOf, READY_MS } from "./newborn.js";
+import { nextOf, READY_MS } from "./birth/newborn.js";
 
-const startHooks = lazy<typeof import("./start-hooks.js")>("engine/start-hooks.js");
+const startHooks = lazy<typeof import("./birth/start-hooks.js")>("engine/birth/start-hooks.js");
 const hooks = lazy<typeof import("./hooks.js")>("engine/hooks.js");
 
 /** A container whose startContainer hook fails ends, as when its own process runs them. */

@@ -1,7 +1,7 @@
 // Sets the process up for the command line: streams, signals, reaping of children, then the loop.
 import { sys } from "../sys/call.js";
 import { fillStdio } from "../sys/file.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { blockSignals, defaultActions } from "../sys/poll.js";
 import { ENDING, interrupted } from "../cli/interrupt.js";
 import { commandLine } from "../cli/main.js";

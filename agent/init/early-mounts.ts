@@ -1,10 +1,10 @@
 // The file systems, links and cgroups that PID 1 makes before anything else runs, as a table. A failure stops the boot with
 // the line that failed. Order matters: a later entry may lie inside an earlier one.
 import { check, isErrno, sys } from "../sys/call.js";
-import { E } from "../sys/errno.js";
+import { E } from "../abi/errno.js";
 import { AT, AT_FDCWD, chdir, statfs, symlinkat, unlinkat } from "../sys/file.js";
 import { chroot, mount, MS } from "../sys/mount.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { attempt, messageOf } from "../lib/errors.js";
 import { mkdirs, readText } from "../lib/fs.js";
 import { errorLine } from "../lib/log.js";

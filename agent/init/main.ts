@@ -1,7 +1,7 @@
 // The first module: finds out what the program is to be, the guest's agent or the command line of an OCI runtime, and loads
 // only that. PID 1 is always the agent.
 import { sys } from "../sys/call.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { exitGroup } from "../sys/process.js";
 import { getpid } from "../sys/system.js";
 import { lazy } from "../lib/lazy.js";

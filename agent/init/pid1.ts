@@ -1,7 +1,7 @@
 // What only PID 1 does: session and console, host name, PATH, power-off, and a last clear line when it cannot go on.
 import { flightRecord, sys } from "../sys/call.js";
 import { exists } from "../sys/file.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { waitReadable } from "../sys/poll.js";
 import { pidfdOpen } from "../sys/process.js";
 import { RB, reboot, sethostname, syncAll } from "../sys/system.js";

@@ -3,7 +3,7 @@
 // memory: the kernel charges every one of these things to the control group of who makes it.
 //
 // Left as they are, each with its reason:
-//   kernel.keys.*              a key's payload is charged to nobody, and these bound it; who finds no room gets along (engine/keyring.ts)
+//   kernel.keys.*              a key's payload is charged to nobody, and these bound it; who finds no room gets along (engine/child/keyring.ts)
 //   fs.nr_open                 only the ceiling of limits that a container is given with its configuration
 //   fs.mount-max               counted for each mount namespace: a container fills its own
 //   kernel.sem, shm*, msg*     counted for each ipc namespace, and the agent uses none; likewise fs.mqueue.*, whose bytes are a limit of the user

@@ -1,9 +1,9 @@
 // A descriptor that bytes go in and out of without waiting: a connected socket, or a virtio-serial port. It keeps nothing of what
 // passes; who owns it decides what to do when it cannot take more. See epoll(7); drivers/char/virtio_console.c for the port.
 import { sys } from "../sys/call.js";
-import { E } from "../sys/errno.js";
+import { E } from "../abi/errno.js";
 import type { Fd } from "../sys/fd.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { EPOLL } from "../sys/poll.js";
 import { type Watch, watch } from "./loop.js";
 

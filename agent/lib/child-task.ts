@@ -4,7 +4,7 @@
 import { must, sys, SysError } from "../sys/call.js";
 import type { Fd } from "../sys/fd.js";
 import { pipe, writeAll } from "../sys/file.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { SIG, unblockSignals } from "../sys/poll.js";
 import { fromOthers } from "../sys/utf8.js";
 import { AppError, messageOf, type ErrorKind } from "./errors.js";

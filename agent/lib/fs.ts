@@ -1,10 +1,10 @@
 // Files as texts and trees: small reads and writes, directories made step by step, removal that never follows a link or
 // crosses a mount, and `inside`: the only way to a path below a container's root.
 import { isErrno, SysError, sys } from "../sys/call.js";
-import { E } from "../sys/errno.js";
+import { E } from "../abi/errno.js";
 import type { Fd } from "../sys/fd.js";
 import { AT, AT_FDCWD, O, open, openat2, read, RESOLVE, statx, writeAll, type At, type Path, type Stat } from "../sys/file.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { bytesText } from "../sys/utf8.js";
 import { AppError } from "./errors.js";
 import { lazy } from "./lazy.js";

@@ -1,5 +1,5 @@
 // Everything a descriptor gives until its end, collected by the loop.
-import { E } from "../sys/errno.js";
+import { E } from "../abi/errno.js";
 import { type Fd, handOver } from "../sys/fd.js";
 import { readRaw, setNonblock } from "../sys/file.js";
 import { EPOLL } from "../sys/poll.js";

@@ -1,10 +1,10 @@
 // Where a server can be reached: "vsock://CID:PORT" (CID -1: any), "unix://PATH", "unix://@NAME" (abstract), "serial://DEVICE" (ours: a
 // virtio-serial port). On vsock only the expected peer is let in: a container could open a vsock socket too. See vsock(7), unix(7).
-import { E } from "../sys/errno.js";
+import { E } from "../abi/errno.js";
 import { isErrno, sys } from "../sys/call.js";
 import { type Fd, handOver } from "../sys/fd.js";
 import { AT_FDCWD, O, open } from "../sys/file.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { EPOLL } from "../sys/poll.js";
 import { AF, SOCK, VMADDR_CID_ANY, accept, bind, listen as listenOn, socket, unixAddress, vsockAddress } from "../sys/socket.js";
 import { FdChannel, VSOCK_PIECE } from "./channel.js";

@@ -3,8 +3,8 @@
 // after everybody else's turn. An exception from a callback costs its own watch: the owner is told, or the watch is closed, and
 // `onCrash` hears of it. Sources: epoll(7), epoll_ctl(2).
 import { check, sys, SysError } from "../sys/call.js";
-import { E } from "../sys/errno.js";
-import { NR } from "../sys/nr.js";
+import { E } from "../abi/errno.js";
+import { NR } from "../abi/nr.js";
 import { Epoll } from "../sys/poll.js";
 import { CLOCK, clockMs } from "../sys/system.js";
 import { lazy } from "./lazy.js";

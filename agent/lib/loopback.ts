@@ -1,9 +1,9 @@
 // The loopback interface: of a machine that the agent has booted, and of a container's new network namespace. It asks by
 // ioctl, netdevice(7): two small calls, and no netlink code in the memory of an agent whose host never touches the network.
 import { isErrno, must } from "../sys/call.js";
-import { E } from "../sys/errno.js";
+import { E } from "../abi/errno.js";
 import type { Fd } from "../sys/fd.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { AF, SOCK, socket } from "../sys/socket.js";
 import { viewOf } from "../sys/struct.js";
 

@@ -2,9 +2,9 @@
 // terminal or another device is opened anew, because O_NONBLOCK on a descriptor is for all who share the open file, and others may.
 // See open(2), fcntl(2), tty_ioctl(4); a console that the kernel opened for init does not block, but its neighbours may change that.
 import { sys } from "../sys/call.js";
-import { E } from "../sys/errno.js";
+import { E } from "../abi/errno.js";
 import { F, modeOf, O, S } from "../sys/file.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { EPOLL, pollAll } from "../sys/poll.js";
 
 const MSG_DONTWAIT_NOSIGNAL = 0x4040;

@@ -1,7 +1,7 @@
 // Files of procfs that are written to: a path that something was mounted over, or that leads elsewhere by a link, is no such file
 // (CVE-2025-52881: a label or a sysctl went where an image had bent the path to).
 import { SysError } from "../sys/call.js";
-import { E } from "../sys/errno.js";
+import { E } from "../abi/errno.js";
 import type { Fd } from "../sys/fd.js";
 import { O, open, openat2, readlinkat, RESOLVE, statfs, writeAll } from "../sys/file.js";
 import { AppError } from "./errors.js";

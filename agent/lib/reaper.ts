@@ -2,7 +2,7 @@
 // map from pid to whoever asked for its end. Nobody else may wait for a child of the agent: so a number in the map is its child's
 // until it is taken out, and only what is in it may be sent a signal by its number. See wait4(2), signalfd(2).
 import { sys } from "../sys/call.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { EPOLL, SIG, signalfd } from "../sys/poll.js";
 import { after, guarded, watch } from "./loop.js";
 import { readRaw } from "../sys/file.js";

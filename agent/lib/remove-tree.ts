@@ -3,11 +3,11 @@
 // tree and has its turn later. What cannot be removed does not keep the rest. Synchronous; it may take long, so a child does it.
 // See unlink(2), rename(2), ioctl_iflags(2), umount(2).
 import { isErrno, SysError, sys } from "../sys/call.js";
-import { E } from "../sys/errno.js";
+import { E } from "../abi/errno.js";
 import { Fd, fdPath } from "../sys/fd.js";
 import { AT, AT_FDCWD, DT, modeOf, nameOf, O, openat2, openat2Raw, RESOLVE, S, type At, type Path } from "../sys/file.js";
 import { MNT, tryUmount } from "../sys/mount.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { getpid } from "../sys/system.js";
 import { AppError, messageOf } from "./errors.js";
 import { Walk, type WalkEntry } from "./walk.js";

@@ -88,7 +88,7 @@ async function archive(dir, name, sources, flags) {
 }
 
 /**
- * The program that a container's process is for its last steps (stub.c): bare code for the address at which engine/stub.ts puts
+ * The program that a container's process is for its last steps (stub.c): bare code for the address at which engine/child/exec-stub.ts puts
  * it, a character for each byte. It has no C library, so every compiler of the architecture makes the same.
  */
 async function stub(dir) {

@@ -12,10 +12,10 @@ const SANDBOX = ["rpc/services/sandbox.js", "storage/mount-all.js", "storage/eph
 const ERRANDS = {
   idle: [...IDLE],
   sandbox: [...IDLE, ...SANDBOX],
-  container: [...IDLE, ...SANDBOX, "rpc/services/container.js", "rpc/services/stdio.js", "engine/child.js", "engine/go-inside.js", "engine/io.js", "engine/apply-cgroup-mount.js"],
+  container: [...IDLE, ...SANDBOX, "rpc/services/container.js", "rpc/services/stdio.js", "engine/child/run.js", "engine/child/go-inside.js", "engine/stdio/streams.js", "engine/child/cgroup-mount.js"],
   command: ["init/command-line.js"],
-  run: ["init/command-line.js", "cli/create.js", "engine/machine.js", "engine/cgroup-place.js", "engine/grant.js", "engine/child.js", "engine/stub.js", "engine/apply-cgroup-mount.js"],
-  exec: ["init/command-line.js", "cli/exec.js", "engine/grant.js", "engine/child.js", "engine/go-inside.js", "engine/stub.js"],
+  run: ["init/command-line.js", "cli/create.js", "engine/birth/own-namespaces.js", "engine/cgroup/strict.js", "engine/confine/capabilities.js", "engine/child/run.js", "engine/child/exec-stub.js", "engine/child/cgroup-mount.js"],
+  exec: ["init/command-line.js", "cli/exec.js", "engine/confine/capabilities.js", "engine/child/run.js", "engine/child/go-inside.js", "engine/child/exec-stub.js"],
 };
 
 /** Every `lazy<typeof import("./x.js")>("layer/x.js")` in the sources names an entry of its own: its name and path. */
@@ -36,7 +36,7 @@ function lazyEntries(agent) {
   return found;
 }
 
-/** sys/nr.ts holds x86_64's numbers; another architecture has a file of its own beside it. */
+/** abi/nr.ts holds x86_64's numbers; another architecture has a file of its own beside it. */
 const archTables = (arch) => ({
   name: "arch-tables",
   setup(b) {

@@ -4,8 +4,8 @@ import { AppError } from "../lib/errors.js";
 import { Level, log } from "../lib/log.js";
 import type { Timer } from "../lib/loop.js";
 import type { Connection } from "./connection.js";
-import { type Out, encode, encodeAs } from "./encode.js";
-import { FRAME, HEADER_BYTES, HEAD_ROOM, MAX_DATA, lengthBefore, putHeader, wrapPayload } from "./frame.js";
+import { type Out, encode, encodeAs } from "./wire/encode.js";
+import { FRAME, HEADER_BYTES, HEAD_ROOM, MAX_DATA, lengthBefore, putHeader, wrapPayload } from "./wire/frame.js";
 import type { Method } from "./methods.js";
 import { type Status, statusOf } from "./status.js";
 

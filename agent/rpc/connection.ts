@@ -2,12 +2,12 @@
 // that has sent half a frame keeps what has come of it, and no more. What the peer does not take is queued, and nothing more is read
 // from a peer while its queue is long. What all peers together make the agent keep is bounded (held.ts). It must never throw: a lost
 // peer ends its calls and nothing else.
-import { E } from "../sys/errno.js";
+import { E } from "../abi/errno.js";
 import { Level, log } from "../lib/log.js";
 import { type Timer, after } from "../lib/loop.js";
 import { type Call, sendStatus, tooLong } from "./call.js";
 import { dispatch } from "./dispatch.js";
-import { FRAME, HEADER_BYTES, MAX_DATA, looksLikeHeader, u32 } from "./frame.js";
+import { FRAME, HEADER_BYTES, MAX_DATA, looksLikeHeader, u32 } from "./wire/frame.js";
 import { type Holder, hold, renew } from "./held.js";
 
 // No #private names here and in call.ts: the guest's engine checks each use, and this is the path of every byte.

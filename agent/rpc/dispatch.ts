@@ -5,8 +5,8 @@ import { Level, log, logs } from "../lib/log.js";
 import { after } from "../lib/loop.js";
 import { Call, sendError, sendStatus, sendValue } from "./call.js";
 import type { Connection } from "./connection.js";
-import { DecodeError, TooMuchError, decodeAs } from "./decode.js";
-import { type Envelope, namesIn, openRequest } from "./frame.js";
+import { DecodeError, TooMuchError, decodeAs } from "./wire/decode.js";
+import { type Envelope, namesIn, openRequest } from "./wire/frame.js";
 import { LATER, type Method, methodNamed } from "./methods.js";
 import { statusOf } from "./status.js";
 

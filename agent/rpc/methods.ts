@@ -3,10 +3,10 @@
 // NameRequest and Empty.
 import { AppError } from "../lib/errors.js";
 import type { Call } from "./call.js";
-import type { Init } from "./encode.js";
+import type { Init } from "./wire/encode.js";
 import type { Methods } from "./gen/messages.js";
 import { METHODS } from "./gen/table.js";
-import { KIND, type Schema, schemaOf } from "./schema.js";
+import { KIND, type Schema, schemaOf } from "./wire/schema.js";
 
 /** Returned by a handler that will answer through its call, later or already. */
 export const LATER = { later: true } as const;

@@ -1,7 +1,7 @@
 // What an error is called on the wire: the one place where kinds become google.rpc codes. Nothing else belongs here.
 // Hosts look for some texts in the message ("ESRCH: No such process", "Link not found"), so messages go out as they are.
 import { AppError, type ErrorKind, messageOf } from "../lib/errors.js";
-import { DecodeError, TooMuchError } from "./decode.js";
+import { DecodeError, TooMuchError } from "./wire/decode.js";
 
 export interface Status {
   readonly code: number;

@@ -4,12 +4,12 @@
 // its descriptor. A file appears under its name when it is complete, in one step. It may all lie on a share, so helper processes do
 // the work. Agent facts 10.14; type and set-id bits as 24.22 and 26.9 ask.
 import { isErrno, must, SysError } from "../sys/call.js";
-import { E } from "../sys/errno.js";
+import { E } from "../abi/errno.js";
 import { type Fd, fdPath } from "../sys/fd.js";
 import {
   AT, AT_FDCWD, fchmodat, fchownat, fstat, mkdirat, O, open, openat, openat2, pwriteAll, renameat, RESOLVE, S, type Stat, statfs, symlinkat,
 } from "../sys/file.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { Serial } from "../lib/async.js";
 import { AppError } from "../lib/errors.js";
 import { aside, type ForeignPath, named, type OffLoop } from "../lib/foreign.js";

@@ -16,7 +16,7 @@ import type { AskedStorage } from "../storage/types.js";
 import { containerDir, ensureBase, removeContainerDir, type Entry, type Sandbox } from "./sandbox.js";
 import { sharedPaths } from "./shared-ns.js";
 
-const seccomp = lazy<typeof import("../engine/seccomp.js")>("engine/seccomp.js");
+const seccomp = lazy<typeof import("../engine/confine/seccomp.js")>("engine/confine/seccomp.js");
 const storage = lazy<typeof import("../storage/mount-all.js")>("storage/mount-all.js");
 const devices = lazy<typeof import("../devices/resolve.js")>("devices/resolve.js");
 

@@ -1,9 +1,9 @@
 // The last words of a container: the file that Kubernetes calls its termination log, read in the guest where no file system is
 // shared with the host (agent facts 8.14). The file is the container's to write, so nothing is believed of it.
 import { isErrno, must } from "../sys/call.js";
-import { E } from "../sys/errno.js";
+import { E } from "../abi/errno.js";
 import { fstat, O, open, readRaw, S } from "../sys/file.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { AppError } from "../lib/errors.js";
 import { aside, type OffLoop } from "../lib/foreign.js";
 import { TERMINATION_PATH } from "../engine/container.js";

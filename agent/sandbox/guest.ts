@@ -1,6 +1,6 @@
 // What the host asks of the guest as a whole: its features, its clock, its random numbers (agent facts 10.10, 10.11, 10.13).
 import { must } from "../sys/call.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { O, open } from "../sys/file.js";
 import { viewOf } from "../sys/struct.js";
 import { settimeofday } from "../sys/system.js";

@@ -1,16 +1,16 @@
 // The one sandbox of the agent: its name, its containers, the storages they use, the namespaces they share. This class owns
 // those maps; the pipelines in create-container.ts and remove-container.ts fill and empty them. It must not see requests.
 import { sys } from "../sys/call.js";
-import { E } from "../sys/errno.js";
+import { E } from "../abi/errno.js";
 import type { Fd } from "../sys/fd.js";
 import { AT, AT_FDCWD } from "../sys/file.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { childTask } from "../lib/child-task.js";
 import { removeTree, mkdirs } from "../lib/fs.js";
 import { AppError } from "../lib/errors.js";
 import { Serial } from "../lib/async.js";
 import type { Container } from "../engine/container.js";
-import type { InStream, OutStream } from "../engine/io.js";
+import type { InStream, OutStream } from "../engine/stdio/streams.js";
 import type { Process } from "../engine/process.js";
 import type { StorageTable } from "../storage/refs.js";
 import { OomQueue } from "./oom.js";

@@ -1,10 +1,10 @@
 // The ipc and uts namespaces that all containers of the sandbox share. A short-lived child makes them; the agent keeps one
 // descriptor for each, which pins them (see namespaces(7)); containers join by the path of that descriptor.
 import { SysError, sys } from "../sys/call.js";
-import { E } from "../sys/errno.js";
+import { E } from "../abi/errno.js";
 import { type Fd, fdPath, handOver } from "../sys/fd.js";
 import { O, open, pipe, readRaw } from "../sys/file.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { CLONE, exitGroup } from "../sys/process.js";
 import { sethostname } from "../sys/system.js";
 import { because } from "../lib/errors.js";

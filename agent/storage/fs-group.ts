@@ -2,7 +2,7 @@
 // walk stays inside the volume: links are never followed, other mounts never entered. It is long and may block, so it runs
 // in a child. Agent facts 13.6.
 import { isErrno } from "../sys/call.js";
-import { E } from "../sys/errno.js";
+import { E } from "../abi/errno.js";
 import { type Fd, fdPath } from "../sys/fd.js";
 import { AT, AT_FDCWD, DT, fchmodat, fchownat, fstat, O, open, openat2, type Path, RESOLVE, S } from "../sys/file.js";
 import { childTask } from "../lib/child-task.js";

@@ -8,7 +8,7 @@ import type { Json } from "../lib/child-task.js";
 import { aside, foreign, type ForeignPath, mustNotWait, named, type OffLoop, reach } from "../lib/foreign.js";
 import { createFile, mkdirs, statIf } from "../lib/fs.js";
 import { Level, log } from "../lib/log.js";
-import { mountOn, mountsOn } from "./mount-table.js";
+import { mountOn, mountsOn } from "../lib/mountinfo.js";
 import { type MountOptions, splitOptions } from "./options.js";
 import type { Done } from "./types.js";
 

@@ -1,9 +1,9 @@
 // Mounts below the share that the host has taken away: looking at them makes virtio-fs forget them (agent facts 8.13).
 import { sys } from "../sys/call.js";
 import { AT_FDCWD } from "../sys/file.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { aside } from "../lib/foreign.js";
-import { listMounts } from "./mount-table.js";
+import { listMounts } from "../lib/mountinfo.js";
 
 const SHARE = "/run/kata-containers/shared/containers/";
 const DEADLINE_MS = 10_000;

@@ -1,10 +1,10 @@
 // Taking away what storages have put there: unmounts, folders, reserved pages. One child does all of it, because any unmount
 // may wait for a disk or a host. A step that fails does not stop the others.
 import { SysError, sys } from "../sys/call.js";
-import { E } from "../sys/errno.js";
+import { E } from "../abi/errno.js";
 import { AT, AT_FDCWD, S } from "../sys/file.js";
 import { MNT, tryUmount } from "../sys/mount.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { AppError, messageOf } from "../lib/errors.js";
 import { childTask, NotStarted } from "../lib/child-task.js";
 import { lazy } from "../lib/lazy.js";

@@ -4,7 +4,7 @@
 import { must } from "../sys/call.js";
 import type { Fd } from "../sys/fd.js";
 import { AT, AT_FDCWD, fchmod, fchownat, fstat, getdents, mkdirat, O, open, openat, readlinkat, renameat, S, type Stat, symlinkat, writeAll } from "../sys/file.js";
-import { NR } from "../sys/nr.js";
+import { NR } from "../abi/nr.js";
 import { setU64, viewOf } from "../sys/struct.js";
 import { readFd, removeTree, statIn } from "../lib/fs.js";
 

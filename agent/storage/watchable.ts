@@ -8,7 +8,7 @@ import { Level, log } from "../lib/log.js";
 import { after, type Timer } from "../lib/loop.js";
 import { decimal } from "../lib/text.js";
 import { mountGeneric } from "./mount.js";
-import { mountOn } from "./mount-table.js";
+import { mountOn } from "../lib/mountinfo.js";
 import { register, type StorageTable } from "./refs.js";
 import type { Driver } from "./types.js";
 import { sync, TooMuch } from "./watch-sync.js";

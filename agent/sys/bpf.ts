@@ -1,8 +1,8 @@
 // Programs for the kernel: the device program of a cgroup (bpf(2)) and seccomp filters (seccomp(2)).
 import { must, SysError, sys } from "./call.js";
-import { E } from "./errno.js";
+import { E } from "../abi/errno.js";
 import { Fd } from "./fd.js";
-import { NR } from "./nr.js";
+import { NR } from "../abi/nr.js";
 import { setU64, viewOf } from "./struct.js";
 
 const enum BPF { PROG_LOAD = 5, PROG_ATTACH = 8, PROG_DETACH = 9, PROG_GET_FD_BY_ID = 13, PROG_QUERY = 16, TYPE_CGROUP_DEVICE = 15, CGROUP_DEVICE = 6, ALLOW_MULTI = 2, REPLACE = 4 }

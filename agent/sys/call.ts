@@ -1,7 +1,7 @@
 // The one door to the kernel: every system call of the agent passes `sys`. It keeps a flight recorder of the last calls and,
 // in test builds, lets a test inject faults. It must not retry, log or wait: `retry` is the only place that repeats a call,
 // and only for EINTR (see signal(7)).
-import { E } from "./errno.js";
+import { E } from "../abi/errno.js";
 import { escapes, exactArgument } from "./utf8.js";
 
 const raw = native.syscall;

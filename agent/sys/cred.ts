@@ -1,6 +1,6 @@
 // Identity and privilege: setresuid(2), setresgid(2), setgroups(2), capset(2), and prctl(2)'s capability calls.
 import { must, sys } from "./call.js";
-import { NR } from "./nr.js";
+import { NR } from "../abi/nr.js";
 
 /** setresuid(2): real, effective and saved. */
 export function setresuid(uid: number): void {

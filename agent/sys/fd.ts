@@ -1,6 +1,6 @@
 // An owned descriptor: closed once, by its owner. Nothing above sys holds a bare number that it must close. See close(2).
 import { sys } from "./call.js";
-import { NR } from "./nr.js";
+import { NR } from "../abi/nr.js";
 
 // QuickJS has no Symbol.dispose; the bundler's `using` looks this one up instead.
 const disposeSymbol: typeof Symbol.dispose = Symbol.dispose ?? (Symbol.for("Symbol.dispose") as typeof Symbol.dispose);

@@ -1,9 +1,9 @@
 // Files and directories: open(2), openat2(2), read(2), write(2), statx(2), getdents64(2), *at(2) calls, pipes and memfds.
 // Every path is used once, relative to a descriptor where a tree may be hostile. All calls are synchronous.
 import { check, must, retry, sys } from "./call.js";
-import { E } from "./errno.js";
+import { E } from "../abi/errno.js";
 import { Fd } from "./fd.js";
-import { NR } from "./nr.js";
+import { NR } from "../abi/nr.js";
 import { struct, viewOf } from "./struct.js";
 import { bytesText, textBytes } from "./utf8.js";
 

@@ -1,9 +1,9 @@
 // Programs in sealed memory files: nobody can write to what runs, and the file has no name. See memfd_create(2), fcntl(2).
 import { isErrno, must, sys } from "./call.js";
-import { E } from "./errno.js";
+import { E } from "../abi/errno.js";
 import type { Fd } from "./fd.js";
 import { F, fcntl, fstat, memfdCreate, O, open, writeAll } from "./file.js";
-import { NR } from "./nr.js";
+import { NR } from "../abi/nr.js";
 
 const ALLOW_SEALING = 2, EXEC = 0x10; // MFD_
 const SEALS = 0xf; // F_SEAL_SEAL, SHRINK, GROW, WRITE

@@ -2,7 +2,7 @@
 import { must, sys } from "./call.js";
 import { Fd } from "./fd.js";
 import type { At, Path } from "./file.js";
-import { NR } from "./nr.js";
+import { NR } from "../abi/nr.js";
 
 export const enum MS {
   RDONLY = 1, NOSUID = 2, NODEV = 4, NOEXEC = 8, SYNCHRONOUS = 0x10, REMOUNT = 0x20, MANDLOCK = 0x40, DIRSYNC = 0x80, NOSYMFOLLOW = 0x100,

@@ -2,9 +2,9 @@
 // come from the kernel itself is told apart here: any process with rights over the network namespace may send. No message is
 // understood here.
 import { check, must, retry, sys } from "./call.js";
-import { E } from "./errno.js";
+import { E } from "../abi/errno.js";
 import { type Fd, handOver } from "./fd.js";
-import { NR } from "./nr.js";
+import { NR } from "../abi/nr.js";
 import { AF, bind, SOCK, setsockopt, socket } from "./socket.js";
 import { struct } from "./struct.js";
 

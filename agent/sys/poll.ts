@@ -1,7 +1,7 @@
 // Waiting for events: epoll(7), eventfd(2), signalfd(2), inotify(7) and the signal mask.
 import { must, sys } from "./call.js";
 import { Fd } from "./fd.js";
-import { NR } from "./nr.js";
+import { NR } from "../abi/nr.js";
 import { struct } from "./struct.js";
 
 export const enum EPOLL { IN = 1, PRI = 2, OUT = 4, ERR = 8, HUP = 16, RDHUP = 0x2000, ONESHOT = 0x40000000, ET = 0x80000000 }

@@ -1,7 +1,7 @@
 // Processes: clone3(2), execve(2), kill(2), pidfd calls, sessions, limits, and prctl(2) split by meaning.
 import { must, sys } from "./call.js";
 import { Fd } from "./fd.js";
-import { NR } from "./nr.js";
+import { NR } from "../abi/nr.js";
 import { SIG } from "./poll.js";
 import { getU64, setU64, struct, viewOf } from "./struct.js";
 import { textBytes } from "./utf8.js";

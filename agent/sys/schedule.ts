@@ -1,7 +1,7 @@
 // Where and how a thread runs: sched_setattr(2), ioprio_set(2), personality(2), set_mempolicy(2), sched_setaffinity(2). All of it
 // passes execve and is inherited by children.
 import { must } from "./call.js";
-import { NR } from "./nr.js";
+import { NR } from "../abi/nr.js";
 import { struct } from "./struct.js";
 
 const SCHED_ATTR = struct({

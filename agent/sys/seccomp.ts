@@ -1,10 +1,10 @@
 // libseccomp's compiler as the host's C code offers it (native/native.c): one filter is built at a time, and the program
 // comes out through a descriptor. See seccomp_init(3), seccomp_rule_add(3), seccomp_export_bpf(3).
 import { must, SysError } from "./call.js";
-import { E } from "./errno.js";
+import { E } from "../abi/errno.js";
 import { Fd } from "./fd.js";
 import { memfdCreate, readRaw } from "./file.js";
-import { NR } from "./nr.js";
+import { NR } from "../abi/nr.js";
 
 const enum OP { RESOLVE = 0, NEW = 1, ARCH = 2, ATTRIBUTE = 3, RULE = 4, EXPORT = 5, RELEASE = 6 }
 export const enum ATTRIBUTE { NNP = 3, OPTIMIZE = 8 }

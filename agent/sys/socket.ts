@@ -1,8 +1,8 @@
 // Sockets: unix(7), vsock(7), netlink(7). Non-blocking and close-on-exec throughout.
 import { check, must, sys } from "./call.js";
-import { E } from "./errno.js";
+import { E } from "../abi/errno.js";
 import { Fd } from "./fd.js";
-import { NR } from "./nr.js";
+import { NR } from "../abi/nr.js";
 import { struct } from "./struct.js";
 import { textBytes } from "./utf8.js";
 

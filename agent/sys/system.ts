@@ -1,6 +1,6 @@
 // The machine as a whole: clocks, reboot, host name, random bytes, memory figures. See the man page of each call.
 import { must, sys } from "./call.js";
-import { NR } from "./nr.js";
+import { NR } from "../abi/nr.js";
 import { setU64, viewOf } from "./struct.js";
 
 export const enum CLOCK { REALTIME = 0, MONOTONIC = 1, BOOTTIME = 7 }

@@ -2,7 +2,7 @@
 import { must, sys } from "./call.js";
 import { Fd, handOver } from "./fd.js";
 import { O, openat2, RESOLVE } from "./file.js";
-import { NR } from "./nr.js";
+import { NR } from "../abi/nr.js";
 
 const TIOCSPTLCK = 0x40045431;
 const TIOCGPTPEER = 0x5441;

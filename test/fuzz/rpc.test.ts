@@ -15,7 +15,7 @@ vi.mock("../../agent/lib/log.js", () => ({ log: () => undefined, logs: () => fal
 
 const { Server } = await import("../../agent/rpc/server.js");
 const { serve } = await import("../../agent/rpc/methods.js");
-const { DecodeError, decode } = await import("../../agent/rpc/decode.js");
+const { DecodeError, decode } = await import("../../agent/rpc/wire/decode.js");
 
 serve({
   Check: () => ({ status: 1 }),

@@ -25,8 +25,8 @@ const words = (arg: unknown): Int32Array => {
   return new Int32Array(m.buffer, m.byteOffset, m.byteLength >> 2);
 };
 
-const { NR } = (await import("../../agent/sys/nr.js")) as unknown as { readonly NR: Record<string, number> }; // a table only here
-const { E } = await import("../../agent/sys/errno.js");
+const { NR } = (await import("../../agent/abi/nr.js")) as unknown as { readonly NR: Record<string, number> }; // a table only here
+const { E } = await import("../../agent/abi/errno.js");
 provide("sys__errno-text.js", await import("../../agent/sys/errno-text.js"));
 const names = new Map<number, string>(Object.entries(NR).filter(([, n]) => typeof n === "number").map(([k, n]) => [n, k]));
 

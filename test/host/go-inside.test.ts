@@ -1,5 +1,5 @@
 // A process in a pid namespace where others are already: it is born there only when nothing of the engine is left of it
-// (agent/engine/last-steps.ts). What it then is, under filters of every kind, with hooks, with a procfs of its own, and with others who
+// (agent/engine/child/last-steps.ts). What it then is, under filters of every kind, with hooks, with a procfs of its own, and with others who
 // stop or kill it before its program begins. What others can see of it meanwhile: oci-security-process.test.ts.
 import { execFileSync, spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";

@@ -116,7 +116,7 @@ describe.skipIf(why !== undefined)("a process of a container cannot", () => {
     });
 
     // Failed when the engine itself was there until its execve: host files could be opened through /proc/PID/root, and before
-    // agent/cli/protect.ts the program was overwritten after a few execs. Now only the stub is seen (engine/last-steps.ts).
+    // agent/cli/protect.ts the program was overwritten after a few execs. Now only the stub is seen (engine/child/last-steps.ts).
     it("nor anything of it, even with CAP_SYS_PTRACE, or with all capabilities", async () => {
       expect(await spied(["CAP_SYS_PTRACE"], 150)).toEqual(["begun ", "stub ", ""]);
       expect(await spied(allCaps(), 150)).toEqual(["begun ", "stub ", ""]);

@@ -52,7 +52,7 @@ it("no loop takes what others send without counting", () => {
 const MAY_KILL: Readonly<Record<string, string>> = {
   "sys/process.ts": "defines it",
   "lib/reaper.ts": "knows which children have not been reaped",
-  "engine/user-namespace.ts": "waits for that child itself, right after",
+  "engine/birth/user-namespace.ts": "waits for that child itself, right after",
   "engine/hooks.ts": "waits for that child itself, right after",
 };
 

@@ -15,8 +15,8 @@ const ALLOWED: { readonly [file: string]: string } = {
   "sys/bpf.ts": "installSeccomp() checks the number of instructions",
   "sys/tty.ts": "a window's size, limited",
   "lib/loopback.ts": "flags of the kernel, one bit added",
-  "engine/seccomp.ts": "instructions of the agent's own",
-  "engine/proc-of.ts": "the same",
+  "engine/confine/seccomp.ts": "instructions of the agent's own",
+  "engine/child/proc-of.ts": "the same",
 };
 
 it("no number is cut to 8 or 16 bits without a check", () => {

@@ -16,13 +16,13 @@ const SHAPE = "the shape of a configuration, which is data of ours and holds no 
 const GROUPS = "groups are nested GROUP_DEPTH (64) deep at most";
 const FOLLOWED = "16 entries are followed at most (MAX_ENTRIES), folders among them";
 const BOUNDED: Readonly<Record<string, string>> = {
-  "engine/cgroup-tree.ts: write": "a limit has one other way to be written, and that one has none",
+  "engine/cgroup/files.ts: write": "a limit has one other way to be written, and that one has none",
   "oci/shape.ts: Walker.walk": SHAPE, "oci/shape.ts: Walker.list": SHAPE, "oci/shape.ts: Walker.object": SHAPE,
   "rpc/call.ts: Call.cancel": CLOSED, "rpc/call.ts: sendStatus": CLOSED, "rpc/connection.ts: Connection.close": CLOSED,
   "rpc/connection.ts: Connection.forget": CLOSED, "rpc/connection.ts: Connection.lost": CLOSED, "rpc/connection.ts: Connection.send": CLOSED,
-  "rpc/decode.ts: fill": SCHEMA, "rpc/decode.ts: lengthField": SCHEMA, "rpc/decode.ts: mapEntry": SCHEMA,
-  "rpc/decode.ts: skip": GROUPS, "rpc/decode.ts: skipGroup": GROUPS,
-  "rpc/encode.ts: field": SCHEMA, "rpc/encode.ts: put": SCHEMA, "rpc/encode.ts: putList": SCHEMA, "rpc/encode.ts: putMap": SCHEMA,
+  "rpc/wire/decode.ts: fill": SCHEMA, "rpc/wire/decode.ts: lengthField": SCHEMA, "rpc/wire/decode.ts: mapEntry": SCHEMA,
+  "rpc/wire/decode.ts: skip": GROUPS, "rpc/wire/decode.ts: skipGroup": GROUPS,
+  "rpc/wire/encode.ts: field": SCHEMA, "rpc/wire/encode.ts: put": SCHEMA, "rpc/wire/encode.ts: putList": SCHEMA, "rpc/wire/encode.ts: putMap": SCHEMA,
   "storage/watch-sync.ts: copyFolder": FOLLOWED, "storage/watch-sync.ts: syncFolder": FOLLOWED,
 };
 

@@ -39,11 +39,11 @@ describe("texts of foreign bytes", () => {
     const withDefault = filesWith((node) => ts.isBinaryExpression(node) && node.operatorToken.kind === ts.SyntaxKind.QuestionQuestionToken && /(^|\.)utf8Decode$/.test(called(node.left)) && ts.isStringLiteral(node.right));
     expect(withDefault).toEqual([
       "cli/ps.ts", // output of ps, which is printed
-      "engine/cgroup-below.ts", "engine/cgroup-tree.ts", // numbers of processes
+      "engine/cgroup/below.ts", "engine/cgroup/files.ts", // numbers of processes
       "engine/handshake.ts", // JSON of our own
       "engine/hooks.ts", "lib/command.ts", "sandbox/kernel-modules.ts", // messages
-      "engine/keyring.ts", // numbers
-      "engine/spawn-inside.ts", // a number or a message
+      "engine/child/keyring.ts", // numbers
+      "engine/birth/spawn-inside.ts", // a number or a message
       "lib/child-task.ts", // JSON of our own
       "lib/rtnl-message.ts", // names of links, as the kernel has let them be
       "sys/poll.ts", // a mask of signals
@@ -59,8 +59,8 @@ describe("the end of the agent", () => {
 
   /** Who may leave the process, and which process that is. */
   const LEAVE: Readonly<Record<string, string>> = {
-    "engine/child.ts": "a container's child", "engine/go-inside.ts": "a container's child", "engine/handshake.ts": "a container's child", "engine/hooks.ts": "a hook's child", "engine/spawn.ts": "a container's child",
-    "engine/last-steps.ts": "the stub's list", "engine/spawn-inside.ts": "a helper", "engine/user-namespace.ts": "a helper", "engine/proc-of.ts": "a helper", "engine/stub.ts": "a container's child", "engine/terminal.ts": "a container's child", "engine/start-hooks.ts": "a hook's child",
+    "engine/child/run.ts": "a container's child", "engine/child/go-inside.ts": "a container's child", "engine/handshake.ts": "a container's child", "engine/hooks.ts": "a hook's child", "engine/birth/spawn.ts": "a container's child",
+    "engine/child/last-steps.ts": "the stub's list", "engine/birth/spawn-inside.ts": "a helper", "engine/birth/user-namespace.ts": "a helper", "engine/child/proc-of.ts": "a helper", "engine/child/exec-stub.ts": "a container's child", "engine/child/terminal.ts": "a container's child", "engine/birth/start-hooks.ts": "a hook's child",
     "lib/child-task.ts": "a helper", "lib/command.ts": "a program's child", "lib/foreign.ts": "a helper", "sandbox/shared-ns.ts": "a helper",
   };
   it("by exit_group(2) is for init/, commands, and children after their clone", () => {

@@ -2,12 +2,12 @@
 // reply buffer; a request's bytes go from the receive buffer straight into the pipe. Nothing is kept in between: a slow
 // reader leaves its bytes in the pipe, and the writer waits there.
 import type { Sandbox } from "../../sandbox/sandbox.js";
-import { E } from "../../sys/errno.js";
+import { E } from "../../abi/errno.js";
 import { SysError } from "../../sys/call.js";
 import { AppError, messageOf } from "../../lib/errors.js";
 import { type Call, DATA_AT, MAX_READ } from "../call.js";
 import { type Handlers, LATER } from "../methods.js";
-import type { OutStream, InStream } from "../../engine/io.js";
+import type { OutStream, InStream } from "../../engine/stdio/streams.js";
 
 /** What a pipe holds. See pipe(7). */
 const USUAL = 65536;

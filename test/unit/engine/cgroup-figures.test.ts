@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import "../../helpers/fake-epoll.js";
-import { blkioV1, ioStat, keyed, pressures } from "../../../agent/engine/cgroup-stats.js";
-import { oomKills } from "../../../agent/engine/cgroup-oom.js";
-import { ownGroups } from "../../../agent/engine/cgroup-place.js";
+import { blkioV1, ioStat, keyed, pressures } from "../../../agent/engine/cgroup/stats.js";
+import { oomKills } from "../../../agent/engine/cgroup/oom.js";
+import { ownGroups } from "../../../agent/engine/cgroup/strict.js";
 import { eventsData, statsEvent } from "../../../agent/cli/events-data.js";
 
 describe("figures of a cgroup", () => {

@@ -3,11 +3,11 @@ import { FakeKernel } from "../../helpers/fake-kernel.js";
 import { afterEach, expect, it } from "vitest";
 
 const kernel = new FakeKernel();
-const { E } = await import("../../../agent/sys/errno.js");
+const { E } = await import("../../../agent/abi/errno.js");
 const { EPOLL } = await import("../../../agent/sys/poll.js");
 const { Fd } = await import("../../../agent/sys/fd.js");
 const { onCrash, tick, watched } = await import("../../../agent/lib/loop.js");
-const { InStream, OutStream } = await import("../../../agent/engine/io.js");
+const { InStream, OutStream } = await import("../../../agent/engine/stdio/streams.js");
 
 onCrash((error) => {
   throw error;

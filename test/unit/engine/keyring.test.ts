@@ -2,7 +2,7 @@
 import { answerCalls, provide } from "../../helpers/fake-native.js";
 import { expect, it } from "vitest";
 import * as words from "../../../agent/sys/errno-text.js";
-import { joinKeyring, leaveKeyring } from "../../../agent/engine/keyring.js";
+import { joinKeyring, leaveKeyring } from "../../../agent/engine/child/keyring.js";
 
 provide("sys__errno-text.js", words);
 const JOIN = 1, SETPERM = 5;

@@ -1,9 +1,9 @@
 // The list of last steps over all that decides it, and the file that carries it.
 import { describe, expect, it } from "vitest";
 import "../../helpers/fake-epoll.js";
-import { callsOf, type LastArgs, lastSteps } from "../../../agent/engine/last-steps.js";
-import { type LastStep, programSteps, stubImage } from "../../../agent/engine/stub.js";
-import { NR } from "../../../agent/sys/nr.js";
+import { callsOf, type LastArgs, lastSteps } from "../../../agent/engine/child/last-steps.js";
+import { type LastStep, programSteps, stubImage } from "../../../agent/engine/child/exec-stub.js";
+import { NR } from "../../../agent/abi/nr.js";
 import { filterAllows } from "../../../agent/oci/bpf.js";
 
 const CHANNEL = 5;

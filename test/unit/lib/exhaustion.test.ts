@@ -4,7 +4,7 @@ import { FakeKernel } from "../../helpers/fake-kernel.js";
 import { beforeAll, expect, it } from "vitest";
 
 const kernel = new FakeKernel();
-const { E } = await import("../../../agent/sys/errno.js");
+const { E } = await import("../../../agent/abi/errno.js");
 const { tick, onCrash, watched } = await import("../../../agent/lib/loop.js");
 const { provide } = await import("../../helpers/fake-native.js");
 provide("lib__crowd.js", await import("../../../agent/lib/crowd.js"));
@@ -12,7 +12,7 @@ const { setLevel } = await import("../../../agent/lib/log.js");
 const { startReaper } = await import("../../../agent/lib/reaper.js");
 const { childTask } = await import("../../../agent/lib/child-task.js");
 const { command } = await import("../../../agent/lib/command.js");
-const { watchV1, watchV2 } = await import("../../../agent/engine/cgroup-oom.js");
+const { watchV1, watchV2 } = await import("../../../agent/engine/cgroup/oom.js");
 const { pair } = await import("../../../agent/engine/handshake.js");
 const { waitForDevice } = await import("../../../agent/devices/uevent.js");
 const { makeSharedNamespaces, dropSharedNamespaces } = await import("../../../agent/sandbox/shared-ns.js");

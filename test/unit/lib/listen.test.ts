@@ -13,8 +13,8 @@ vi.mock("../../../agent/lib/loop.js", () => ({
 vi.mock("../../../agent/lib/log.js", () => ({ log: () => undefined, Level: {} }));
 provide("sys__errno-text.js", await import("../../../agent/sys/errno-text.js"));
 const { listen } = await import("../../../agent/lib/listen.js");
-const { NR } = await import("../../../agent/sys/nr.js");
-const { E } = await import("../../../agent/sys/errno.js");
+const { NR } = await import("../../../agent/abi/nr.js");
+const { E } = await import("../../../agent/abi/errno.js");
 
 const LISTENER = 5;
 let callers: (number | { cid: number })[] = []; // who connects next: an errno, or a peer

@@ -3,9 +3,9 @@ import { FakeKernel } from "../../helpers/fake-kernel.js";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 
 const kernel = new FakeKernel();
-const { E } = await import("../../../agent/sys/errno.js");
+const { E } = await import("../../../agent/abi/errno.js");
 /** All there are, by name, but the one that means that nobody waits. */
-const ERRNOS = Object.entries((await import("../../../agent/sys/errno.js")) as unknown as { E: Record<string, number> }).flatMap(([, e]) => Object.entries(e)).filter(([name, n]) => typeof n === "number" && name !== "EAGAIN");
+const ERRNOS = Object.entries((await import("../../../agent/abi/errno.js")) as unknown as { E: Record<string, number> }).flatMap(([, e]) => Object.entries(e)).filter(([name, n]) => typeof n === "number" && name !== "EAGAIN");
 const { EPOLL } = await import("../../../agent/sys/poll.js");
 const { after, guarded, onCrash, tick, watch, watched } = await import("../../../agent/lib/loop.js");
 const { provide } = await import("../../helpers/fake-native.js");

@@ -4,10 +4,10 @@ import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import protobuf from "protobufjs";
 import { describe, expect, test } from "vitest";
-import { DecodeError, TooMuchError, decode, decodeAs } from "../../../agent/rpc/decode.js";
-import { type Init, type Out, encode } from "../../../agent/rpc/encode.js";
+import { DecodeError, TooMuchError, decode, decodeAs } from "../../../agent/rpc/wire/decode.js";
+import { type Init, type Out, encode } from "../../../agent/rpc/wire/encode.js";
 import type { Messages } from "../../../agent/rpc/gen/messages.js";
-import { schemaOf } from "../../../agent/rpc/schema.js";
+import { schemaOf } from "../../../agent/rpc/wire/schema.js";
 import { loadProtos } from "../../../protos/load.js";
 import { propertyName } from "../../../protos/names.js";
 

@@ -1,6 +1,6 @@
 import "../../helpers/fake-native.js";
 import { describe, expect, test } from "vitest";
-import { decode } from "../../../agent/rpc/decode.js";
+import { decode } from "../../../agent/rpc/wire/decode.js";
 import { toProcess, toResources, toSpec } from "../../../agent/rpc/from-proto.js";
 import { checkSpec } from "../../../agent/oci/check.js";
 import { checkProcess } from "../../../agent/oci/check-process.js";

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { driverNamed, driverNames } from "../../../agent/storage/drivers.js";
 import { groupBits, rootFits } from "../../../agent/storage/fs-group.js";
-import { parseMountInfo, unescapeOctal } from "../../../agent/storage/mount-table.js";
+import { parseMountInfo, unescapeOctal } from "../../../agent/lib/mountinfo.js";
 import { optionValue, splitOptions, splitWords } from "../../../agent/storage/options.js";
 import { drop, dropAll, register, use, type StorageTable } from "../../../agent/storage/refs.js";
 import { watchableRoot } from "../../../agent/storage/watchable.js";

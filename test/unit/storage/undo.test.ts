@@ -3,7 +3,7 @@ import { FakeKernel } from "../../helpers/fake-kernel.js";
 import { expect, it } from "vitest";
 
 const kernel = new FakeKernel();
-const { E } = await import("../../../agent/sys/errno.js");
+const { E } = await import("../../../agent/abi/errno.js");
 const { tick, onCrash } = await import("../../../agent/lib/loop.js");
 const { setLevel } = await import("../../../agent/lib/log.js");
 const { settled, undoAll } = await import("../../../agent/storage/undo.js");

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { answerCalls } from "../../helpers/fake-native.js";
-import { NR } from "../../../agent/sys/nr.js";
+import { NR } from "../../../agent/abi/nr.js";
 import { schedAttr, setAffinity, setIoPriority, setMemoryPolicy } from "../../../agent/sys/schedule.js";
 
 const plain = { policy: 0, flags: 0, nice: 0, priority: 0, runtime: 0, deadline: 0, period: 0 };

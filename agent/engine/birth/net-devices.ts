@@ -1,0 +1,90 @@
+// Interfaces of the machine go into a container's network namespace, with a new name and the addresses that somebody gave them.
+// The kernel forgets an interface's addresses on the way, so they are read before and given again there. (facts 1.16)
+// They are not moved back: with the namespace physical ones return to the machine, others end.
+import type { Fd } from "../../sys/fd.js";
+import { open, O } from "../../sys/file.js";
+import { CLONE, setns } from "../../sys/process.js";
+import { childTask } from "../../lib/child-task.js";
+import { AppError, attempt } from "../../lib/errors.js";
+import { ask, dump } from "../../lib/rtnl.js";
+import { type Attribute, attributes, IFA, IFADDRMSG, IFF, IFINFOMSG, IFLA, linkName, NLM, RTM, textOf, u32, u32Of } from "../../lib/rtnl-message.js";
+import type { Linux } from "../../oci/spec.js";
+import { openNamespace } from "./spawn.js";
+
+const PERMANENT = 0x80; // IFA_F_PERMANENT
+const UNIVERSE = 0; // RT_SCOPE_UNIVERSE
+const SKIP_STATS = 8;
+
+interface Link { readonly index: number; readonly name: string }
+interface Address { readonly family: number; readonly prefixlen: number; readonly attributes: readonly Attribute[] }
+
+function links(): Link[] {
+  return dump("list network interfaces", RTM.GETLINK, IFINFOMSG.make({}), [[IFLA.EXT_MASK, u32(SKIP_STATS)]]).map(({ body }) => ({
+    index: IFINFOMSG.read(body).index, name: textOf(attributes(body, IFINFOMSG.size).get(IFLA.IFNAME)),
+  }));
+}
+
+/** What somebody has given the interface: no address of the link itself, none that a router or a lease has made. */
+function addresses(link: Link): Address[] {
+  const found: Address[] = [];
+  for (const { body } of dump("list addresses", RTM.GETADDR, IFADDRMSG.make({}))) {
+    const { index, family, prefixlen, flags, scope } = IFADDRMSG.read(body);
+    if (index !== link.index || scope !== UNIVERSE) continue;
+    const all = attributes(body, IFADDRMSG.size);
+    const more = all.get(IFA.FLAGS);
+    if (((more === undefined ? flags : u32Of(more)) & PERMANENT) === 0) continue;
+    const kept: Attribute[] = [[IFA.FLAGS, u32(PERMANENT)]];
+    for (const type of [IFA.LOCAL, IFA.ADDRESS, IFA.BROADCAST]) {
+      const value = all.get(type);
+      if (value !== undefined) kept.push([type, value.slice()]);
+    }
+    found.push({ family, prefixlen, attributes: kept });
+  }
+  return found;
+}
+
+/** Runs `fn` in another network namespace: sockets that it opens are that one's. */
+function within<T>(target: Fd, fn: () => T): T {
+  using own = open("/proc/self/ns/net", O.RDONLY);
+  setns(target, CLONE.NEWNET);
+  try {
+    return fn();
+  } finally {
+    setns(own, CLONE.NEWNET);
+  }
+}
+
+function move(name: string, wanted: string, target: Fd): void {
+  const link = links().find((l) => l.name === name) ?? absent(name);
+  const kept = addresses(link);
+  const before = within(target, links);
+  // the kernel would find out only after the move, and an interface that is in a namespace about to end ends with it
+  if (before.some((l) => l.name === wanted)) throw new AppError("exists", `the name ${wanted} is taken in the container's network`);
+  ask("set it down", RTM.NEWLINK, 0, IFINFOMSG.make({ index: link.index, change: IFF.UP }), []);
+  ask(`move it as ${wanted}`, RTM.NEWLINK, 0, IFINFOMSG.make({ index: link.index }), [[IFLA.NET_NS_FD, u32(target.n)], [IFLA.IFNAME, linkName(wanted)]]);
+  within(target, () => {
+    const index = links().find(({ index: i }) => !before.some((l) => l.index === i))?.index ?? absent(wanted);
+    for (const { family, prefixlen, attributes: all } of kept) {
+      ask("give it its address again", RTM.NEWADDR, NLM.CREATE | NLM.REPLACE, IFADDRMSG.make({ family, prefixlen, flags: PERMANENT, scope: UNIVERSE, index }), all);
+    }
+    ask("set it up", RTM.NEWLINK, 0, IFINFOMSG.make({ index, flags: IFF.UP, change: IFF.UP }), []);
+  });
+}
+
+function absent(name: string): never {
+  throw new AppError("not-found", `no interface ${name}`);
+}
+
+const MOVE_MS = 30_000;
+
+/**
+ * Moves interfaces into the network namespace at `path`, in a helper: the engine never leaves its own namespaces. Rejects with what
+ * failed, the field first.
+ */
+export async function moveDevices(devices: NonNullable<Linux["netDevices"]>, path: string): Promise<void> {
+  await childTask("network devices", MOVE_MS, () => {
+    using target = openNamespace(path);
+    for (const [name, { name: wanted }] of Object.entries(devices)) attempt(`linux.netDevices["${name}"]`, () => move(name, wanted || name, target));
+    return null;
+  });
+}

@@ -1,0 +1,79 @@
+// User namespaces from outside: the maps of a new one, and namespaces that exist only for the ids of id-mapped mounts. Loaded when a
+// container has a user namespace or such mounts. Sources: user_namespaces(7), newuidmap(1), mount_setattr(2).
+import { check, sys } from "../../sys/call.js";
+import type { Fd } from "../../sys/fd.js";
+import { exists, open, O } from "../../sys/file.js";
+import { NR } from "../../abi/nr.js";
+import { SIG } from "../../sys/poll.js";
+import { CLONE, execve, exitGroup, kill } from "../../sys/process.js";
+import { fork } from "../../lib/child-task.js";
+import { AppError, attempt } from "../../lib/errors.js";
+import { readText, writeText } from "../../lib/fs.js";
+import { lines, words } from "../../lib/text.js";
+import type { IdMapping } from "../../oci/spec.js";
+
+export interface Maps { readonly uids: readonly IdMapping[]; readonly gids: readonly IdMapping[] }
+
+const asText = (maps: readonly IdMapping[]): string => maps.map((m) => `${m.containerID} ${m.hostID} ${m.size}\n`).join("");
+
+/** Would a user without privileges write this map on its own? It then gives up changing its groups (CVE-2014-8989). */
+const isOwn = (maps: readonly IdMapping[], id: number): boolean => maps.length === 1 && maps[0]?.size === 1 && maps[0].hostID === id;
+
+/** Are the groups of the processes in a namespace with these maps fixed? */
+export function groupsAreFixed({ gids }: Maps): boolean {
+  return sys(NR.geteuid) !== 0 && isOwn(gids, sys(NR.getegid));
+}
+
+/** Writes the maps of a child's new user namespace; without privileges with the help of newuidmap(1) and newgidmap(1). */
+export function writeMaps(pid: number, { uids, gids }: Maps): void {
+  if (sys(NR.geteuid) === 0) {
+    writeText(`/proc/${pid}/uid_map`, asText(uids));
+    writeText(`/proc/${pid}/gid_map`, asText(gids));
+    return;
+  }
+  if (isOwn(uids, sys(NR.geteuid))) writeText(`/proc/${pid}/uid_map`, asText(uids));
+  else mapByProgram("newuidmap", pid, uids);
+  if (isOwn(gids, sys(NR.getegid))) {
+    writeText(`/proc/${pid}/setgroups`, "deny");
+    writeText(`/proc/${pid}/gid_map`, asText(gids));
+  } else mapByProgram("newgidmap", pid, gids);
+}
+
+function mapByProgram(name: string, pid: number, maps: readonly IdMapping[]): void {
+  const program = ["/usr/bin/", "/bin/", "/usr/local/bin/", "/run/current-system/sw/bin/"].map((dir) => dir + name).find((path) => exists(path));
+  if (program === undefined) throw new AppError("denied", `linux.${name === "newuidmap" ? "uid" : "gid"}Mappings: only root may map these ids, or the program ${name}, which is not here`);
+  const argv = [program, String(pid), ...maps.flatMap((m) => [m.containerID, m.hostID, m.size].map(String))];
+  const child = fork();
+  if (child === 0) {
+    execve(program, argv, []);
+    exitGroup(127);
+  }
+  const status = new Int32Array(1);
+  check("wait4", sys(NR.wait4, child, status.buffer as ArrayBuffer, 0, null));
+  if (status[0] !== 0) throw new AppError("denied", `${argv.join(" ")}: failed (see /etc/subuid and /etc/subgid)`);
+}
+
+/** A new user namespace with these maps, kept by its descriptor alone: the process that made it is gone on return. */
+export function makeUserNamespace(maps: Maps): Fd {
+  const pid = check("clone", sys(NR.clone, SIG.CHLD + CLONE.NEWUSER, 0, 0, 0, 0));
+  if (pid === 0) for (;;) sys(NR.ppoll, null, 0, null, null, 0);
+  try {
+    return attempt("map the ids of a mount", () => {
+      writeMaps(pid, maps);
+      return open(`/proc/${pid}/ns/user`, O.RDONLY);
+    });
+  } finally {
+    kill(pid, SIG.KILL);
+    sys(NR.wait4, pid, null, 0, null);
+  }
+}
+
+/** In a process that has joined a user namespace: are its maps those? Throws AppError "invalid". */
+export function checkMaps({ uids, gids }: Maps): void {
+  for (const [kind, wanted] of [["uid", uids], ["gid", gids]] as const) {
+    if (wanted.length === 0) continue;
+    const is = lines(readText(`/proc/self/${kind}_map`)).map((line) => words(line).join(" ")).sort();
+    const asked = lines(asText(wanted)).sort();
+    if (is.join() !== asked.join()) throw new AppError("invalid", `linux.${kind}Mappings: the user namespace has other ids: ${is.join(", ")}`);
+  }
+}
