@@ -102,9 +102,10 @@ export function log(level: Level, msg: string, fields?: Fields, subsystem = "age
   let line = record(level, msg.length > MSG_CHARS ? cut(msg, MSG_CHARS) : msg, more, subsystem);
   if (line.length > MOST_BYTES) line = record(level, cut(msg, FEW_CHARS), "", subsystem);
   const out = (output ??= new Outlet(1));
+  out.unbounded = threshold >= Level.DEBUG;
   const { lost } = out;
   if (lost > 0 && out.n >= 0) {
-    if (!out.write(record(Level.WARN, `${lost} lines of the log were dropped: nobody has read them`, "", "agent"))) return;
+    if (!out.write(record(Level.WARN, `${lost} lines of the log were dropped: nobody has read them, or they came too fast`, "", "agent"))) return;
     out.lost -= lost;
   }
   out.write(line);

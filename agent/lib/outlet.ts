@@ -6,9 +6,15 @@ import { E } from "../abi/errno.js";
 import { F, modeOf, O, S } from "../sys/file.js";
 import { NR } from "../abi/nr.js";
 import { EPOLL, pollAll } from "../sys/poll.js";
+import { CLOCK, clockMs } from "../sys/system.js";
 
 const MSG_DONTWAIT_NOSIGNAL = 0x4040;
 const NONE = -1;
+/**
+ * Bytes that a terminal gets at once, and each second. A virtual machine's serial console takes some three microseconds of its processor
+ * for each byte, before write(2) returns: who makes lines faster than that (calls that fail) would take all of it.
+ */
+const TERMINAL_BYTES = 32768;
 
 export class Outlet {
   /** Where it writes; -1: nowhere. */
@@ -17,6 +23,11 @@ export class Outlet {
   lost = 0;
   #socket = false;
   #torn = false; // the last line went out in part
+  #paced = false; // a terminal
+  #room = TERMINAL_BYTES;
+  #since = 0;
+  /** Whoever wants every line, whatever it costs. */
+  unbounded = false;
 
   /** For standard stream `n`, which it leaves alone. */
   constructor(n: number) {
@@ -28,6 +39,7 @@ export class Outlet {
       return; // there is no such stream
     }
     this.#socket = kind === S.IFSOCK;
+    this.#paced = kind === S.IFCHR;
     if (kind !== S.IFIFO && kind !== S.IFCHR) return;
     const own = sys(NR.openat, -100, `/proc/self/fd/${n}`, O.WRONLY | O.NONBLOCK | O.NOCTTY | O.CLOEXEC, 0);
     if (own > 2) this.n = own;
@@ -36,8 +48,22 @@ export class Outlet {
     if (own <= 2 && own !== -E.ENOENT && (sys(NR.fcntl, n, F.GETFL, 0) & O.NONBLOCK) === 0) this.n = NONE;
   }
 
+  /** Is there room for a line at a terminal now? */
+  #mayTake(bytes: number): boolean {
+    const now = clockMs(CLOCK.MONOTONIC);
+    this.#room = Math.min(TERMINAL_BYTES, this.#room + ((now - this.#since) * TERMINAL_BYTES) / 1000);
+    this.#since = now;
+    if (bytes > this.#room) return false;
+    this.#room -= bytes;
+    return true;
+  }
+
   /** Writes a line, which ends in a newline; false when it, or a part of it, did not fit within `ms` milliseconds. */
   write(line: Uint8Array, ms = 0): boolean {
+    if (this.#paced && ms === 0 && !this.unbounded && !this.#mayTake(line.length)) {
+      this.lost++;
+      return false;
+    }
     let rest = this.#torn ? new Uint8Array([10, ...line]) : line;
     for (let tries = ms > 0 ? 8 : 1; tries > 0 && rest.length > 0 && this.n !== NONE; ) {
       const n = this.#socket ? sys(NR.sendto, this.n, rest, rest.length, MSG_DONTWAIT_NOSIGNAL, null, 0) : sys(NR.write, this.n, rest, rest.length);

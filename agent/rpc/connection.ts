@@ -27,7 +27,7 @@ const LARGE_BUFFER = 65536;
 const CONGESTED_BYTES = 262144; // queued output above which a peer is no longer read
 const HALF_FRAME_MS = 2000; // on a serial port: a frame whose rest does not come is garbage
 const TURNS = 64; // reads of a serial port before others get their turn
-const FRAMES = 512; // frames of one peer before others get their turn
+const FRAMES = 128; // frames of one peer before others get their turn
 const INVALID_ARGUMENT = 3;
 
 let bufferBytes = 4096; // LARGE_BUFFER as soon as a peer fills one: an agent that only hears small requests stays small

@@ -126,7 +126,7 @@ export const PROCESSES: readonly Attack[] = [
     name: "exit-storm-shared", item: "the same in a pid namespace whose first process has never waited for anybody", needs: { where: ["host"] },
     run: async (scene) => scene.says(await scene.attacker(["exits", scene.seconds(5)], limits(PIDS), { sandbox_pidns: true })),
   },
-  { name: "orphans", item: "thousands of processes without a parent", needs: { where: ["host", "vm"], removalMs: 60_000 }, run: async (scene) => scene.says(await scene.attacker(["orphans", scene.ground.where === "vm" ? 2000 : scene.many(10_000)])) },
+  { name: "orphans", item: "thousands of processes without a parent", needs: { where: ["host", "vm"], removalMs: 60_000 }, run: async (scene) => scene.says(await scene.attacker(["orphans", scene.ground.where === "vm" ? 1000 : scene.many(10_000)], limits({ Memory: { Limit: scene.ground.where === "vm" ? 48 << 20 : 1 << 30 } }))) },
   { name: "zombies", item: "ended processes that nobody waits for", needs: { where: ["host", "vm"], quick: true }, run: async (scene) => scene.says(await scene.attacker(["zombies", scene.many(3000)])) },
   {
     name: "proc-walk", item: "everything in /proc of everybody is read again and again", needs: { where: ["host"], quick: true },

@@ -164,7 +164,7 @@ static void take_mounts(void) {
 
 static const struct { const char *name; void (*take)(void); int processes; } kinds[] = {
   {"epoll", take_epoll, 64}, {"inotify", take_inotify, 2}, {"keys", take_keys, 1}, {"pipes", take_pipes, 32}, {"queues", take_queues, 8}, {"ptys", take_ptys, 4},
-  {"sockets", take_sockets, 8}, {"netlink", take_netlink, 8}, {"files", take_files, 64}, {"vsocks", take_vsock, 8}, {"namespaces", take_namespaces, 1}, {"mounts", take_mounts, 1},
+  {"sockets", take_sockets, 8}, {"netlink", take_netlink, 8}, {"files", take_files, 8}, {"vsocks", take_vsock, 8}, {"namespaces", take_namespaces, 1}, {"mounts", take_mounts, 1},
 };
 
 // take KIND: all there is of it.
