@@ -105,10 +105,10 @@ export function log(level: Level, msg: string, fields?: Fields, subsystem = "age
   out.unbounded = threshold >= Level.DEBUG;
   const { lost } = out;
   if (lost > 0 && out.n >= 0) {
-    if (!out.write(record(Level.WARN, `${lost} lines of the log were dropped: nobody has read them, or they came too fast`, "", "agent"))) return;
+    if (!out.write(record(Level.WARN, `${lost} lines of the log were dropped: nobody has read them, or they came too fast`, "", "agent"), 0, level <= Level.ERROR)) return;
     out.lost -= lost;
   }
-  out.write(line);
+  out.write(line, 0, level <= Level.ERROR); // a fault is not lost in a flood of refusals
 }
 
 function record(level: Level, msg: string, more: string, subsystem: string): Uint8Array {

@@ -48,19 +48,19 @@ export class Outlet {
     if (own <= 2 && own !== -E.ENOENT && (sys(NR.fcntl, n, F.GETFL, 0) & O.NONBLOCK) === 0) this.n = NONE;
   }
 
-  /** Is there room for a line at a terminal now? */
-  #mayTake(bytes: number): boolean {
+  /** Is there room for a line at a terminal now? What is urgent may take what comes in the next second. */
+  #mayTake(bytes: number, urgent: boolean): boolean {
     const now = clockMs(CLOCK.MONOTONIC);
     this.#room = Math.min(TERMINAL_BYTES, this.#room + ((now - this.#since) * TERMINAL_BYTES) / 1000);
     this.#since = now;
-    if (bytes > this.#room) return false;
+    if (bytes > this.#room + (urgent ? TERMINAL_BYTES : 0)) return false;
     this.#room -= bytes;
     return true;
   }
 
   /** Writes a line, which ends in a newline; false when it, or a part of it, did not fit within `ms` milliseconds. */
-  write(line: Uint8Array, ms = 0): boolean {
-    if (this.#paced && ms === 0 && !this.unbounded && !this.#mayTake(line.length)) {
+  write(line: Uint8Array, ms = 0, urgent = false): boolean {
+    if (this.#paced && ms === 0 && !this.unbounded && !this.#mayTake(line.length, urgent)) {
       this.lost++;
       return false;
     }
