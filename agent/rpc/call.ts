@@ -1,37 +1,41 @@
-// One call from its request to its reply: what a handler sees of the connection, and the buffer in which every reply is built. A reply
-// leaves in one write, header and data together: handlers of streams read straight into the buffer, behind the room for the header.
-import { AppError } from "../lib/errors.js";
-import { Level, log } from "../lib/log.js";
+// One call from its request to its reply: what a handler sees of the connection that it came by.
 import type { Timer } from "../lib/loop.js";
-import type { Connection } from "./connection.js";
-import { type Out, encode, encodeAs } from "./wire/encode.js";
-import { FRAME, HEADER_BYTES, HEAD_ROOM, MAX_DATA, lengthBefore, putHeader, wrapPayload } from "./wire/frame.js";
-import type { Method } from "./methods.js";
-import { type Status, statusOf } from "./status.js";
+import { type Answering, room, sendBytes, sendError, sendStatus, sendValue, type Sink } from "./reply.js";
+import { CODE, type Status } from "./status.js";
 
-/** The most bytes that one ReadStdout or ReadStderr can answer. */
-export const MAX_READ = MAX_DATA - HEAD_ROOM;
+// No #private names here and in connection.ts: the guest's engine checks each use, and this is the path of every byte.
 
-const ENVELOPE_BYTES = 7; // around a payload of this size: status, tag and length
-const KEPT_BYTES = HEAD_ROOM + 65536; // the reply buffer shrinks to this after a larger reply
+/** What a call came by, and its answer goes to. */
+export interface Caller extends Sink {
+  readonly closed: boolean;
+  /** It takes its replies too slowly. */
+  readonly congested: boolean;
+  /** Runs `go` when it takes replies again (at once if it does) or is gone. */
+  whenWritable(go: () => void): void;
+  /** The calls that are not answered yet. */
+  readonly calls: ReadonlySet<Call>;
+  addCall(call: Call): void;
+  /** True if it was there. */
+  removeCall(call: Call): boolean;
+}
+
 const MAX_PENDING = 4096; // calls of one connection that wait for something
 const MAX_PENDING_ALL = 16384; // of all connections
-const BUSY = { code: 8, message: `more than ${MAX_PENDING} calls of this connection are pending` };
-const ALL_BUSY = { code: 8, message: `more than ${MAX_PENDING_ALL} calls are pending` };
+const BUSY = { code: CODE.exhausted, message: `more than ${MAX_PENDING} calls of this connection are pending` };
+const ALL_BUSY = { code: CODE.exhausted, message: `more than ${MAX_PENDING_ALL} calls are pending` };
 let pendingCalls = 0;
-const out: Out = { bytes: new Uint8Array(2048), at: 0 };
 
 export class Call {
   // declared, not initialised: an object without field initialisers is made much faster, and one is made for most requests
-  declare readonly connection: Connection;
+  declare readonly connection: Caller;
   declare readonly stream: number;
-  declare readonly method: Method;
+  declare readonly method: Answering;
   private declare cancelled: (() => void) | undefined;
   declare timer: Timer | undefined;
   /** No answer is wanted any more: it has been given, or nobody waits for it. */
   done: boolean;
 
-  constructor(connection: Connection, stream: number, method: Method) {
+  constructor(connection: Caller, stream: number, method: Answering) {
     this.connection = connection;
     this.stream = stream;
     this.method = method;
@@ -68,15 +72,12 @@ export class Call {
    * without anything in between.
    */
   room(length: number): Uint8Array {
-    if (out.bytes.length < HEAD_ROOM + length) out.bytes = new Uint8Array(HEAD_ROOM + length);
-    return out.bytes;
+    return room(length);
   }
 
   /** Answers with a message whose field 1 is the `length` bytes that lie in the reply buffer from DATA_AT on (ReadStreamResponse). */
   replyBytes(length: number): void {
-    if (!this.finish()) return;
-    out.at = HEAD_ROOM + length;
-    sendPayload(this.connection, this.stream, length === 0 ? HEAD_ROOM : lengthBefore(out.bytes, HEAD_ROOM, length, 0x0a));
+    if (this.finish()) sendBytes(this.connection, this.stream, length);
   }
 
   /** The connection is gone or the deadline has passed: `status` is sent if there is one. */
@@ -108,65 +109,4 @@ export class Call {
     pendingCalls++;
     return true;
   }
-}
-
-/** Answers `stream` with the fields of the method's response message; nothing for an empty one. */
-export function sendValue(connection: Connection, stream: number, method: Method, value: unknown): void {
-  out.at = HEAD_ROOM;
-  if (value !== undefined) {
-    try {
-      encodeAs(method.response, value as Record<string, unknown>, out);
-    } catch (error) {
-      return sendError(connection, stream, method, error);
-    }
-  }
-  sendPayload(connection, stream, HEAD_ROOM);
-}
-
-/** Answers `stream` with an error of the method, which is logged here. */
-export function sendError(connection: Connection, stream: number, method: Method, error: unknown): void {
-  sendStatus(connection, stream, reported(method, error));
-}
-
-/** Where stream handlers put their bytes in the reply buffer. */
-export const DATA_AT = HEAD_ROOM;
-
-/** Logs an error, once, and gives its status. What is not an AppError or a system error is a bug and shows where it is. */
-function reported(method: Method, error: unknown): Status {
-  const status = statusOf(error);
-  const bug = !(error instanceof AppError) && error instanceof Error && error.constructor !== Error && status.code === 13;
-  log(Level.WARN, `rpc ${method.name} failed: ${status.message}`, { code: status.code, stack: bug ? error.stack : undefined }, "rpc");
-  return status;
-}
-
-function sendPayload(connection: Connection, stream: number, start: number): void {
-  const size = out.at - start;
-  if (size > MAX_DATA - ENVELOPE_BYTES) {
-    shrink();
-    return sendStatus(connection, stream, { code: 3, message: tooLong(size) });
-  }
-  const from = wrapPayload(out.bytes, start, out.at, stream);
-  connection.send(out.bytes, from, out.at);
-  if (out.bytes.length > KEPT_BYTES) shrink();
-}
-
-function shrink(): void {
-  out.bytes = new Uint8Array(KEPT_BYTES);
-}
-
-/** The text hosts know for frames over the limit. */
-export function tooLong(length: number): string {
-  return `message length ${length} exceed maximum message size of ${MAX_DATA}`;
-}
-
-const MAX_MESSAGE = 65536; // characters of an error message
-
-/** Answers `stream` with an error. */
-export function sendStatus(connection: Connection, stream: number, status: Status): void {
-  const message = status.message.length > MAX_MESSAGE ? status.message.slice(0, MAX_MESSAGE) : status.message;
-  out.at = HEADER_BYTES;
-  encode("Response", { status: { code: status.code, message } }, out);
-  putHeader(out.bytes, 0, out.at - HEADER_BYTES, stream, FRAME.RESPONSE);
-  connection.send(out.bytes, 0, out.at);
-  if (out.bytes.length > KEPT_BYTES) shrink();
 }

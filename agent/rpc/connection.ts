@@ -5,8 +5,9 @@
 import { E } from "../abi/errno.js";
 import { Level, log } from "../lib/log.js";
 import { type Timer, after } from "../lib/loop.js";
-import { type Call, sendStatus, tooLong } from "./call.js";
-import { dispatch } from "./dispatch.js";
+import type { Call, Caller } from "./call.js";
+import { sendStatus, tooLong } from "./reply.js";
+import { CODE } from "./status.js";
 import { FRAME, HEADER_BYTES, MAX_DATA, looksLikeHeader, u32 } from "./wire/frame.js";
 import { type Holder, hold, renew } from "./held.js";
 
@@ -23,12 +24,19 @@ export interface Channel {
   close(): void;
 }
 
+/** Who a connection belongs to. */
+export interface Owner {
+  /** A request's envelope is in [start, end); those bytes are used again when this returns. False if it is no envelope. Must not throw. */
+  request(from: Connection, stream: number, bytes: Uint8Array, start: number, end: number): boolean;
+  /** Told once, when the channel has been closed. */
+  closed(connection: Connection): void;
+}
+
 const LARGE_BUFFER = 65536;
 const CONGESTED_BYTES = 262144; // queued output above which a peer is no longer read
 const HALF_FRAME_MS = 2000; // on a serial port: a frame whose rest does not come is garbage
 const TURNS = 64; // reads of a serial port before others get their turn
 const FRAMES = 128; // frames of one peer before others get their turn
-const INVALID_ARGUMENT = 3;
 
 let bufferBytes = 4096; // LARGE_BUFFER as soon as a peer fills one: an agent that only hears small requests stays small
 let shared: Uint8Array | undefined; // absent while it is in use
@@ -40,7 +48,7 @@ function takeShared(): Uint8Array {
   return buffer;
 }
 
-export class Connection implements Holder {
+export class Connection implements Caller, Holder {
   private pending: Set<Call> | undefined = undefined; // made when it is needed: most of many connections may be idle
   /** What has come of a frame that is not whole yet, `fill` bytes of it. */
   private own: Uint8Array | undefined = undefined;
@@ -59,8 +67,7 @@ export class Connection implements Holder {
   held = 0;
   served = false;
 
-  /** `onClose` is told once, when the channel has been closed. */
-  constructor(readonly channel: Channel, readonly onClose: (connection: Connection) => void) {}
+  constructor(readonly channel: Channel, private readonly owner: Owner) {}
 
   get spared(): boolean {
     return this.channel.endless; // there is only one, and it cannot come again
@@ -211,9 +218,9 @@ export class Connection implements Holder {
     const type = buffer[at + 8] as number;
     const stream = u32(buffer, at + 4);
     if (type === FRAME.REQUEST) {
-      if (stream % 2 === 1) return dispatch(this, stream, buffer, at + HEADER_BYTES, end);
-      sendStatus(this, stream, { code: INVALID_ARGUMENT, message: "stream id must be odd" });
-    } else if (type === FRAME.DATA) sendStatus(this, stream, { code: INVALID_ARGUMENT, message: "Stream is no longer active" });
+      if (stream % 2 === 1) return this.owner.request(this, stream, buffer, at + HEADER_BYTES, end);
+      sendStatus(this, stream, { code: CODE.invalid, message: "stream id must be odd" });
+    } else if (type === FRAME.DATA) sendStatus(this, stream, { code: CODE.invalid, message: "Stream is no longer active" });
     else log(Level.DEBUG, "frame of an unknown type ignored", { type, stream }, "rpc");
     return true;
   }
@@ -221,7 +228,7 @@ export class Connection implements Holder {
   private overlong(buffer: Uint8Array, at: number, length: number): void {
     this.skip = length;
     const type = buffer[at + 8] as number;
-    if (type === FRAME.REQUEST || type === FRAME.DATA) sendStatus(this, u32(buffer, at + 4), { code: INVALID_ARGUMENT, message: tooLong(length) });
+    if (type === FRAME.REQUEST || type === FRAME.DATA) sendStatus(this, u32(buffer, at + 4), { code: CODE.invalid, message: tooLong(length) });
   }
 
   /** Sends bytes [start, end); they may be used again when this returns. */
@@ -292,7 +299,7 @@ export class Connection implements Holder {
     this.closed = true;
     this.forget();
     this.channel.close();
-    this.onClose(this);
+    this.owner.closed(this);
   }
 
   /** The peer is gone (0 or a negative errno). A serial port waits for the next one. */

@@ -3,21 +3,41 @@
 import { messageOf } from "../lib/errors.js";
 import { Level, log, logs } from "../lib/log.js";
 import { after } from "../lib/loop.js";
-import { Call, sendError, sendStatus, sendValue } from "./call.js";
-import type { Connection } from "./connection.js";
+import { Call, type Caller } from "./call.js";
+import type { Request } from "./gen/messages.js";
 import { DecodeError, TooMuchError, decodeAs } from "./wire/decode.js";
 import { type Envelope, namesIn, openRequest } from "./wire/frame.js";
 import { LATER, type Method, methodNamed } from "./methods.js";
-import { statusOf } from "./status.js";
+import { sendError, sendStatus, sendValue } from "./reply.js";
+import { CODE, statusOf } from "./status.js";
 
-const INVALID_ARGUMENT = 3;
-const DEADLINE_EXCEEDED = { code: 4, message: "timeout" };
+const DEADLINE_EXCEEDED = { code: CODE.deadline, message: "timeout" };
+
+/** A request as it was sent, decoded, before its handler sees it. */
+export interface Asked {
+  readonly method: Method;
+  readonly request: Readonly<Record<string, unknown>>;
+  /** What the client sent beside the request: a trace's context, for instance. */
+  readonly metadata: Request["metadata"];
+}
+
+const inspectors: ((asked: Asked) => void)[] = [];
+
+/**
+ * Shows every request to `look` before its handler gets it: for a policy, metrics, tracing. What `look` throws is the answer, and the
+ * handler does not hear of the request. Without anybody who looks, requests cost no more and their metadata are not read.
+ * The answer ends it.
+ */
+export function inspect(look: (asked: Asked) => void): () => void {
+  inspectors.push(look);
+  return () => void inspectors.splice(inspectors.indexOf(look), 1);
+}
 
 const envelope: Envelope = { route: "", payloadStart: 0, payloadEnd: 0, timeoutNano: 0 };
 const routes = new Map<string, Method>();
 
 /** Starts the call whose request envelope is in [start, end); those bytes are used again when this returns. False if it is no envelope. Never throws. */
-export function dispatch(connection: Connection, stream: number, bytes: Uint8Array, start: number, end: number): boolean {
+export function dispatch(connection: Caller, stream: number, bytes: Uint8Array, start: number, end: number): boolean {
   let method: Method;
   try {
     openRequest(bytes, start, end, envelope);
@@ -26,15 +46,15 @@ export function dispatch(connection: Connection, stream: number, bytes: Uint8Arr
     const { code, message } = statusOf(error);
     const malformed = error instanceof DecodeError && !(error instanceof TooMuchError);
     log(Level.WARN, `rpc refused: ${messageOf(error)}`, { stream }, "rpc");
-    sendStatus(connection, stream, { code: malformed ? INVALID_ARGUMENT : code, message });
+    sendStatus(connection, stream, { code: malformed ? CODE.invalid : code, message });
     return !malformed;
   }
-  run(connection, stream, method, bytes);
+  run(connection, stream, method, bytes, inspectors.length === 0 ? undefined : namesIn(bytes, start, end).metadata);
   return true;
 }
 
 /** Runs the handler. One that does not ask for its call gets none unless its answer has to be waited for. */
-function run(connection: Connection, stream: number, method: Method, bytes: Uint8Array): void {
+function run(connection: Caller, stream: number, method: Method, bytes: Uint8Array, metadata: Request["metadata"] | undefined): void {
   const { payloadStart, payloadEnd, timeoutNano } = envelope;
   const call = method.needsCall ? new Call(connection, stream, method) : undefined;
   let result: unknown;
@@ -43,6 +63,7 @@ function run(connection: Connection, stream: number, method: Method, bytes: Uint
     const request = method.copies
       ? decodeAs(method.request, bytes.slice(payloadStart, payloadEnd), 0, payloadEnd - payloadStart)
       : decodeAs(method.request, bytes, payloadStart, payloadEnd);
+    if (metadata !== undefined) for (const look of inspectors) look({ method, request, metadata });
     result = method.handler(request, call as Call);
   } catch (error) {
     if (call === undefined) sendError(connection, stream, method, error);

@@ -2,60 +2,78 @@
 // service has registered for it. A line of METHODS is a service and its methods, "Name[:Request][>Response]"; what is left out is
 // NameRequest and Empty.
 import { AppError } from "../lib/errors.js";
+import { words } from "../lib/text.js";
 import type { Call } from "./call.js";
 import type { Init } from "./wire/encode.js";
 import type { Methods } from "./gen/messages.js";
 import { METHODS } from "./gen/table.js";
+import type { Answering } from "./reply.js";
 import { KIND, type Schema, schemaOf } from "./wire/schema.js";
 
 /** Returned by a handler that will answer through its call, later or already. */
 export const LATER = { later: true } as const;
 
+/** Which module answers a method; "none": nobody yet, which is UNIMPLEMENTED. */
+type Service = "health" | "sandbox" | "container" | "stdio" | "network" | "guest" | "features" | "none";
+/**
+ * What is special about a method. call: its handler gets the call besides the request, to answer later or to learn of its end. quiet: called so often, or
+ * pending for so long, that a log line for each call would drown the others. in-place: the handler is done with the request's bytes when it returns.
+ */
+type Trait = "call" | "quiet" | "in-place";
+type Row = Service | `${Service} ${Trait}` | `${Service} ${Trait} ${Trait}` | `${Service} ${Trait} ${Trait} ${Trait}`;
+
+/** Every method of the API, the module that answers it and its traits. One that is missing here, or in its module, is a type error. */
+const SERVED = {
+  Check: "health quiet", Version: "health quiet",
+  CreateSandbox: "sandbox", DestroySandbox: "sandbox",
+  CreateContainer: "container", StartContainer: "container", RemoveContainer: "container", ExecProcess: "container call", SignalProcess: "container", WaitProcess: "container call",
+  UpdateContainer: "container", StatsContainer: "container", PauseContainer: "container", ResumeContainer: "container", GetOOMEvent: "container call quiet", GetDiagnosticData: "container",
+  WriteStdin: "stdio call quiet in-place", ReadStdout: "stdio call quiet", ReadStderr: "stdio call quiet", CloseStdin: "stdio", TtyWinResize: "stdio",
+  UpdateInterface: "network", UpdateRoutes: "network", ListInterfaces: "network", ListRoutes: "network", AddARPNeighbors: "network", GetIPTables: "network", SetIPTables: "network",
+  OnlineCPUMem: "guest", MemHotplugByProbe: "guest", GetGuestDetails: "guest", ReseedRandomDev: "guest", SetGuestDateTime: "guest", GetVolumeStats: "guest", AddSwap: "guest", AddSwapPath: "guest",
+  CopyFile: "guest", UpdateEphemeralMounts: "guest", RemoveStaleVirtiofsShareMounts: "guest",
+  MemAgentMemcgSet: "features quiet", MemAgentCompactSet: "features quiet", ResizeVolume: "features", SetPolicy: "features",
+  GetMetrics: "none",
+} as const satisfies { readonly [M in keyof Methods]: Row };
+
 type Result<M extends keyof Methods> = Init<Methods[M]["response"]> | typeof LATER | undefined | void;
+type Given<M extends keyof Methods> = (typeof SERVED)[M] extends `${string} call${string}` ? [request: Methods[M]["request"], call: Call] : [request: Methods[M]["request"]];
 
 /**
  * Does one method. The answer is what it returns or its promise resolves to (nothing, for an empty response), or LATER. It is called
- * in the order in which requests came and must not block. Bytes in the request are the handler's own, except for the methods in
- * IN_PLACE below: theirs are gone when it returns.
+ * in the order in which requests came and must not block. Bytes in the request are the handler's own, unless the method is in-place:
+ * then they are gone when it returns.
  */
-export type Handler<M extends keyof Methods> = (request: Methods[M]["request"], call: Call) => Result<M> | Promise<Result<M>>;
+export type Handler<M extends keyof Methods> = (...given: Given<M>) => Result<M> | Promise<Result<M>>;
 
-/** Handlers by method name. */
-export type Handlers = { readonly [M in keyof Methods]?: Handler<M> };
+type MethodsOf<S extends Service> = { [M in keyof Methods]: (typeof SERVED)[M] extends S | `${S} ${string}` ? M : never }[keyof Methods];
+/** The handlers of a module: all of its methods and no others. */
+export type Handlers<S extends Service> = { readonly [M in MethodsOf<S>]: Handler<M> };
 
 type AnyHandler = (request: Record<string, unknown>, call: Call) => unknown;
 
-export interface Method {
+export interface Method extends Answering {
   readonly service: string;
-  readonly name: string;
   readonly request: Schema;
-  readonly response: Schema;
   /** The request holds bytes that the handler may keep, so it must not point into the receive buffer. */
   readonly copies: boolean;
-  /** No log line for each call. */
   readonly quiet: boolean;
-  /** The handler takes a second argument. */
   readonly needsCall: boolean;
   readonly handler: AnyHandler;
 }
 
-/** Called so often, or pending for so long, that a log line for each call would drown the others. */
-const QUIET = " WriteStdin ReadStdout ReadStderr GetOOMEvent MemAgentMemcgSet MemAgentCompactSet Check Version ";
-/** Handlers that are done with the request's bytes when they return. */
-const IN_PLACE = " WriteStdin ";
-
 const handlers = new Map<string, AnyHandler>();
-const groups: { readonly methods: readonly string[]; readonly load: () => Handlers }[] = [];
+const loaders = new Map<string, () => object>();
 const methods = new Map<string, Method>();
 
 /** Registers handlers that are needed from the start. */
-export function serve(group: Handlers): void {
+export function serve(group: { readonly [M in keyof Methods]?: Handler<M> }): void {
   for (const name of Object.keys(group)) handlers.set(name, group[name as keyof Methods] as AnyHandler);
 }
 
-/** Registers methods whose handlers are loaded when one of them is first called. */
-export function serveLazily(names: readonly (keyof Methods)[], load: () => Handlers): void {
-  groups.push({ methods: names, load });
+/** Registers a module, whose handlers are loaded when one of its methods is first called. */
+export function serveLazily<S extends Service>(service: S, load: () => Handlers<S>): void {
+  loaders.set(service, load);
 }
 
 /** The method; throws AppError: invalid for an unknown service, unimplemented for an unknown method or one without handler. */
@@ -78,18 +96,20 @@ export function methodNamed(service: string, name: string): Method {
 const nameOf = (token: string): string | undefined => (token.split(">")[0] as string).split(":")[0];
 
 function build(service: string, name: string, token: string): Method {
-  const handler = handlerOf(name);
+  const [module = "none", ...traits] = words(SERVED[name as keyof Methods] ?? "");
+  const handler = handlerOf(name, module);
   if (handler === undefined) throw new AppError("unimplemented", `/${service}/${name} is not supported`);
   const [head = "", response = "Empty"] = token.split(">");
   const request = schemaOf(head.split(":")[1] ?? `${name}Request`);
-  const copies = !IN_PLACE.includes(` ${name} `) && request.codes.some((code) => (code & 15) === KIND.BYTES);
-  return { service, name, request, response: schemaOf(response), copies, quiet: QUIET.includes(` ${name} `), needsCall: handler.length > 1, handler };
+  const copies = !traits.includes("in-place") && request.codes.some((code) => (code & 15) === KIND.BYTES);
+  return { service, name, request, response: schemaOf(response), copies, quiet: traits.includes("quiet"), needsCall: traits.includes("call"), handler };
 }
 
-function handlerOf(name: string): AnyHandler | undefined {
-  if (!handlers.has(name)) {
-    const i = groups.findIndex((g) => g.methods.includes(name));
-    if (i >= 0) for (const group of groups.splice(i, 1)) serve(group.load());
+function handlerOf(name: string, module: string): AnyHandler | undefined {
+  const load = loaders.get(module);
+  if (!handlers.has(name) && load !== undefined) {
+    loaders.delete(module);
+    serve(load());
   }
   return handlers.get(name);
 }

@@ -1,7 +1,8 @@
 // The server: takes connections from listeners and serial ports and ends them all at once. It holds the list of connections and no other
 // state; who may connect is decided by the listener (lib/listen.ts).
 import { type Listening, listen } from "../lib/listen.js";
-import { type Channel, Connection } from "./connection.js";
+import { type Channel, Connection, type Owner } from "./connection.js";
+import { dispatch } from "./dispatch.js";
 
 /** The host's CID; only the host may talk to the agent (vsock(7), VMADDR_CID_HOST). */
 const HOST_CID = 2;
@@ -9,6 +10,7 @@ const HOST_CID = 2;
 export class Server {
   readonly #connections = new Set<Connection>();
   readonly #listeners: Listening[] = [];
+  readonly #owner: Owner = { request: dispatch, closed: (connection) => void this.#connections.delete(connection) };
   #open = true;
 
   /** Number of open connections. */
@@ -32,7 +34,7 @@ export class Server {
 
   /** Serves one more channel until its peer goes; after `close` it is closed at once. Tell the result what the channel is ready for. */
   attach(channel: Channel): Connection {
-    const connection = new Connection(channel, (c) => this.#connections.delete(c));
+    const connection = new Connection(channel, this.#owner);
     if (this.#open) this.#connections.add(connection);
     else connection.close();
     return connection;

@@ -8,7 +8,8 @@ export interface Status {
   readonly message: string;
 }
 
-const CODES: Readonly<Record<ErrorKind, number>> = {
+/** google.rpc.Code of each kind of error. */
+export const CODE: Readonly<Record<ErrorKind, number>> = {
   cancelled: 1, invalid: 3, deadline: 4, "not-found": 5, exists: 6, denied: 7, exhausted: 8, precondition: 9, unimplemented: 12, internal: 13, unavailable: 14,
 };
 
@@ -16,7 +17,7 @@ const UNKNOWN = 2;
 
 /** Code and message for anything thrown by a handler; a payload that does not decode is UNKNOWN, as Kata's hosts know it. */
 export function statusOf(error: unknown): Status {
-  if (error instanceof TooMuchError) return { code: CODES.exhausted, message: error.message };
+  if (error instanceof TooMuchError) return { code: CODE.exhausted, message: error.message };
   if (error instanceof DecodeError) return { code: UNKNOWN, message: `ttrpc err: ${error.message}` };
-  return { code: error instanceof AppError ? CODES[error.kind] : CODES.internal, message: messageOf(error) };
+  return { code: error instanceof AppError ? CODE[error.kind] : CODE.internal, message: messageOf(error) };
 }

@@ -12,7 +12,7 @@ import { Serial } from "../lib/async.js";
 import type { Container } from "../engine/container.js";
 import type { InStream, OutStream } from "../engine/stdio/streams.js";
 import type { Process } from "../engine/process.js";
-import type { StorageTable } from "../storage/refs.js";
+import type { StorageTable } from "../storage/types.js";
 import { OomQueue } from "./oom.js";
 import type { SharedNamespaces } from "./shared-ns.js";
 

@@ -5,8 +5,8 @@ import { named } from "../lib/foreign.js";
 import { lazy } from "../lib/lazy.js";
 import { Level, log } from "../lib/log.js";
 import { driverNamed, isLasting } from "./drivers.js";
-import { drop, dropAll, register, type StorageTable, use } from "./refs.js";
-import { type AskedStorage, type Done, type Storage, type StorageContext, storageOf } from "./types.js";
+import { drop, dropAll, register, use } from "./refs.js";
+import { type AskedStorage, type Done, type Storage, type StorageContext, type StorageTable, storageOf } from "./types.js";
 import { settled, undoAll } from "./undo.js";
 
 const groups = lazy<typeof import("./fs-group.js")>("storage/fs-group.js");

@@ -1,21 +1,6 @@
 // Who uses which mount point: a count for each. Two containers that ask for the same mount point share one mount; the last
 // one to go takes it away. Pure: it mounts nothing.
-import type { Done } from "./types.js";
-
-export interface StorageEntry {
-  count: number;
-  /** Stays when nobody uses it any more, until the sandbox ends. */
-  readonly shared: boolean;
-  /** Belongs to the pod, not to the container that first asked: no container gives it back. */
-  readonly lasting: boolean;
-  /** Set when the driver is done. */
-  done: Done | undefined;
-  /** While the driver works: settles with it. Others that want the mount point wait for it. */
-  pending: Promise<void> | undefined;
-}
-
-/** By mount point, in the order in which they were mounted. */
-export type StorageTable = Map<string, StorageEntry>;
+import type { Done, StorageEntry, StorageTable } from "./types.js";
 
 /** Counts one more user of a mount point; undefined when nobody has it yet. */
 export function use(table: StorageTable, point: string): StorageEntry | undefined {

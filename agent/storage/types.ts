@@ -1,7 +1,6 @@
 // What a storage is: the host's wish (Storage), where it is mounted for (StorageContext), and what a driver did about it
 // (Done), which is plain data so that it can be undone later by somebody else.
 import { foreign, type ForeignPath } from "../lib/foreign.js";
-import type { StorageTable } from "./refs.js";
 
 /** `groupChangePolicy` 0: always, 1: only when the root of the volume does not fit yet. */
 export interface FsGroup { readonly groupId: number; readonly groupChangePolicy: number }
@@ -44,3 +43,19 @@ export interface Done {
 
 /** Makes a storage be there. Whatever it leaves when it fails it must have undone itself. */
 export type Driver = (storage: Storage, context: StorageContext) => Promise<Done>;
+
+/** Who uses a mount point. */
+export interface StorageEntry {
+  count: number;
+  /** Stays when nobody uses it any more, until the sandbox ends. */
+  readonly shared: boolean;
+  /** Belongs to the pod, not to the container that first asked: no container gives it back. */
+  readonly lasting: boolean;
+  /** Set when the driver is done. */
+  done: Done | undefined;
+  /** While the driver works: settles with it. Others that want the mount point wait for it. */
+  pending: Promise<void> | undefined;
+}
+
+/** By mount point, in the order in which they were mounted. */
+export type StorageTable = Map<string, StorageEntry>;

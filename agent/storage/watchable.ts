@@ -9,8 +9,8 @@ import { after, type Timer } from "../lib/loop.js";
 import { decimal } from "../lib/text.js";
 import { mountGeneric } from "./mount.js";
 import { mountOn } from "../lib/mountinfo.js";
-import { register, type StorageTable } from "./refs.js";
-import type { Driver } from "./types.js";
+import { register } from "./refs.js";
+import type { Driver, StorageTable } from "./types.js";
 import { sync, TooMuch } from "./watch-sync.js";
 
 const PERIOD_MS = 2000;

@@ -12,7 +12,7 @@ import { toStats } from "../to-proto.js";
 const diagnostics = lazy<typeof import("../../sandbox/diagnostics.js")>("sandbox/diagnostics.js");
 
 /** The handlers of the containers of `sandbox` and their processes. */
-export function containers(sandbox: Sandbox): Handlers {
+export function containers(sandbox: Sandbox): Handlers<"container"> {
   return {
     CreateContainer: (request) => {
       if (request.oci === undefined) throw new AppError("internal", "EINVAL: CreateContainerRequest has no OCI spec");

@@ -6,7 +6,7 @@ const withoutMemAgent = (): never => {
   throw new AppError("internal", "mem-agent is disabled");
 };
 
-export const features: Handlers = {
+export const features: Handlers<"features"> = {
   MemAgentMemcgSet: withoutMemAgent,
   MemAgentCompactSet: withoutMemAgent,
   ResizeVolume: () => {

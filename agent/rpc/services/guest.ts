@@ -13,7 +13,7 @@ const shares = lazy<typeof import("../../storage/stale-shares.js")>("storage/sta
 const volumes = lazy<typeof import("../../storage/volume-stats.js")>("storage/volume-stats.js");
 
 /** The handlers of the guest; `sandbox` has its settings. */
-export function guest(sandbox: Sandbox): Handlers {
+export function guest(sandbox: Sandbox): Handlers<"guest"> {
   const { hotplugTimeoutMs, isInit } = sandbox.settings;
   return {
     OnlineCPUMem: ({ nbCpus, cpuOnly }) => onlineCpuMem(nbCpus, cpuOnly),

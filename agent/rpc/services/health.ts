@@ -5,7 +5,7 @@ const SERVING = 1;
 const API_VERSION = "0.0.1";
 const serving = { status: SERVING };
 
-export const health: Handlers = {
+export const health: Handlers<"health"> = {
   Check: () => serving,
   Version: () => ({ grpcVersion: API_VERSION, agentVersion: __VERSION__ }),
 };

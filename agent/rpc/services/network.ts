@@ -11,7 +11,7 @@ const filter = lazy<typeof import("../../network/iptables.js")>("network/iptable
 const hotplugged = lazy<typeof import("../../network/hotplugged.js")>("network/hotplugged.js");
 
 /** The handlers of the network, which all containers of `sandbox` share. */
-export function network(sandbox: Sandbox): Handlers {
+export function network(sandbox: Sandbox): Handlers<"network"> {
   return {
     UpdateInterface: async ({ interface: wanted }) => {
       if (wanted === undefined) throw new AppError("invalid", "empty update interface request");

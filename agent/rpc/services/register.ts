@@ -12,19 +12,13 @@ const network = lazy<typeof import("./network.js")>("rpc/services/network.js");
 const guest = lazy<typeof import("./guest.js")>("rpc/services/guest.js");
 const features = lazy<typeof import("./features.js")>("rpc/services/features.js");
 
-/** Registers every method that is written; `end` is called when the sandbox has been destroyed and the agent is to go. */
+/** Registers every module; `end` is called when the sandbox has been destroyed and the agent is to go. */
 export function registerServices(sandbox: Sandbox, end: () => void): void {
   serve(health);
-  serveLazily(["CreateSandbox", "DestroySandbox"], () => life().sandboxLife(sandbox, end));
-  serveLazily(
-    ["CreateContainer", "StartContainer", "RemoveContainer", "ExecProcess", "SignalProcess", "WaitProcess", "UpdateContainer", "StatsContainer", "PauseContainer", "ResumeContainer", "GetOOMEvent", "GetDiagnosticData"],
-    () => container().containers(sandbox),
-  );
-  serveLazily(["WriteStdin", "ReadStdout", "ReadStderr", "CloseStdin", "TtyWinResize"], () => stdio().stdio(sandbox));
-  serveLazily(["UpdateInterface", "UpdateRoutes", "ListInterfaces", "ListRoutes", "AddARPNeighbors", "GetIPTables", "SetIPTables"], () => network().network(sandbox));
-  serveLazily(
-    ["OnlineCPUMem", "MemHotplugByProbe", "GetGuestDetails", "ReseedRandomDev", "SetGuestDateTime", "GetVolumeStats", "AddSwap", "AddSwapPath", "CopyFile", "UpdateEphemeralMounts", "RemoveStaleVirtiofsShareMounts"],
-    () => guest().guest(sandbox),
-  );
-  serveLazily(["MemAgentMemcgSet", "MemAgentCompactSet", "ResizeVolume", "SetPolicy"], () => features().features);
+  serveLazily("sandbox", () => life().sandboxLife(sandbox, end));
+  serveLazily("container", () => container().containers(sandbox));
+  serveLazily("stdio", () => stdio().stdio(sandbox));
+  serveLazily("network", () => network().network(sandbox));
+  serveLazily("guest", () => guest().guest(sandbox));
+  serveLazily("features", () => features().features);
 }

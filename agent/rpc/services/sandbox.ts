@@ -6,7 +6,7 @@ import { AppError } from "../../lib/errors.js";
 import type { Handlers } from "../methods.js";
 
 /** The handlers; `end` is called once, when DestroySandbox has been answered and the agent has to go. */
-export function sandboxLife(sandbox: Sandbox, end: () => void): Handlers {
+export function sandboxLife(sandbox: Sandbox, end: () => void): Handlers<"sandbox"> {
   let ending = false;
   const turns = new Serial(); // a second call must not undo what the first is still doing
   return {

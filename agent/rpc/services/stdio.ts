@@ -5,8 +5,9 @@ import type { Sandbox } from "../../sandbox/sandbox.js";
 import { E } from "../../abi/errno.js";
 import { SysError } from "../../sys/call.js";
 import { AppError, messageOf } from "../../lib/errors.js";
-import { type Call, DATA_AT, MAX_READ } from "../call.js";
+import type { Call } from "../call.js";
 import { type Handlers, LATER } from "../methods.js";
+import { DATA_AT, MAX_READ } from "../reply.js";
 import type { OutStream, InStream } from "../../engine/stdio/streams.js";
 
 /** What a pipe holds. See pipe(7). */
@@ -54,7 +55,7 @@ function inputOf(sandbox: Sandbox, containerId: string, execId: string): InStrea
 }
 
 /** The handlers of the streams of `sandbox`'s processes. */
-export function stdio(sandbox: Sandbox): Handlers {
+export function stdio(sandbox: Sandbox): Handlers<"stdio"> {
   const read = (name: "stdout" | "stderr") => (request: { containerId: string; execId: string; len: number }, call: Call): typeof LATER => {
     const stream = sandbox.output(request.containerId, request.execId, name);
     if (stream === undefined) call.replyBytes(0);

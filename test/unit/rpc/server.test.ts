@@ -1,6 +1,7 @@
 import "../../helpers/fake-native.js";
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import type { Call } from "../../../agent/rpc/call.js";
+import type { Handlers } from "../../../agent/rpc/methods.js";
 import { AGENT, HEALTH, MemoryChannel, decoded, encoded, frame, request } from "./memory-channel.js";
 
 vi.mock("../../../agent/lib/loop.js", () => ({
@@ -13,7 +14,8 @@ vi.mock("../../../agent/lib/loop.js", () => ({
 vi.mock("../../../agent/lib/log.js", () => ({ log: () => undefined, logs: () => false, Level: {} }));
 
 const { Server } = await import("../../../agent/rpc/server.js");
-const { DATA_AT, MAX_READ } = await import("../../../agent/rpc/call.js");
+const { DATA_AT, MAX_READ } = await import("../../../agent/rpc/reply.js");
+const { inspect } = await import("../../../agent/rpc/dispatch.js");
 const { LATER, serve, serveLazily } = await import("../../../agent/rpc/methods.js");
 const { AppError } = await import("../../../agent/lib/errors.js");
 
@@ -58,9 +60,9 @@ serve({
   WriteStdin: (r) => ({ len: r.data.length }),
   StatsContainer: () => ({ networkStats: [{ rxBytes: "x" as unknown as number }] }),
 });
-serveLazily(["ListRoutes", "ListInterfaces"], () => {
+serveLazily("network", () => {
   loads++;
-  return { ListRoutes: () => ({ routes: [{ dest: "d" }] }) };
+  return { ListRoutes: () => ({ routes: [{ dest: "d" }] }) } as unknown as Handlers<"network">;
 });
 
 const connect = (endless = false): MemoryChannel => {
@@ -389,5 +391,25 @@ describe("a serial port", () => {
     await vi.advanceTimersByTimeAsync(3000);
     vi.useRealTimers();
     expect(channel.replies().map((r) => r.stream)).toContain(3);
+  });
+});
+
+describe("who inspects requests", () => {
+  test("sees each decoded one with its metadata before its handler, and may refuse it", () => {
+    const seen: unknown[] = [];
+    started.length = 0;
+    const stop = inspect(({ method, request: asked, metadata }) => {
+      seen.push([method.service, method.name, asked.containerId, metadata.map(({ key, value }) => `${key}=${value}`)]);
+      if (asked.containerId === "forbidden") throw new AppError("denied", "StartContainer is blocked by policy");
+    });
+    const channel = connect();
+    const start = (stream: number, containerId: string): Uint8Array =>
+      frame(stream, encoded("ttrpc.Request", { service: AGENT, method: "StartContainer", payload: id(containerId), metadata: [{ key: "traceparent", value: "00-1-2-01" }] }));
+    channel.send(start(1, "a"), start(3, "forbidden"), check(5));
+    stop();
+    channel.send(start(7, "forbidden"));
+    expect(seen).toEqual([[AGENT, "StartContainer", "a", ["traceparent=00-1-2-01"]], [AGENT, "StartContainer", "forbidden", ["traceparent=00-1-2-01"]], [HEALTH, "Check", undefined, []]]);
+    expect(channel.replies().map(({ stream, code, message }) => [stream, code, message])).toEqual([[1, 0, ""], [3, 7, "StartContainer is blocked by policy"], [5, 0, ""], [7, 0, ""]]);
+    expect(started).toEqual(["a", "forbidden"]);
   });
 });

@@ -6,7 +6,8 @@ import { driverNamed, driverNames } from "../../../agent/storage/drivers.js";
 import { groupBits, rootFits } from "../../../agent/storage/fs-group.js";
 import { parseMountInfo, unescapeOctal } from "../../../agent/lib/mountinfo.js";
 import { optionValue, splitOptions, splitWords } from "../../../agent/storage/options.js";
-import { drop, dropAll, register, use, type StorageTable } from "../../../agent/storage/refs.js";
+import { drop, dropAll, register, use } from "../../../agent/storage/refs.js";
+import type { StorageTable } from "../../../agent/storage/types.js";
 import { watchableRoot } from "../../../agent/storage/watchable.js";
 
 const MS = { RDONLY: 1, NOSUID: 2, NODEV: 4, NOEXEC: 8, REMOUNT: 32, NOATIME: 1024, BIND: 4096, REC: 16384, PRIVATE: 1 << 18, SLAVE: 1 << 19 };
