@@ -17,7 +17,7 @@ import { leaveKeyring } from "../engine/child/keyring.js";
 import { Server } from "../rpc/server.js";
 import { Sandbox } from "../sandbox/sandbox.js";
 import { registerServices } from "../rpc/services/register.js";
-import { fromCommandLine, fromFile, withEnvironment, type Config } from "./config.js";
+import { fromCommandLine, fromFile, warnOfIdle, withEnvironment, type Config } from "./config.js";
 import { fatal } from "./pid1.js";
 import { AGENT_VERSION } from "./version.js";
 
@@ -43,6 +43,7 @@ function start(config: Config, isInit: boolean): void {
   setPatience(config.shareTimeoutMs);
   openLog();
   log(Level.INFO, "announce", { "agent-version": AGENT_VERSION, "api-version": "0.0.1", config: JSON.stringify(config), "extra-features": '["seccomp"]' });
+  warnOfIdle(config);
   const server = new Server();
   startReaper([SIG.TERM, SIG.INT], (signal) => {
     log(Level.INFO, "asked to stop", { signal });

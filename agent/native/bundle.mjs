@@ -6,7 +6,7 @@ import { dirname, join, relative, resolve } from "node:path";
 import { build as esbuild, transform } from "esbuild";
 import { rollup } from "rollup";
 
-const IDLE = ["init/agent.js", "init/arguments.js", "init/config-file.js", "init/machine.js"];
+const IDLE = ["init/agent.js", "init/arguments.js", "init/toml.js", "init/machine.js"];
 const SANDBOX = ["rpc/services/sandbox.js", "storage/mount-all.js", "storage/ephemeral.js"];
 /** What is loaded by name on the usual errands. A module goes into one chunk with all others that the same errands need. */
 const ERRANDS = {

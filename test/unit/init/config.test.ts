@@ -1,7 +1,15 @@
-import { describe, expect, it } from "vitest";
-import { DEFAULTS, fromCommandLine, withEnvironment } from "../../../agent/init/config.js";
-import { parseToml } from "../../../agent/init/config-file.js";
+import { readFileSync } from "node:fs";
+import { describe, expect, it, vi } from "vitest";
+import { DEFAULTS, fromCommandLine, fromFile, SETTINGS, warnOfIdle, withEnvironment } from "../../../agent/init/config.js";
+import * as toml from "../../../agent/init/toml.js";
+import { provide } from "../../helpers/fake-native.js";
 import { AppError } from "../../../agent/lib/errors.js";
+
+const document = vi.hoisted(() => ({ text: "" }));
+vi.mock("../../../agent/lib/fs.js", () => ({ readDocument: () => document.text }));
+const warned = vi.hoisted(() => [] as string[]);
+vi.mock("../../../agent/lib/log.js", async (original) => ({ ...(await original<object>()), log: (_level: number, text: string) => void warned.push(text) }));
+provide("init__toml.js", toml);
 
 describe("kernel command line", () => {
   it("gives the defaults when no word is the agent's", () => {
@@ -39,10 +47,46 @@ describe("environment", () => {
 
 describe("TOML", () => {
   it("reads keys of the top table and skips the others", () => {
-    const v = parseToml(`# c\nserver_addr = "unix:///a#b" # tail\nlog_vport = 1_025\ndev_mode = false\nhotplug_timeout = { secs = 5, nanos = 0 }\nx = 'lit"eral'\n[endpoints]\nserver_addr = "no"\n`);
+    const v = toml.parseToml(`# c\nserver_addr = "unix:///a#b" # tail\nlog_vport = 1_025\ndev_mode = false\nhotplug_timeout = { secs = 5, nanos = 0 }\nx = 'lit"eral'\n[endpoints]\nserver_addr = "no"\n`);
     expect(Object.fromEntries(v)).toEqual({ server_addr: "unix:///a#b", log_vport: 1025, dev_mode: false, hotplug_timeout: { secs: 5, nanos: 0 }, x: 'lit"eral' });
   });
   it.each([["a", "line 1"], ["ok = 1\nb = nope", "line 2"], ['c = "open', "line 1"], ["= 1", "line 1"]])("refuses %j with the line", (text, line) => {
-    expect(() => parseToml(text)).toThrow(line);
+    expect(() => toml.parseToml(text)).toThrow(line);
+  });
+});
+
+describe("a file", () => {
+  const read = (text: string): ReturnType<typeof fromFile> => {
+    document.text = text;
+    return fromFile("/agent.toml");
+  };
+  it("sets every setting by its key", () => {
+    expect(read(`server_addr = "unix:///a"\nlog_level = "trace"\nlog_vport = 7\ndebug_console = true\ndebug_console_vport = 8\ndev_mode = true\ntracing = true\npassfd_listener_port = 9
+      hotplug_timeout = { secs = 5, nanos = 500000000 }\nshare_timeout = { secs = 6 }\ncontainer_pipe_size = 10\nunified_cgroup_hierarchy = false\nunknown = 1`)).toEqual({
+      serverAddr: "unix:///a", logLevel: 5, logVport: 7, debugConsole: true, debugConsoleVport: 8, devMode: true, tracing: true, passfdListenerPort: 9,
+      hotplugTimeoutMs: 5500, shareTimeoutMs: 6000, containerPipeSize: 10, cgroupV1: true,
+    });
+  });
+  it.each([["log_vport = true", "log_vport: expected a number"], ["tracing = 1", "tracing: expected a boolean"], ["hotplug_timeout = 5", "hotplug_timeout: expected { secs = N, nanos = N }"],
+    ['log_level = "loud"', "invalid log level"], ["server_addr = 1", "server_addr: expected a string"]])("that says %s is refused by name", (text, why) => {
+    expect(() => read(text)).toThrow(`configuration file /agent.toml: ${why}`);
+  });
+});
+
+describe("a setting without effect", () => {
+  it("is warned of when it is made, and only then", () => {
+    warnOfIdle({ ...DEFAULTS, logLevel: 5, serverAddr: "unix:///a" });
+    expect(warned).toEqual([]);
+    warnOfIdle(fromCommandLine("agent.debug_console agent.log_vport=7 agent.trace"));
+    expect(warned).toEqual(["agent.log_vport", "agent.debug_console", "agent.trace"].map((word) => `the setting ${word} is accepted and has no effect in this agent`));
+  });
+});
+
+describe("docs/settings.md", () => {
+  it("tells every setting as the code has it", () => {
+    const rows = readFileSync("docs/settings.md", "utf8").split("\n").filter((line) => line.startsWith("| `")).map((line) => line.slice(1, -1).split("|").map((cell) => cell.trim().replaceAll("`", "")));
+    const told = rows.map(([word, key, variable, value, meaning = ""]) => ({ word, key, variable, value, idle: meaning.startsWith("no effect") }));
+    const shown = (field: keyof typeof DEFAULTS): string => (field === "logLevel" ? "info" : field === "cgroupV1" ? String(!DEFAULTS.cgroupV1) : field.endsWith("Ms") ? `${Number(DEFAULTS[field]) / 1000} s` : String(DEFAULTS[field]));
+    expect(told).toEqual(SETTINGS.map(({ field, word, key, variable = "", idle = false }) => ({ word, key, variable, value: shown(field), idle })));
   });
 });

@@ -1,13 +1,10 @@
 // The TOML file of settings, as much of TOML 1.0 as it needs: comments, bare keys, basic and literal strings, integers,
 // booleans, inline tables for time-outs, and [tables], which are skipped. Loaded only when a file is named.
 import { AppError, attempt } from "../lib/errors.js";
-import { readDocument } from "../lib/fs.js";
-import type { Level } from "../lib/log.js";
 import { lines } from "../lib/text.js";
-import type { Config } from "./config.js";
 
 type Scalar = string | number | boolean;
-type Value = Scalar | { readonly [key: string]: Scalar };
+export type Value = Scalar | { readonly [key: string]: Scalar };
 
 const bad = (message: string): AppError => new AppError("invalid", message);
 
@@ -73,36 +70,4 @@ export function parseToml(text: string): Map<string, Value> {
     if (top) found.set(key, value);
   });
   return found;
-}
-
-/** Reads `path` into `config`. */
-export function configFromToml(path: string, config: Config, level: (text: string) => Level): Config {
-  return attempt(`configuration file ${path}`, () => {
-    const values = parseToml(readDocument(path));
-    const take = <T extends "string" | "number" | "boolean">(key: string, type: T, set: (v: T extends "string" ? string : T extends "number" ? number : boolean) => void): void => {
-      const value = values.get(key);
-      if (value === undefined) return;
-      if (typeof value !== type) throw bad(`${key}: expected a ${type}`);
-      set(value as never);
-    };
-    take("server_addr", "string", (v) => { config.serverAddr = v; });
-    take("log_level", "string", (v) => { config.logLevel = level(v); });
-    take("log_vport", "number", (v) => { config.logVport = v; });
-    take("debug_console", "boolean", (v) => { config.debugConsole = v; });
-    take("debug_console_vport", "number", (v) => { config.debugConsoleVport = v; });
-    take("dev_mode", "boolean", (v) => { config.devMode = v; });
-    take("tracing", "boolean", (v) => { config.tracing = v; });
-    take("passfd_listener_port", "number", (v) => { config.passfdListenerPort = v; });
-    take("container_pipe_size", "number", (v) => { config.containerPipeSize = v; });
-    take("unified_cgroup_hierarchy", "boolean", (v) => { config.cgroupV1 = !v; });
-    const takeTime = (key: string, set: (ms: number) => void): void => {
-      const time = values.get(key);
-      if (time === undefined) return;
-      if (typeof time !== "object" || typeof time.secs !== "number") throw bad(`${key}: expected { secs = N, nanos = N }`);
-      set(time.secs * 1000 + (typeof time.nanos === "number" ? time.nanos / 1e6 : 0));
-    };
-    takeTime("hotplug_timeout", (ms) => { config.hotplugTimeoutMs = ms; });
-    takeTime("share_timeout", (ms) => { config.shareTimeoutMs = ms; });
-    return config;
-  });
 }
