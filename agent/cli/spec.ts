@@ -4,7 +4,7 @@ import { E } from "../abi/errno.js";
 import { O, open, writeAll } from "../sys/file.js";
 import { NR } from "../abi/nr.js";
 import { AppError } from "../lib/errors.js";
-import { hierarchy } from "../engine/cgroup/open.js";
+import { hierarchy } from "../engine/cgroup/hierarchy.js";
 import type { Mount, Spec } from "../oci/spec.js";
 import type { Context } from "./context.js";
 import type { Options } from "./options.js";

@@ -5,7 +5,7 @@ import { Fd } from "../sys/fd.js";
 import { AppError, attempt, messageOf } from "../lib/errors.js";
 import { readFd, writeText } from "../lib/fs.js";
 import { decimal } from "../lib/text.js";
-import type { Cgroup } from "../engine/cgroup/open.js";
+import type { Cgroup } from "../engine/cgroup/group.js";
 import { checkResources } from "../oci/check-resources.js";
 import { parseResources, parseSpec } from "../oci/parse.js";
 import type { Resources } from "../oci/spec.js";

@@ -2,7 +2,7 @@
 import { AppError } from "../lib/errors.js";
 import type { CapabilitySets } from "../oci/caps.js";
 import type { Hook, Hooks, Linux, Process as ProcessSpec } from "../oci/spec.js";
-import type { Cgroup } from "./cgroup/open.js";
+import type { Cgroup } from "./cgroup/group.js";
 import type { Channel } from "./handshake.js";
 import type { Process } from "./process.js";
 

@@ -2,7 +2,14 @@
 // agent: when the count is used up, what the agent still has to watch is looked at by ppoll(2), which has no such limit. It costs a
 // call more for each round of the loop, and only as long as there are such watches.
 import { EPOLL, pollAll } from "../sys/poll.js";
-import type { Watcher } from "./loop.js";
+
+/** What the loop has of a watch. */
+export interface Watcher {
+  readonly fd: number;
+  run: ((events: number) => void) | undefined;
+  onFault: ((error: unknown) => void) | undefined;
+  close(): void;
+}
 
 /** Descriptors of a process that is in such trouble are few; more than this are refused like before. */
 const MOST = 4096;

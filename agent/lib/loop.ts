@@ -23,7 +23,7 @@ export interface Watch {
   close(): void;
 }
 
-export class Watcher implements Watch {
+class Watcher implements Watch {
   events = 0;
   /** epoll had no room for it: lib/crowd.ts looks after it. */
   crowded = false;
@@ -216,7 +216,7 @@ function nextEvents(): number {
   return n;
 }
 
-function deliver(watcher: Watcher, events: number): void {
+function deliver(watcher: Pick<Watcher, "fd" | "run" | "onFault" | "close">, events: number): void {
   try {
     (watcher.run as (events: number) => void)(events);
   } catch (error) {

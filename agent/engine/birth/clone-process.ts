@@ -7,11 +7,12 @@ import { pidfdSendSignal, type Cloned } from "../../sys/process.js";
 import { SIG } from "../../sys/poll.js";
 import { AppError, because } from "../../lib/errors.js";
 import { lazy } from "../../lib/lazy.js";
-import type { Cgroup } from "../cgroup/open.js";
-import type { Ends } from "../child/run.js";
+import type { Cgroup } from "../cgroup/group.js";
+import type { Ends } from "../child/args.js";
 import { type Channel, type ChildEnd, pair } from "../handshake.js";
 import type { Stdio, Streams } from "../stdio/streams.js";
-import { spawn, type SpawnPlace } from "./spawn.js";
+import type { SpawnPlace } from "../namespace.js";
+import { spawn } from "./spawn.js";
 
 const io = lazy<typeof import("../stdio/streams.js")>("engine/stdio/streams.js");
 

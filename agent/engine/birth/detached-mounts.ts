@@ -13,7 +13,7 @@ import { decimal } from "../../lib/text.js";
 import { EXTRA, isBind, type MountPlan, PROPAGATION } from "../../oci/mounts.js";
 import type { IdMapping, Linux } from "../../oci/spec.js";
 import { describe, type Node, type Step } from "../../oci/steps.js";
-import { openNamespace } from "./spawn.js";
+import { openNamespace } from "../namespace.js";
 import { copyOf } from "../child/root-tree.js";
 import { makeUserNamespace, type Maps } from "./user-namespace.js";
 

@@ -8,12 +8,13 @@ import { makePlan, needsCopies, type ProcessPlan } from "../../oci/plan.js";
 import type { Linux, Spec } from "../../oci/spec.js";
 import type { Step } from "../../oci/steps.js";
 import { birth } from "./clone-process.js";
-import { type Cgroup, hierarchy } from "../cgroup/open.js";
+import type { Cgroup } from "../cgroup/group.js";
+import { hierarchy } from "../cgroup/hierarchy.js";
 import type { Container, Filter, ResctrlGroup } from "../container.js";
 import type { Copies } from "./detached-mounts.js";
 import type { Subject } from "../hooks.js";
 import { granted, labelsOf, type OwnStreams, readyForChildren, withoutGroups } from "./newborn.js";
-import { openNamespace, type SpawnPlace } from "./spawn.js";
+import { openNamespace, type SpawnPlace } from "../namespace.js";
 
 const child = lazy<typeof import("../child/run.js")>("engine/child/run.js");
 const resctrl = lazy<typeof import("../resctrl.js")>("engine/resctrl.js");

@@ -9,7 +9,7 @@ import { AppError, attempt } from "../../lib/errors.js";
 import { ask, dump } from "../../lib/rtnl.js";
 import { type Attribute, attributes, IFA, IFADDRMSG, IFF, IFINFOMSG, IFLA, linkName, NLM, RTM, textOf, u32, u32Of } from "../../lib/rtnl-message.js";
 import type { Linux } from "../../oci/spec.js";
-import { openNamespace } from "./spawn.js";
+import { openNamespace } from "../namespace.js";
 
 const PERMANENT = 0x80; // IFA_F_PERMANENT
 const UNIVERSE = 0; // RT_SCOPE_UNIVERSE

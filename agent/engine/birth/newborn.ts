@@ -13,7 +13,7 @@ import { leaveToHeirs, onExit, takeBack } from "../../lib/reaper.js";
 import { agree } from "../../oci/caps.js";
 import type { ProcessPlan } from "../../oci/plan.js";
 import type { Process as ProcessSpec, Seccomp } from "../../oci/spec.js";
-import type { Ends } from "../child/run.js";
+import type { Ends } from "../child/args.js";
 import type { Filter } from "../container.js";
 import type { Born, Channel, Said } from "../handshake.js";
 import { statFields } from "../process-identity.js";

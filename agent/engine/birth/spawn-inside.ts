@@ -10,7 +10,7 @@ import { CLONE, clone3, type Cloned, exitGroup, pidfdOpen, setns } from "../../s
 import { AppError, attempt, messageOf } from "../../lib/errors.js";
 import { lazy } from "../../lib/lazy.js";
 import { decimal } from "../../lib/text.js";
-import { openNamespace, type SpawnPlace } from "./spawn.js";
+import { openNamespace, type SpawnPlace } from "../namespace.js";
 
 const user = lazy<typeof import("./user-namespace.js")>("engine/birth/user-namespace.js");
 

@@ -1,35 +1,14 @@
 // Making a child of the agent in the right cgroup, with new namespaces. What has to be done in other namespaces, or with other CPUs, is
 // done by a helper that makes the child (spawn-inside.ts): the agent itself never leaves its own. See clone3(2).
 import { sys, SysError } from "../../sys/call.js";
-import type { Fd } from "../../sys/fd.js";
-import { open, O } from "../../sys/file.js";
 import { NR } from "../../abi/nr.js";
 import { CLONE, clone3, type Cloned, exitGroup, setDumpable } from "../../sys/process.js";
-import { attempt } from "../../lib/errors.js";
 import { lazy } from "../../lib/lazy.js";
-import type { Maps } from "./user-namespace.js";
+import type { SpawnPlace } from "../namespace.js";
 
 const inside = lazy<typeof import("./spawn-inside.js")>("engine/birth/spawn-inside.js");
 
-/** Opens a namespace by its path; never waits, whatever else the path leads to. */
-export function openNamespace(path: string): Fd {
-  return attempt(`open the namespace ${path}`, () => open(path, O.RDONLY | O.NONBLOCK));
-}
-
 let undumpable = false;
-
-export interface SpawnPlace {
-  /** CLONE_NEW* flags. */
-  readonly flags: number;
-  /** Namespaces (ipc, uts, network) to be born in: with a new user namespace the child may no longer join them itself. */
-  readonly joined?: readonly { readonly type: string; readonly path: string; readonly kind: number }[];
-  /** The maps that a user namespace among `joined` is expected to have. */
-  readonly maps?: Maps | undefined;
-  /** A cgroup v2 folder to be born in. */
-  readonly cgroup?: Fd | undefined;
-  /** What the maker of the child does on itself first, since only a child can be born with it (its CPUs). What it throws, `spawn` throws. */
-  readonly before?: (() => void) | undefined;
-}
 
 /** Clones; the child runs `child` and never comes back. Throws SysError of clone3, or what a helper says. */
 export function spawn(place: SpawnPlace, child: () => never): Cloned {

@@ -12,7 +12,7 @@ import { now } from "../../lib/loop.js";
 import { decimal, lines } from "../../lib/text.js";
 import { statFields } from "../process-identity.js";
 import { Walk } from "../../lib/walk.js";
-import { put } from "./files.js";
+import { put } from "./control-file.js";
 
 const SIGKILL = 9;
 const FREEZE_TRIES = 20;

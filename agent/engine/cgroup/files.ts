@@ -1,9 +1,8 @@
-// Folders and files of the control groups, the same for both versions: made with their parents, removed with what is below
-// them, read, and written to only through a descriptor that is known to be in a cgroup file system (openat2(2), statfs(2)).
+// Folders and limits of the control groups, the same for both versions: made with their parents, removed with what is below them.
 import { sys, SysError } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import { Fd } from "../../sys/fd.js";
-import { AT, AT_FDCWD, exists, O, openat2, openat2Raw, readRaw, RESOLVE, statfs, writeAll } from "../../sys/file.js";
+import { AT, AT_FDCWD, exists, O, openat2Raw, readRaw } from "../../sys/file.js";
 import { NR } from "../../abi/nr.js";
 import { pause } from "../../lib/async.js";
 import { childTask } from "../../lib/child-task.js";
@@ -12,42 +11,12 @@ import { readTextIf, statIf } from "../../lib/fs.js";
 import { lazy } from "../../lib/lazy.js";
 import { decimal, lines } from "../../lib/text.js";
 import { fieldOf, type Limit } from "../../oci/cgroup.js";
+import { openDir, put, STRICT } from "./control-file.js";
 
 const below = lazy<typeof import("./below.js")>("engine/cgroup/below.js");
 
 /** So many groups that were there before are looked at on the loop. */
 export const LOOKED_AT = 256;
-export const CGROUP2_MAGIC = 0x63677270;
-const CGROUP_MAGIC = 0x27e0eb;
-const STRICT = RESOLVE.NO_MAGICLINKS | RESOLVE.NO_SYMLINKS;
-
-/** Opens a group's folder (O_PATH); the caller closes it. Throws when it is in no cgroup file system. */
-export function openDir(dir: string): Fd {
-  const fd = openat2(AT_FDCWD, dir, O.PATH | O.DIRECTORY, STRICT);
-  try {
-    const { type } = statfs(fd);
-    if (type === CGROUP2_MAGIC || type === CGROUP_MAGIC) return fd;
-    throw new AppError("precondition", `${dir} is not in a cgroup file system`);
-  } catch (error) {
-    fd.close();
-    throw error;
-  }
-}
-
-/** One write(2) for each text into a control file of a group. */
-export function put(dir: string | Fd, file: string, ...texts: readonly string[]): void {
-  const own = dir instanceof Fd ? undefined : openDir(dir);
-  try {
-    using fd = openat2(own ?? (dir as Fd), file, O.WRONLY, STRICT | RESOLVE.BENEATH | RESOLVE.NO_XDEV);
-    for (const text of texts) writeAll(fd, text);
-  } catch (error) {
-    if (error instanceof SysError) error.message = `${own === undefined ? "" : `${dir as string}/`}${file}: ${error.message}`;
-    throw error;
-  } finally {
-    own?.close();
-  }
-}
-
 const made = new Set<string>(); // parents that did not exist before: removed again with their last group
 
 /** Makes the folder of a group and its parents. Throws "exists" when somebody is in it. */

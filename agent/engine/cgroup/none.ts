@@ -1,7 +1,7 @@
 // No control group at all: a container of a user who may make none. What a group would have to do is refused, what it would
 // have to tell is nothing.
 import { AppError } from "../../lib/errors.js";
-import type { Cgroup } from "./open.js";
+import type { Cgroup } from "./group.js";
 
 const refuse = (): never => {
   throw new AppError("precondition", "the container has no cgroup: it was made without the privileges for one");

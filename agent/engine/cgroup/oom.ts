@@ -11,7 +11,7 @@ import { readTextIf } from "../../lib/fs.js";
 import { Level, log } from "../../lib/log.js";
 import { after, guarded, watch, type Timer, type Watch } from "../../lib/loop.js";
 import { lines } from "../../lib/text.js";
-import { put } from "./files.js";
+import { put } from "./control-file.js";
 
 /** The value after "oom_kill " in memory.events or memory.oom_control; undefined when the file or the line is missing. */
 export function oomKills(content: string | undefined): number | undefined {

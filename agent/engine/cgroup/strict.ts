@@ -10,7 +10,8 @@ import { lazy } from "../../lib/lazy.js";
 import { lines, words } from "../../lib/text.js";
 import { cleanGroup, hasLimits } from "../../oci/cgroup.js";
 import type { Linux, Resources } from "../../oci/spec.js";
-import { type Cgroup, hierarchy } from "./open.js";
+import type { Cgroup } from "./group.js";
+import { hierarchy } from "./hierarchy.js";
 
 const none = lazy<typeof import("./none.js")>("engine/cgroup/none.js");
 const limits = lazy<typeof import("../../oci/cgroup-limits.js")>("oci/cgroup-limits.js");

@@ -15,9 +15,11 @@ import { lazy } from "../../lib/lazy.js";
 import { cleanGroup, fieldOf, hasLimits, type Limit } from "../../oci/cgroup.js";
 import { deviceLines } from "../../oci/device-lines.js";
 import type { DeviceRule, Resources } from "../../oci/spec.js";
-import { type Cgroup, hierarchy } from "./open.js";
+import type { Cgroup } from "./group.js";
+import { hierarchy } from "./hierarchy.js";
 import type { Stats } from "./stats.js";
-import { firstPids, hasGroupsBelow, LOOKED_AT, makeGroup, openDir, parentsMade, put, removeGroupNow, removeGroups, writeLimits } from "./files.js";
+import { openDir, put } from "./control-file.js";
+import { firstPids, hasGroupsBelow, LOOKED_AT, makeGroup, parentsMade, removeGroupNow, removeGroups, writeLimits } from "./files.js";
 
 const below = lazy<typeof import("./below.js")>("engine/cgroup/below.js");
 const limits = lazy<typeof import("../../oci/cgroup-limits.js")>("oci/cgroup-limits.js");

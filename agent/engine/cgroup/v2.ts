@@ -15,9 +15,11 @@ import { lazy } from "../../lib/lazy.js";
 import { lines, words } from "../../lib/text.js";
 import { cleanGroup, fieldOf, hasLimits, type Limit } from "../../oci/cgroup.js";
 import type { DeviceRule, Memory, Resources } from "../../oci/spec.js";
-import { type Cgroup, hierarchy } from "./open.js";
+import type { Cgroup } from "./group.js";
+import { hierarchy } from "./hierarchy.js";
 import type { Stats } from "./stats.js";
-import { firstPids, makeGroup, makeParent, onParentGone, openDir, parentsMade, put, removeGroupNow, removeGroups, writeLimits } from "./files.js";
+import { openDir, put } from "./control-file.js";
+import { firstPids, makeGroup, makeParent, onParentGone, parentsMade, removeGroupNow, removeGroups, writeLimits } from "./files.js";
 
 const below = lazy<typeof import("./below.js")>("engine/cgroup/below.js");
 const bpf = lazy<typeof import("../../sys/bpf.js")>("sys/bpf.js");

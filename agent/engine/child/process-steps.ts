@@ -18,7 +18,7 @@ import { lazy } from "../../lib/lazy.js";
 import { cleanPath } from "../../oci/field.js";
 import type { ProcessPlan } from "../../oci/plan.js";
 import { describe, type Step } from "../../oci/steps.js";
-import { openNamespace } from "../birth/spawn.js";
+import { openNamespace } from "../namespace.js";
 
 const schedule = lazy<typeof import("./schedule.js")>("engine/child/schedule.js");
 const sysctl = lazy<typeof import("./sysctl.js")>("engine/child/sysctl.js");

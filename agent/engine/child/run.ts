@@ -1,8 +1,8 @@
 // The child's half, after clone3: it goes on in TypeScript with the whole plan in memory, does the steps in order, says ready,
 // waits for start, and leaves by execve or exit_group. It must never return to the event loop. Synchronous throughout.
 import { SysError } from "../../sys/call.js";
-import { Fd } from "../../sys/fd.js";
-import { F, fchdir, fcntl, open, O, umask } from "../../sys/file.js";
+import type { Fd } from "../../sys/fd.js";
+import { fchdir, open, O, umask } from "../../sys/file.js";
 import { NR } from "../../abi/nr.js";
 import { unblockSignals } from "../../sys/poll.js";
 import { CLONE, execve, exitGroup, raiseHardLimit, restoreDescriptorLimit, setns, setsid } from "../../sys/process.js";
@@ -12,56 +12,23 @@ import { setControllingTerminal, setWindowSize } from "../../sys/tty.js";
 import { closeOthers } from "../../lib/child-task.js";
 import { because } from "../../lib/errors.js";
 import { lazy } from "../../lib/lazy.js";
-import type { Hook } from "../../oci/spec.js";
 import { describe, type Step } from "../../oci/steps.js";
-import type { ProcessPlan } from "../../oci/plan.js";
+import type { ChildArgs, Terminal } from "./args.js";
 import { applyToTree } from "./file-steps.js";
+import { loadFilter } from "./filter.js";
 import { Tree } from "./root-tree.js";
 import { applyToProcess, becomeUser, findProgram, joinNamespaces, openNamespaces, takeStdio, withHome } from "./process-steps.js";
 import type { Filter } from "../container.js";
 import type { ChildEnd } from "../handshake.js";
-import type { Subject } from "../hooks.js";
 import { joinKeyring } from "./keyring.js";
-import type { Label, OpenLabel } from "../confine/labels.js";
+import type { OpenLabel } from "../confine/labels.js";
 import { openTerminal } from "./terminal.js";
 
 const stub = lazy<typeof import("./exec-stub.js")>("engine/child/exec-stub.js");
 const inside = lazy<typeof import("./go-inside.js")>("engine/child/go-inside.js");
 const hooks = lazy<typeof import("../hooks.js")>("engine/hooks.js");
 const calls = lazy<typeof import("../../oci/bpf.js")>("oci/bpf.js");
-const bpf = lazy<typeof import("../../sys/bpf.js")>("sys/bpf.js");
 const labels = lazy<typeof import("../confine/labels.js")>("engine/confine/labels.js");
-
-/** The child's ends of the pipes; absent when it gets a terminal. */
-export interface Ends { readonly stdin: Fd; readonly stdout: Fd; readonly stderr: Fd }
-
-export interface ChildArgs {
-  readonly steps: readonly Step[];
-  readonly process: ProcessPlan;
-  readonly channel: ChildEnd;
-  readonly ends: Ends | undefined;
-  readonly filter: Filter | undefined;
-  /** The container whose session keyring the process is to have; undefined: the caller's. */
-  readonly keyring: string | undefined;
-  readonly labels: readonly Label[];
-  /** What hooks that run in here are told, and those that run right before the program. */
-  readonly hooks: (Subject & { readonly start: readonly Hook[]; readonly command: boolean }) | undefined;
-  /** Descriptors of the caller that the process is to have. */
-  readonly keep: readonly number[];
-  /** A listening socket: whoever connects to it says `start`, when the parent has left. */
-  readonly door?: Fd | undefined;
-  /** The engine's own file must not be within the program's reach: see stub.ts. */
-  readonly stub: boolean;
-  /** Wait for "go" before anything is built: the parent has something to do first. */
-  readonly held: boolean;
-  /** A new user namespace, whose maps are there at "go": become its root. */
-  readonly newUser: boolean;
-  /** A pid namespace where others are already, which the process is to be in: see last-steps.ts. A namespace's descriptor, or a pidfd. */
-  readonly inside: Fd | undefined;
-}
-
-/** What the child has made on its way. */
-export interface Terminal { readonly master: Fd; readonly slave: Fd }
 
 /** The first process of a container. */
 export function runInit(args: ChildArgs): never {
@@ -218,18 +185,6 @@ function stubPasses(filter: Filter | undefined): boolean {
 /** Is the filter loaded by the stub, so that it need allow nothing but execve? */
 function stubLoads({ stub: wanted, process, filter, hooks: own, labels: some }: ChildArgs): boolean {
   return wanted && some.length === 0 && process.noNewPrivileges && filter !== undefined && filter.listener === undefined && !own?.start.length;
-}
-
-/** Loads the filter. One that asks somebody goes on when its listener has got there: until then no call would be answered. */
-export function loadFilter(channel: ChildEnd, { program, flags, listener }: Filter): void {
-  if (listener === undefined) return void bpf().installSeccomp(program, flags);
-  const next = fcntl(channel.fd, F.DUPFD_CLOEXEC, 0); // the number that the listener will have
-  new Fd(next).close();
-  const tell = channel.notifier(next);
-  const fd = bpf().installSeccomp(program, flags);
-  tell();
-  if (!channel.wait("go")) exitGroup(1);
-  new Fd(fd).close();
 }
 
 function attemptStep(step: Step, go: () => unknown): void {
