@@ -47,6 +47,9 @@ const flavour = opt.debug
   ? { cc: "gcc", flags: ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"], link: ["-fsanitize=address,undefined", "-lm", "-lpthread"] }
   : { cc: "musl-gcc", flags: ["-O2", "-fno-plt", "-fno-asynchronous-unwind-tables", "-fno-stack-protector", "-ffunction-sections", "-fdata-sections", "-fno-pie"], link: ["-static", "-no-pie", "-Wl,--gc-sections", "-Wl,-z,norelro", `-Wl,--section-start=${SECTION}=0x1000000`, "-Wl,--build-id=none", "-s", "-lm"] };
 
+/** Paths in the binary (of assertions, of debug information) are the same wherever the sources lie. */
+const mapped = (from, to) => `-ffile-prefix-map=${from}=${to}`;
+
 /** Returns a cached folder made by `make(dir)`; the key covers everything that decides the bytes. */
 async function cached(name, key, make) {
   const id = createHash("sha256").update(JSON.stringify(key)).digest("hex").slice(0, 20);
@@ -102,8 +105,8 @@ const QJS_FILES = ["quickjs.c", "libregexp.c", "libunicode.c", "cutils.c", "dtoa
 
 async function quickjs() {
   const src = process.env.QUICKJS_SRC ? resolve(process.env.QUICKJS_SRC) : await debianSource(pins.quickjs, say);
-  const defs = ["-D_GNU_SOURCE", `-DCONFIG_VERSION="${readFileSync(join(src, "VERSION"), "utf8").trim()}"`];
-  const lib = await cached("quickjs", [src, flavour, await compilerId(flavour.cc)], (dir) => archive(dir, "libquickjs.a", QJS_FILES.map((f) => join(src, f)), [...defs, "-w"]));
+  const defs = [mapped(src, "quickjs"), "-D_GNU_SOURCE", `-DCONFIG_VERSION="${readFileSync(join(src, "VERSION"), "utf8").trim()}"`];
+  const lib = await cached("quickjs", [src, defs, flavour, await compilerId(flavour.cc)], (dir) => archive(dir, "libquickjs.a", QJS_FILES.map((f) => join(src, f)), [...defs, "-w"]));
   const qjsc = await cached("qjsc", [src, await compilerId("gcc")], (dir) =>
     run("gcc", ["-O1", "-w", ...defs, ...[...QJS_FILES, "qjsc.c", "quickjs-libc.c"].map((f) => join(src, f)), "-o", join(dir, "qjsc"), "-lm", "-ldl", "-lpthread"]));
   return { src, lib: join(lib, "libquickjs.a"), qjsc: join(qjsc, "qjsc") };
@@ -136,7 +139,7 @@ function slimSyscalls(src, dir, arch) {
 
 async function libseccomp() {
   const src = process.env.LIBSECCOMP_SRC ? resolve(process.env.LIBSECCOMP_SRC) : await debianSource(pins.libseccomp, say);
-  const dir = await cached("libseccomp", [src, flavour, await compilerId(flavour.cc), ARCH, "-Os", String(slimSyscalls)], async (tmp) => {
+  const dir = await cached("libseccomp", [src, flavour, await compilerId(flavour.cc), ARCH, "-Os", "mapped", String(slimSyscalls)], async (tmp) => {
     const [major, minor, micro] = pins.libseccomp.version.split(/[.-]/);
     const header = readFileSync(join(src, "include/seccomp.h.in"), "utf8").replace("@VERSION_MAJOR@", major).replace("@VERSION_MINOR@", minor).replace("@VERSION_MICRO@", micro);
     writeFileSync(join(tmp, "seccomp.h"), header);
@@ -147,7 +150,7 @@ async function libseccomp() {
     cpSync(join(src, "src"), copy, { recursive: true });
     slimSyscalls(join(src, "src"), copy, ARCH);
     // made small: it runs once for a profile, and is 20 KB less
-    await archive(tmp, "libseccomp.a", names.map((f) => join(copy, f)), ["-w", ...(opt.debug ? [] : ["-Os"]), "-D_GNU_SOURCE", `-I${tmp}`, `-I${join(src, "include")}`, ...(opt.debug ? [] : [`-I${kernelHeaders(join(tmp, "kernel"))}`])]);
+    await archive(tmp, "libseccomp.a", names.map((f) => join(copy, f)), ["-w", ...(opt.debug ? [] : ["-Os"]), mapped(tmp, "libseccomp"), mapped(src, "libseccomp"), "-D_GNU_SOURCE", `-I${tmp}`, `-I${join(src, "include")}`, ...(opt.debug ? [] : [`-I${kernelHeaders(join(tmp, "kernel"))}`])]);
   });
   return { include: dir, lib: join(dir, "libseccomp.a") };
 }
@@ -162,7 +165,7 @@ async function main() {
   try {
     const files = await bundle(dir, { agent, entry, arch: ARCH, version: VERSION, debug: opt.debug === true, stub: await stub(dir) });
     const table = await compileChunks(dir, files, qjs.qjsc);
-    await run(flavour.cc, [...flavour.flags, ...WARN, "-D_GNU_SOURCE", `-DSMALL=${opt.debug ? 0 : 512}`, `-I${here}`, `-I${qjs.src}`, `-I${scmp.include}`, ...(opt.debug ? [] : [`-I${kernelHeaders(join(dir, "kernel"))}`]),
+    await run(flavour.cc, [...flavour.flags, ...WARN, mapped(root, "."), mapped(dir, "build"), mapped(qjs.src, "quickjs"), mapped(scmp.include, "libseccomp"), "-D_GNU_SOURCE", `-DSMALL=${opt.debug ? 0 : 512}`, `-I${here}`, `-I${qjs.src}`, `-I${scmp.include}`, ...(opt.debug ? [] : [`-I${kernelHeaders(join(dir, "kernel"))}`]),
       join(here, "main.c"), join(here, "native.c"), table.source, qjs.lib, scmp.lib, ...flavour.link, "-o", join(dir, "agent")]);
     mkdirSync(dirname(out), { recursive: true });
     chmodSync(join(dir, "agent"), 0o755);
