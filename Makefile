@@ -1,7 +1,7 @@
 # One word for each thing that can be made; `make` alone lists them. Results land in dist/.
 SHELL := /bin/sh
-TSX := node_modules/.bin/tsx
-AGENT_SOURCES := $(shell find agent protos -name '*.ts' -o -name '*.c' -o -name '*.h' -o -name '*.mjs' -o -name '*.json' -o -name '*.proto')
+TSX := node --import tsx
+AGENT_SOURCES := $(shell find agent image-builder -name '*.ts' -o -name '*.c' -o -name '*.h' -o -name '*.json')
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,11 +16,11 @@ test: deps-test ## all tests (types, rules, unit, host, fuzz, vm)
 
 agent: deps-build dist/kata-agent ## dist/kata-agent, the static binary
 dist/kata-agent: $(AGENT_SOURCES) package.json package-lock.json
-	@node agent/native/build.mjs
+	@$(TSX) image-builder/main.ts agent
 
 debug: deps-build dist/kata-agent.debug ## the twin with ASAN and UBSAN
 dist/kata-agent.debug: $(AGENT_SOURCES) package.json package-lock.json
-	@node agent/native/build.mjs --debug
+	@$(TSX) image-builder/main.ts agent --debug
 
 kernel: deps-build ## dist/bzImage and dist/vmlinux (long the first time, cached by content)
 	@$(TSX) image-builder/main.ts kernel

@@ -6,7 +6,7 @@ import { dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { Command } from "commander";
 import { wholeProcess } from "../ctl/lifetime.js";
-import { projectRoot } from "../image-builder/lib/context.js";
+import { distFile, distFolder, projectRoot } from "../tools/places.js";
 import { judge, readBudgets } from "./budget.js";
 import { EXEC_KEY, RUN_KEY } from "./command-lines.js";
 import { groupsOf, KEYS, type Group, type Key, type Results } from "./keys.js";
@@ -74,7 +74,7 @@ const bench = async (options: Options): Promise<number> => {
     if (!groups.has(KEYS[key].group)) delete results[key];
   }
   const verdicts = judge(results, budgets).filter((v) => groups.has(KEYS[v.key].group));
-  const output = resolve(options.output ?? join(projectRoot, "dist/bench.json"));
+  const output = resolve(options.output ?? distFile("bench.json"));
   mkdirSync(dirname(output), { recursive: true });
   const ordered = Object.fromEntries((Object.keys(KEYS) as Key[]).filter((key) => results[key] !== undefined).map((key) => [key, results[key]]));
   writeFileSync(output, `${JSON.stringify(ordered, null, 2)}\n`);
@@ -91,7 +91,7 @@ const command = new Command("bench")
   .option("--only <names>", "groups or keys, parted by commas")
   .option("--rounds <count>", "samples of each kind", "60")
   .option("--no-budget", "end with 0 even when a budget is missed")
-  .option("--dist <folder>", "where agent, kernel and initrd are", join(projectRoot, "dist"))
+  .option("--dist <folder>", "where agent, kernel and initrd are", distFolder)
   .option("--agent <file>", "another agent binary for the native measurements")
   .option("--output <file>", "where to write the results (default dist/bench.json)")
   .action(async (options: Options) => {

@@ -5,7 +5,7 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { cacheFolder, projectRoot } from "../image-builder/lib/context.js";
+import { cacheFolder, projectRoot } from "../tools/places.js";
 
 const call = promisify(execFile);
 const folder = join(projectRoot, "bench/native");

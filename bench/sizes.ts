@@ -5,7 +5,7 @@ import { existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { projectRoot } from "../image-builder/lib/context.js";
+import { projectRoot } from "../tools/places.js";
 import type { Key, Results } from "./keys.js";
 
 const call = promisify(execFile);

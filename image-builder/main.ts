@@ -1,18 +1,19 @@
 // Owns the command line: argv to a command, exit codes, and how a failure is told. Every path a user gives is relative to where
 // he stands; every default lies in the project. Must never leave a child process or a half-written file behind on Ctrl-C.
 import { join } from "node:path";
-import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { wholeProcess } from "../ctl/lifetime.js";
+import { cacheFolder, distFile, distFolder, projectRoot } from "../tools/places.js";
+import type { AgentOptions } from "./commands/agent.js";
 import { clean } from "./commands/clean.js";
 import { image } from "./commands/image.js";
 import { initrd } from "./commands/initrd.js";
 import { kernel } from "./commands/kernel.js";
-import { cacheFolder, projectRoot, type Context } from "./lib/context.js";
+import type { Context } from "./lib/context.js";
 import { BuildError, EXIT, explainDisk } from "./lib/errors.js";
 import type { Json } from "./lib/hash.js";
 import { progress } from "./lib/progress.js";
 
-const dist = (name: string): string => join(projectRoot, "dist", name);
 const stop = new AbortController();
 
 interface Shared {
@@ -29,7 +30,7 @@ function count(text: string): number {
 /** Runs one command's work with a context; prints its answer as JSON when asked. */
 function doing<O>(work: (context: Context, options: O) => Promise<Json>): (options: O & Shared) => Promise<void> {
   return async (options) => {
-    const context: Context = { root: projectRoot, cache: cacheFolder(), progress: progress(options.quiet === true), signal: stop.signal };
+    const context: Context = { root: projectRoot, dist: distFolder, cache: cacheFolder(), progress: progress(options.quiet === true), signal: stop.signal };
     try {
       const answer = await work(context, options);
       if (options.json === true) process.stdout.write(`${JSON.stringify(answer, null, 2)}\n`);
@@ -44,37 +45,45 @@ function command(name: string, what: string): Command {
 }
 
 function withRoot(on: Command): Command {
-  return on.option("--agent <file>", "the static program that becomes /init", dist("kata-agent"))
+  return on.option("--agent <file>", "the static program that becomes /init", distFile("kata-agent"))
     .option("--rootfs <dir>", "folder with files.json and overlay/", join(projectRoot, "rootfs"))
     .option("--arch <name>", "the guest's architecture", "x86_64");
 }
 
 function program(): Command {
-  const top = new Command("image-builder").description("Makes the guest's kernel, initrd and disk image, reproducibly and without root.")
+  const top = new Command("image-builder").description("Makes the agent and the guest's kernel, initrd and disk image, reproducibly and without root.")
     .addHelpText("after", `
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 an input or a program is missing, 4 a kernel fragment or files.json is refused,
-5 the source cannot be fetched, 130 interrupted. Cache: KATA_CACHE (now ${cacheFolder()}). SOURCE_DATE_EPOCH sets the files' times.`);
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 an input or a program is missing, 4 a kernel fragment, files.json or profiles.json is
+refused, 5 a source cannot be fetched, 130 interrupted. Cache: KATA_CACHE (now ${cacheFolder()}). SOURCE_DATE_EPOCH sets the files' times.`);
+  top.addCommand(command("agent", "compile the agent's TypeScript and C to one static binary")
+    .option("--debug", "the twin with ASAN and UBSAN, line numbers and faults that can be injected (dynamic)")
+    .option("--output <file>", "the file to write (default: kata-agent or kata-agent.debug in dist)")
+    .option("--entry <file>", "the first module, instead of agent/init/main.ts")
+    .addOption(new Option("--arch <name>", "the guest's architecture").env("TARGET_ARCH").default(process.arch === "arm64" ? "aarch64" : "x86_64"))
+    .addOption(new Option("--quickjs <dir>", "an unpacked source of QuickJS, instead of the pinned Debian source package").env("QUICKJS_SRC"))
+    .addOption(new Option("--libseccomp <dir>", "an unpacked source of libseccomp, instead of the pinned one").env("LIBSECCOMP_SRC"))
+    .action(doing(async (context, options: AgentOptions) => (await import("./commands/agent.js")).agent(context, options)))); // its bundlers take long to load
   top.addCommand(command("kernel", "compile bzImage and vmlinux with the fragments in kernel-configs/")
     .option("--source <path>", "a Linux tarball or tree, instead of the pinned Debian package")
     .option("--arch <name>", "architecture", "x86_64")
     .option("--configs <dir>", "folder with common/ and <arch>/ fragments", join(projectRoot, "kernel-configs"))
     .option("--fragment <file>", "one more fragment (may be repeated)", (file: string, all: string[]) => [...all, file], [])
-    .option("--output <dir>", "where bzImage, vmlinux and kernel.config go", join(projectRoot, "dist"))
+    .option("--output <dir>", "where bzImage, vmlinux and kernel.config go", distFolder)
     .option("--jobs <n>", "compile jobs at once (default: number of processors)", count)
     .option("--config-only", "configure and check the requests, compile nothing")
     .option("--verify", "build a second time elsewhere and compare with the built kernel")
     .action(doing(kernel)));
   top.addCommand(withRoot(command("initrd", "write the initrd: the agent as /init in a newc archive"))
-    .option("--output <file>", "the file to write", dist("initrd.img"))
+    .option("--output <file>", "the file to write", distFile("initrd.img"))
     .option("--compress <method>", "raw, lz4, zstd or gzip", "raw")
     .action(doing(initrd)));
   top.addCommand(withRoot(command("image", "write the same root as a read-only disk image without partitions"))
-    .option("--output <file>", "the file to write", dist("rootfs.img"))
+    .option("--output <file>", "the file to write", distFile("rootfs.img"))
     .option("--fs <name>", "erofs or ext4", "erofs")
     .option("--lz4", "compress the erofs (lz4hc)")
     .action(doing(image)));
   top.addCommand(command("clean", "remove what was built in dist")
-    .option("--output <dir>", "the folder to clean", join(projectRoot, "dist"))
+    .option("--output <dir>", "the folder to clean", distFolder)
     .option("--cache", "remove compiled kernels, images and downloads from the cache too")
     .action(doing(clean)));
   for (const sub of [top, ...top.commands]) sub.exitOverride().configureOutput({ outputError: (text, write) => write(text) });

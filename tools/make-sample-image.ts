@@ -11,6 +11,7 @@ import { gzipSync } from "node:zlib";
 import { hostArchitecture } from "../ctl/image/config.js";
 import { Tree, type TreeNode } from "../ctl/image/tree.js";
 import { tarOf } from "../ctl/image/write-tar.js";
+import { distFile } from "./places.js";
 
 const FILES: Readonly<Record<string, string>> = {
   "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n",
@@ -109,6 +110,6 @@ export const makeSampleImage = async (folder: string): Promise<string> => {
 };
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const folder = process.argv[2] ?? fileURLToPath(new URL("../dist/sample-image", import.meta.url));
+  const folder = process.argv[2] ?? distFile("sample-image");
   process.stdout.write(`${folder} ${await makeSampleImage(folder)}\n`);
 }

@@ -1,5 +1,5 @@
 /* The last steps of a container's process, when nothing of the engine may be in it any more: system calls from a list that
- * engine/child/exec-stub.ts makes, one after the other. Stands alone at a fixed address (build.mjs), without a C library. See struct step.
+ * engine/child/exec-stub.ts makes, one after the other. Stands alone at a fixed address (image-builder/agent), without a C library. See struct step.
  */
 typedef unsigned long u64;
 typedef long i64;

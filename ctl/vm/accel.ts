@@ -1,10 +1,10 @@
 // Which accelerator to use. /dev/kvm may open and still not run a guest (nested, emulated), so KVM is taken only after a real
 // kernel ran in it up to its end. The result is remembered for this boot of the host and this kernel.
 import { spawn } from "node:child_process";
-import { accessSync, constants, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { accessSync, constants, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { qemuArgs, type Accel, type Machine } from "./machine.js";
-import { cacheFolder } from "./places.js";
+import { cacheFolder } from "../../tools/places.js";
 
 export interface AccelChoice {
   accel: Accel;
@@ -33,6 +33,7 @@ const recall = (file: string, key: string): boolean | undefined => {
 };
 
 const remember = (file: string, key: string, works: boolean): void => {
+  mkdirSync(dirname(file), { recursive: true });
   const temporary = `${file}.${process.pid}`;
   writeFileSync(temporary, JSON.stringify({ key, works }));
   renameSync(temporary, file);

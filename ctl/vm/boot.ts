@@ -10,7 +10,8 @@ import { atEnd } from "../lifetime.js";
 import { chooseAccel, type AccelChoice } from "./accel.js";
 import { Console } from "./console.js";
 import { kernelWords, qemuArgs, type Machine, type MachineType } from "./machine.js";
-import { DIST, needed, runFolder } from "./places.js";
+import { distFile } from "../../tools/places.js";
+import { needed, runFolder } from "./places.js";
 import { vsockDriverUp } from "./driver-up.js";
 import { findProgram, lastLines, startProgram, type Program, type ProgramEnd } from "./program.js";
 import { SHARE_TAG, startVirtiofsd } from "./share.js";
@@ -97,14 +98,14 @@ const dropFolder = ({ folder, forget }: Parts, keepLogs: boolean): void => {
 export const kernelFile = (asked: string | undefined): string => {
   if (asked !== undefined) return needed(asked, "kernel", "check the path");
   try {
-    return needed(join(DIST, "vmlinux"), "kernel", "");
+    return needed(distFile("vmlinux"), "kernel", "");
   } catch {
-    return needed(join(DIST, "bzImage"), "kernel", "make it with `make kernel`");
+    return needed(distFile("bzImage"), "kernel", "make it with `make kernel`");
   }
 };
 
 const rootOf = (options: BootOptions): { initrd?: string; image?: string; fstype?: string } => {
-  const root = options.root ?? { initrd: join(DIST, "initrd.img") };
+  const root = options.root ?? { initrd: distFile("initrd.img") };
   if ("initrd" in root) return { initrd: needed(root.initrd, "initrd", "make it with `make initrd`") };
   return { image: needed(root.image, "disk image", "make it with `make image`"), fstype: root.fstype ?? "erofs" };
 };

@@ -1,22 +1,8 @@
-// Where things are: the results of the build, the cache outside the tree, and the folder of running VMs.
-// It owns these paths and nothing in them.
+// Where running VMs have their files. It owns these paths and nothing in them; the tree, the build's results and the cache are in
+// tools/places.ts.
 import { existsSync, mkdirSync, mkdtempSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-
-/** Top of the source tree. */
-export const TOP = fileURLToPath(new URL("../..", import.meta.url));
-
-/** The folder with the build's results: KATA_DIST, or dist/ of this tree. */
-export const DIST = process.env["KATA_DIST"] || join(TOP, "dist");
-
-/** The cache outside the tree: KATA_CACHE, or ~/.cache/kata-agent. Made when missing. */
-export const cacheFolder = (): string => {
-  const folder = process.env["KATA_CACHE"] || join(homedir(), ".cache", "kata-agent");
-  mkdirSync(folder, { recursive: true });
-  return folder;
-};
 
 /** The folder that holds one file for each running VM: KATACTL_STATE, /run/katactl for root, else in the user's run folder. */
 export const stateFolder = (): string => {

@@ -5,7 +5,7 @@ import { spawn } from "node:child_process";
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { findProgram, startProgram, waitForFile, type Program } from "./program.js";
-import { cacheFolder } from "./places.js";
+import { cacheFolder } from "../../tools/places.js";
 
 const VERSION = "0.3.0";
 

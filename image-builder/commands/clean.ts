@@ -10,8 +10,8 @@ export interface CleanOptions {
   readonly cache?: boolean;
 }
 
-const MADE = ["bzImage", "vmlinux", "kernel.config", "initrd.img", "rootfs.img", "manifest.json"];
-const CACHE_KINDS = ["kernel", "initrd", "image"];
+const MADE = ["kata-agent", "kata-agent.debug", "bzImage", "vmlinux", "kernel.config", "initrd.img", "rootfs.img", "manifest.json"];
+const CACHE_KINDS = ["agent", "quickjs", "qjsc", "libseccomp", "kernel", "initrd", "image"];
 
 /** Runs the command; answers with the paths that were removed. Compiled kernels and downloads go only with `cache`. */
 export async function clean(context: Context, options: CleanOptions): Promise<Json> {
@@ -26,7 +26,7 @@ export async function clean(context: Context, options: CleanOptions): Promise<Js
   await remove(options.output, MADE);
   if (options.cache === true) {
     await remove(context.cache, CACHE_KINDS);
-    await remove(join(context.cache, "apt"), ["image-builder"]);
+    await remove(join(context.cache, "apt"), ["image-builder", "sources"]);
     await remove(context.cache, ["downloads"]);
   }
   context.progress.note(removed.length === 0 ? "nothing to remove" : `removed ${removed.join(", ")}`);

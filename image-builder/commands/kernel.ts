@@ -1,10 +1,10 @@
 // Owns the command `kernel`: source, fragments and tool versions to a key, the cache, and the files in dist. The steps do the
 // work; this decides what is rebuilt. Must never compile twice what the cache has, except for --verify, which asks for just that.
-import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
+import { readFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { cached, keyOf, lookup, sumOf, type Entry } from "../lib/cache.js";
+import { cached, keyOf, lookup, scratch, sumOf, type Entry } from "../lib/cache.js";
 import type { Context } from "../lib/context.js";
-import { BuildError, explainDisk } from "../lib/errors.js";
+import { BuildError } from "../lib/errors.js";
 import type { Json } from "../lib/hash.js";
 import { writeSection } from "../lib/manifest.js";
 import { clock } from "../lib/progress.js";
@@ -12,7 +12,6 @@ import { publish } from "../lib/publish.js";
 import { kernelSource, type KernelSource } from "../steps/kernel-source.js";
 import { parseAllowMissing, parseFragments, type Fragment } from "../steps/kconfig.js";
 import { ARCHES, compile, configure, defaultJobs, FIXED, toolVersions, type Recipe } from "../steps/make-kernel.js";
-import { ensureFolder } from "../lib/folder.js";
 
 export interface KernelOptions {
   readonly source?: string;
@@ -89,19 +88,8 @@ async function build(context: Context, source: KernelSource, recipe: Recipe, dir
   await compile(context, tree, out, recipe, dir);
 }
 
-async function inScratch<T>(context: Context, work: (dir: string) => Promise<T>): Promise<T> {
-  const home = join(context.cache, "kernel");
-  try {
-    await ensureFolder(home);
-    const dir = await mkdtemp(join(home, `.building-${process.pid}-`));
-    return await work(dir).finally(() => rm(dir, { recursive: true, force: true }));
-  } catch (error) {
-    throw explainDisk(error, home);
-  }
-}
-
 async function configOnly(context: Context, source: KernelSource, recipe: Recipe, options: KernelOptions): Promise<Json> {
-  return inScratch(context, async (dir) => {
+  return scratch(context, "kernel", async (dir) => {
     const tree = await source.unpack(join(dir, "source"));
     await configure(context, tree, join(dir, "objects"), recipe);
     const sum = await sumOf(join(dir, "objects/.config"));
@@ -115,7 +103,7 @@ async function configOnly(context: Context, source: KernelSource, recipe: Recipe
 async function verify(context: Context, source: KernelSource, recipe: Recipe, keyInputs: Json, names: readonly string[]): Promise<Json> {
   const first = await lookup(context, "kernel", keyOf("kernel", keyInputs));
   if (first === undefined) throw new BuildError("missing", "there is no built kernel to compare with", "run the command without --verify first");
-  return inScratch(context, async (dir) => {
+  return scratch(context, "kernel", async (dir) => {
     await build(context, source, recipe, dir);
     const differing: string[] = [];
     for (const name of names) if ((await sumOf(join(dir, name))).sha256 !== first.files[name]?.sha256) differing.push(name);

@@ -38,8 +38,7 @@ export async function rootOutput(context: Context, kind: "initrd" | "image", opt
   const output = resolve(options.output);
   const sum = entry.files["file"] as Entry["files"][string];
   const changed = await publish(join(entry.dir, "file"), output, sum);
-  const dist = join(context.root, "dist");
-  if (dirname(output) === dist) await record(context, dist, kind, options, root, { key: entry.key, inputs, name: basename(output), sum });
+  if (dirname(output) === context.dist) await record(context, context.dist, kind, options, root, { key: entry.key, inputs, name: basename(output), sum });
   context.progress.note(`${kind}: ${options.output} ${sum.bytes} bytes, ${entry.cached ? "nothing to rebuild" : "built"}${changed ? "" : ", file unchanged"}`);
   return { key: entry.key, cached: entry.cached, changed, output, bytes: sum.bytes, sha256: sum.sha256, how };
 }

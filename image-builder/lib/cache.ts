@@ -2,7 +2,7 @@
 // entry.json with their sizes and sums. It appears by one rename, so a failed or stopped build leaves nothing that looks like a
 // result, and it is checked against its sums before it is used. Must never be told a key that leaves out an input.
 import { randomBytes } from "node:crypto";
-import { mkdir, open, readFile, readdir, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, open, readFile, readdir, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Context } from "./context.js";
 import { BuildError, errnoCode, explainDisk } from "./errors.js";
@@ -91,6 +91,19 @@ export async function cached(context: Context, kind: string, inputs: Json, names
   } finally {
     await rm(temp, { recursive: true, force: true });
     await unlock();
+  }
+}
+
+/** Runs `work` in a folder of its own in the cache, which goes away with it. Throws BuildError when the disk is full. */
+export async function scratch<T>(context: Context, kind: string, work: (dir: string) => Promise<T>): Promise<T> {
+  const home = join(context.cache, kind);
+  try {
+    await ensureFolder(home);
+    await prune(home, KEEP[kind] ?? 8);
+    const dir = await mkdtemp(join(home, `.building-${process.pid}-`));
+    return await work(dir).finally(() => rm(dir, { recursive: true, force: true }));
+  } catch (error) {
+    throw explainDisk(error, home);
   }
 }
 

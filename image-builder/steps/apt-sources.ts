@@ -20,21 +20,24 @@ interface Entry {
   readonly signedBy: string | undefined;
 }
 
+/** Whether a line is for binary packages or for source packages. */
+export type SourceType = "deb" | "deb-src";
+
 const ALIASES = ["stable", "oldstable", "oldoldstable", "testing"];
 
 /**
- * A sources.list text with `deb` lines for the wanted suites at the archives that serve release `codename` on this machine; empty
+ * A sources.list text with lines of `type` for the wanted suites at the archives that serve release `codename` on this machine; empty
  * when no such archive is configured. An entry counts as a security archive when its suite ends in "-security".
  */
-export function rewriteSources(files: readonly SourceFile[], codename: string, wanted: Suites): string {
+export function rewriteSources(files: readonly SourceFile[], codename: string, wanted: Suites, type: SourceType = "deb"): string {
   const out = new Set<string>();
   const names = [codename, ...ALIASES];
   for (const entry of files.flatMap(readFile)) {
     const serves = (suffix: readonly string[]): boolean => entry.suites.some((s) => names.some((n) => suffix.some((x) => s === n + x || s === `${n}/updates` && x === "-security")));
     const options = entry.signedBy === undefined ? "" : `[signed-by=${entry.signedBy}] `;
     for (const uri of entry.uris) {
-      if (serves(["", "-updates", "-backports"])) for (const suite of wanted.archive) out.add(`deb ${options}${uri} ${suite} main`);
-      if (serves(["-security"])) for (const suite of wanted.security) out.add(`deb ${options}${uri} ${suite} main`);
+      if (serves(["", "-updates", "-backports"])) for (const suite of wanted.archive) out.add(`${type} ${options}${uri} ${suite} main`);
+      if (serves(["-security"])) for (const suite of wanted.security) out.add(`${type} ${options}${uri} ${suite} main`);
     }
   }
   return [...out].map((l) => `${l}\n`).join("");

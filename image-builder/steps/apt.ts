@@ -1,13 +1,13 @@
-// Owns fetching one pinned binary package with the machine's apt-get under a private configuration: own lists, own archives, own
+// Owns fetching one pinned package, binary or source, with the machine's apt-get under a private configuration: own lists, own archives, own
 // sources, all below the cache. Must never change the system's apt state nor run its hooks. Source: apt.conf(5), apt-get(8).
 import { mkdtemp, readFile, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Context } from "../lib/context.js";
 import { lock } from "../lib/cache.js";
-import { BuildError, explainDisk } from "../lib/errors.js";
+import { BuildError, errnoCode, explainDisk } from "../lib/errors.js";
 import { sha256File } from "../lib/hash.js";
-import { run } from "../lib/run.js";
-import { rewriteSources, type SourceFile, type Suites } from "./apt-sources.js";
+import { run, type RunOptions } from "../lib/run.js";
+import { rewriteSources, type SourceFile, type SourceType, type Suites } from "./apt-sources.js";
 import { ensureFolder } from "../lib/folder.js";
 
 export interface PackagePin {
@@ -23,6 +23,25 @@ export interface Fetched {
   readonly sha256: string;
 }
 
+export interface SourcePin {
+  readonly package: string;
+  readonly version: string;
+  readonly suites: Suites;
+  /** The files that are used, each with its SHA-256. */
+  readonly files: Readonly<Record<string, string>>;
+}
+
+/** One use of apt: what its sources are for, and what to do when it cannot help. */
+interface Use {
+  readonly type: SourceType;
+  readonly suites: Suites;
+  readonly what: string;
+  readonly otherwise: string;
+}
+
+const KERNEL_OTHERWISE = "give a kernel source by hand (kernel --source TARBALL|DIR)";
+const PINS = "image-builder/pins.json";
+
 /**
  * The package file of the first pinned version that the cache or the archive has. Throws BuildError "fetch" when no Debian
  * archive is configured, the archive cannot be reached, no pinned version is left in it, or the file's sum is not the pinned one.
@@ -32,65 +51,140 @@ export async function fetchPackage(context: Context, pin: PackagePin): Promise<F
   const local = async (): Promise<Fetched | undefined> => {
     for (const want of pin.versions) {
       const file = join(store, `${want.sha256}.deb`);
-      if ((await stat(file).catch(() => undefined)) === undefined) continue;
-      if ((await sha256File(file)) === want.sha256) return { file, ...want };
-      await rm(file, { force: true });
+      if (await isWhole(file, want.sha256)) return { file, ...want };
     }
     return undefined;
   };
+  return fetchOnce(context, pin.package, local, () => download(context, pin, store));
+}
+
+/**
+ * The pinned files of a source package: name to path in the cache. Throws BuildError "fetch" as fetchPackage does; `otherwise` tells
+ * how to go on without the archive.
+ */
+export async function fetchSource(context: Context, pin: SourcePin, otherwise: string): Promise<ReadonlyMap<string, string>> {
+  const store = join(context.cache, "downloads");
+  const paths = new Map(Object.entries(pin.files).map(([name, sum]) => [name, join(store, `${sum}.source`)]));
+  const local = async (): Promise<typeof paths | undefined> => {
+    for (const [name, path] of paths) if (!(await isWhole(path, pin.files[name] as string))) return undefined;
+    return paths;
+  };
+  return fetchOnce(context, pin.package, local, async () => {
+    const use: Use = { type: "deb-src", suites: pin.suites, what: `the source of ${pin.package} ${pin.version}`, otherwise };
+    await withApt(context, use, async (apt, trouble) => {
+      await inFolder(context, store, pin.package, async (temp) => {
+        const get = run("apt-get", ["-q", "--download-only", "source", `${pin.package}=${pin.version}`], { ...apt, cwd: temp });
+        await fetching(get, use).catch((error: unknown) => { throw trouble ?? error; });
+        for (const [name, path] of paths) await keep(join(temp, name), path, pin.files[name] as string, `${name} of ${pin.package} ${pin.version}`);
+      });
+    });
+    return paths;
+  });
+}
+
+/** What `local` finds, or what `fetch` brings; two who want the same wait for each other. */
+async function fetchOnce<T>(context: Context, name: string, local: () => Promise<T | undefined>, fetch: () => Promise<T>): Promise<T> {
   const have = await local();
   if (have !== undefined) return have;
-  const unlock = await lock(context, "downloads", pin.package);
+  const unlock = await lock(context, "downloads", name);
   try {
-    return (await local()) ?? (await download(context, pin, store));
+    return (await local()) ?? (await fetch());
   } catch (error) {
-    throw explainDisk(error, store);
+    throw explainDisk(error, join(context.cache, "downloads"));
   } finally {
     await unlock();
   }
 }
 
+/** Whether the file is there with that sum; one with another sum is removed. */
+async function isWhole(file: string, sha256: string): Promise<boolean> {
+  if ((await stat(file).catch(() => undefined)) === undefined) return false;
+  if ((await sha256File(file)) === sha256) return true;
+  await rm(file, { force: true });
+  return false;
+}
+
 async function download(context: Context, pin: PackagePin, store: string): Promise<Fetched> {
-  const conf = await privateConfig(context, pin);
-  const env = { APT_CONFIG: conf };
-  const apt = { env, signal: context.signal, package: "apt" };
-  context.progress.step("reading the package lists of the Debian archive");
-  // one suite that is gone or out of reach must not hide the others: what counts is whether a pinned version is offered
-  const trouble = await fetching(run("apt-get", ["-q", "update"], apt), "the package lists of the Debian archive").then(() => undefined, (error: unknown) => error);
-  if (trouble instanceof BuildError && trouble.failure !== "fetch") throw trouble;
-  const offered = new Set((await run("apt-cache", ["madison", pin.package], apt)).split("\n").map((l) => l.split("|")[1]?.trim() ?? ""));
-  const want = pin.versions.find((v) => offered.has(v.version));
-  if (want === undefined) {
-    if (trouble !== undefined) throw trouble;
-    const there = [...offered].filter((v) => v !== "").join(", ");
-    throw new BuildError("fetch", `none of the pinned versions of ${pin.package} (${pin.versions.map((v) => v.version).join(", ")}) is in the Debian archive any more; it has ${there === "" ? "none" : there}`,
-      "give a kernel source by hand (kernel --source TARBALL|DIR), or put a version the archive has, with the SHA-256 that\n`apt-cache show` tells, into image-builder/pins.json");
-  }
-  const temp = await mkdtemp(join(store, ".fetch-"));
-  const timer = setInterval(() => void shown(context, temp, pin.package), 500);
-  try {
-    await fetching(run("apt-get", ["-q", "download", `${pin.package}=${want.version}`], { ...apt, cwd: temp }), `${pin.package} ${want.version}`);
-    const name = (await readdir(temp)).find((n) => n.endsWith(".deb"));
-    if (name === undefined) throw new BuildError("fetch", `apt-get downloaded no package file for ${pin.package} ${want.version}`);
-    const sum = await sha256File(join(temp, name));
-    if (sum !== want.sha256) {
-      throw new BuildError("fetch", `${pin.package} ${want.version} has SHA-256 ${sum}, pinned is ${want.sha256}`, "do not use this file; if the archive really changed, correct image-builder/pins.json");
+  const use: Use = { type: "deb", suites: pin.suites, what: pin.package, otherwise: KERNEL_OTHERWISE };
+  return withApt(context, use, async (apt, trouble) => {
+    const offered = new Set((await run("apt-cache", ["madison", pin.package], apt)).split("\n").map((l) => l.split("|")[1]?.trim() ?? ""));
+    const want = pin.versions.find((v) => offered.has(v.version));
+    if (want === undefined) {
+      if (trouble !== undefined) throw trouble;
+      const there = [...offered].filter((v) => v !== "").join(", ");
+      const pinned = pin.versions.map((v) => v.version).join(", ");
+      throw new BuildError("fetch", `none of the pinned versions of ${pin.package} (${pinned}) is in the Debian archive any more; it has ${there === "" ? "none" : there}`,
+        `${use.otherwise}, or put a version the archive has, with the SHA-256 that\n\`apt-cache show\` tells, into ${PINS}`);
     }
-    const file = join(store, `${want.sha256}.deb`);
-    await rename(join(temp, name), file);
-    return { file, ...want };
+    return inFolder(context, store, pin.package, async (temp) => {
+      await fetching(run("apt-get", ["-q", "download", `${pin.package}=${want.version}`], { ...apt, cwd: temp }), { ...use, what: `${pin.package} ${want.version}` });
+      const name = (await readdir(temp)).find((n) => n.endsWith(".deb"));
+      if (name === undefined) throw new BuildError("fetch", `apt-get downloaded no package file for ${pin.package} ${want.version}`);
+      const file = join(store, `${want.sha256}.deb`);
+      await keep(join(temp, name), file, want.sha256, `${pin.package} ${want.version}`);
+      return { file, ...want };
+    });
+  });
+}
+
+/**
+ * Runs `work` with apt's private configuration and fresh lists. `trouble` is what went wrong with the lists: one suite that is gone
+ * or out of reach must not hide the others, what counts is whether a pinned version is offered.
+ */
+async function withApt<T>(context: Context, use: Use, work: (apt: RunOptions, trouble: unknown) => Promise<T>): Promise<T> {
+  const unlock = await lock(context, "apt", use.type);
+  try {
+    const apt = { env: { APT_CONFIG: await privateConfig(context, use) }, signal: context.signal, package: "apt" };
+    return await work(apt, await refresh(context, apt, use));
+  } finally {
+    await unlock();
+  }
+}
+
+/** Which lists this run has read already. */
+const fresh = new WeakMap<Context, Set<string>>();
+
+async function refresh(context: Context, apt: RunOptions, use: Use): Promise<unknown> {
+  const read = fresh.get(context) ?? new Set();
+  const lists = JSON.stringify([use.type, use.suites]);
+  if (read.has(lists)) return undefined;
+  context.progress.step("reading the package lists of the Debian archive");
+  const what = "the package lists of the Debian archive";
+  const trouble = await fetching(run("apt-get", ["-q", "update"], apt), { ...use, what }).then(() => undefined, (error: unknown) => error);
+  if (trouble instanceof BuildError && trouble.failure !== "fetch") throw trouble;
+  if (trouble === undefined) fresh.set(context, read.add(lists));
+  return trouble;
+}
+
+/** Runs `work` in a folder of its own beside the downloads, telling how much has arrived there. */
+async function inFolder<T>(context: Context, store: string, what: string, work: (temp: string) => Promise<T>): Promise<T> {
+  const temp = await mkdtemp(join(store, ".fetch-"));
+  const timer = setInterval(() => void shown(context, temp, what), 500);
+  try {
+    return await work(temp);
   } finally {
     clearInterval(timer);
     await rm(temp, { recursive: true, force: true });
   }
 }
 
-async function fetching(work: Promise<string>, what: string): Promise<void> {
+/** Moves a file that has arrived to its place, if it is what is pinned. */
+async function keep(from: string, to: string, sha256: string, what: string): Promise<void> {
+  const sum = await sha256File(from).catch((error: unknown) => {
+    throw errnoCode(error) === "ENOENT" ? new BuildError("fetch", `apt-get downloaded no ${what}`, `the pins in ${PINS} name the files of another version`) : error;
+  });
+  if (sum !== sha256) {
+    throw new BuildError("fetch", `${what} has SHA-256 ${sum}, pinned is ${sha256}`, `do not use this file; if the archive really changed, correct ${PINS}`);
+  }
+  await rename(from, to);
+}
+
+async function fetching(work: Promise<string>, use: Use): Promise<void> {
   try {
     await work;
   } catch (error) {
     if (!(error instanceof BuildError) || error.failure !== "failed") throw error;
-    throw new BuildError("fetch", `cannot fetch ${what}: ${error.message}`, "check the network and /etc/apt, or give a kernel source by hand (kernel --source TARBALL|DIR)", { cause: error });
+    throw new BuildError("fetch", `cannot fetch ${use.what}: ${error.message}`, `check the network and /etc/apt, or ${use.otherwise}`, { cause: error });
   }
 }
 
@@ -101,13 +195,14 @@ async function shown(context: Context, dir: string, what: string): Promise<void>
   if (bytes > 0) context.progress.step(`fetching ${what}, ${Math.floor(bytes / 1e6)} MB`);
 }
 
-async function privateConfig(context: Context, pin: PackagePin): Promise<string> {
-  const base = join(context.cache, "apt", "image-builder");
+/** Where apt keeps what belongs to each kind of sources, below apt/ in the cache. */
+const FOLDERS: Readonly<Record<SourceType, string>> = { deb: "image-builder", "deb-src": "sources" };
+
+async function privateConfig(context: Context, use: Use): Promise<string> {
+  const base = join(context.cache, "apt", FOLDERS[use.type]);
   for (const dir of ["lists/partial", "archives/partial", "etc"]) await ensureFolder(join(base, dir));
-  const sources = rewriteSources(await systemSources("/etc/apt"), await codename(), pin.suites);
-  if (sources === "") {
-    throw new BuildError("fetch", "no Debian archive is configured on this machine, so there is nowhere to fetch the kernel source from", "give it by hand: kernel --source TARBALL|DIR (a Linux 6.12 tree)");
-  }
+  const sources = rewriteSources(await systemSources("/etc/apt"), await codename(), use.suites, use.type);
+  if (sources === "") throw new BuildError("fetch", `no Debian archive is configured on this machine, so there is nowhere to fetch ${use.what} from`, use.otherwise);
   await writeFile(join(base, "etc/sources.list"), sources);
   const conf = join(base, "apt.conf");
   await writeFile(conf, `#clear APT::Update::Pre-Invoke;

@@ -6,7 +6,8 @@ import { join } from "node:path";
 import type { AgentClient } from "../../ctl/client/agent-client.js";
 import { formatAddress } from "../../ctl/client/address.js";
 import { bootVm, kernelFile, type Vm } from "../../ctl/vm/boot.js";
-import { DIST, needed } from "../../ctl/vm/places.js";
+import { needed } from "../../ctl/vm/places.js";
+import { distFile } from "../../tools/places.js";
 import { findProgram } from "../../ctl/vm/program.js";
 import { chooseWire } from "../../ctl/vm/wire.js";
 import { fillRootfs, sandboxRequest } from "../helpers/guest.js";
@@ -125,7 +126,7 @@ export const onHost = async (attack: Attack["needs"], prefix: string, sharePid =
 export const whyNoVm = (): string | undefined => {
   try {
     kernelFile(undefined);
-    needed(join(DIST, "initrd.img"), "initrd", "make it with `make initrd`");
+    needed(distFile("initrd.img"), "initrd", "make it with `make initrd`");
     if (findProgram("qemu-system-x86_64") === undefined) return "QEMU is not installed";
     chooseWire("vsock");
     return undefined;

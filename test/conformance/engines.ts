@@ -4,7 +4,8 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { cacheFolder, DIST, needed } from "../../ctl/vm/places.js";
+import { needed } from "../../ctl/vm/places.js";
+import { cacheFolder, distFile } from "../../tools/places.js";
 import { conformanceCache, PINS } from "./suite.js";
 
 export interface Engine {
@@ -24,7 +25,7 @@ const versionOf = (path: string): string => {
 
 /** dist/kata-agent by a link named kata-oci in `folder`. */
 export const ourEngine = (folder: string): Engine => {
-  const binary = needed(process.env["KATA_AGENT_BINARY"] ?? join(DIST, "kata-agent"), "agent", "make it with `make agent`");
+  const binary = needed(process.env["KATA_AGENT_BINARY"] ?? distFile("kata-agent"), "agent", "make it with `make agent`");
   const path = join(folder, "kata-oci");
   writeFileSync(path, readFileSync(binary));
   chmodSync(path, 0o755);

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { wholeProcess } from "../../ctl/lifetime.js";
-import { TOP } from "../../ctl/vm/places.js";
+import { projectRoot } from "../../tools/places.js";
 import { engineAt, newestCrun, ourEngine, type Engine } from "./engines.js";
 import { runInGuest, v2Missing } from "./guest.js";
 import { runOnHost, v1Missing } from "./host.js";
@@ -28,7 +28,7 @@ const END = "<!-- end of results -->";
 
 /** Puts the results between the two marks of the document. */
 const writeDocs = (text: string): void => {
-  const file = join(TOP, "docs/conformance.md");
+  const file = join(projectRoot, "docs/conformance.md");
   const old = readFileSync(file, "utf8");
   const begin = old.indexOf(BEGIN);
   const end = old.indexOf(END);

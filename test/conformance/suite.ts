@@ -3,7 +3,7 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { cacheFolder } from "../../ctl/vm/places.js";
+import { cacheFolder } from "../../tools/places.js";
 
 interface Pins {
   runtimeTools: { module: string; version: string; sum: string };

@@ -7,9 +7,10 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { AgentClient } from "../../ctl/client/agent-client.js";
 import { connectAgent } from "../../ctl/client/connect.js";
+import { distFile } from "../../tools/places.js";
 
 /** The binary as shipped, or the one to be tested instead. */
-export const BINARY = resolve(process.env["KATA_AGENT"] ?? "dist/kata-agent");
+export const BINARY = resolve(process.env["KATA_AGENT"] ?? distFile("kata-agent"));
 
 /** Why such a test cannot run here; undefined when it can. */
 export const whyNot = (): string | undefined => {

@@ -1,10 +1,9 @@
 // VMs for tests: boots one from dist/ in the way asked for, and takes it down after the test; when the test failed the console
 // and logs stay and their place is printed. It owns nothing else; what a test does in the VM is the test's own.
 import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { onTestFailed, onTestFinished } from "vitest";
 import { bootVm as boot, type BootOptions, type Vm } from "../../ctl/vm/boot.js";
-import { DIST } from "../../ctl/vm/places.js";
+import { distFile } from "../../tools/places.js";
 import { findProgram } from "../../ctl/vm/program.js";
 import { chooseWire, type WireChoice } from "../../ctl/vm/wire.js";
 
@@ -27,7 +26,7 @@ export interface VmOptions {
 /** Why VM tests cannot run here, or undefined when they can: the reason belongs into the skip. */
 export const vmMissing = (transport: WireChoice = "auto"): string | undefined => {
   if (findProgram("qemu-system-x86_64") === undefined) return "QEMU is not installed";
-  const missing = ["initrd.img", existsSync(join(DIST, "vmlinux")) ? "vmlinux" : "bzImage"].find((name) => !existsSync(join(DIST, name)));
+  const missing = ["initrd.img", existsSync(distFile("vmlinux")) ? "vmlinux" : "bzImage"].find((name) => !existsSync(distFile(name)));
   if (missing !== undefined) return `dist/${missing} has not been built`;
   try {
     chooseWire(transport);
@@ -40,7 +39,7 @@ export const vmMissing = (transport: WireChoice = "auto"): string | undefined =>
 const toBoot = (options: VmOptions): BootOptions => ({
   transport: options.transport ?? "auto",
   machine: options.machine ?? "q35",
-  ...(options.root === "image" ? { root: { image: join(DIST, "rootfs.img") } } : {}),
+  ...(options.root === "image" ? { root: { image: distFile("rootfs.img") } } : {}),
   ...(options.share !== undefined ? { share: { folder: options.share, by: "virtiofs" as const } } : {}),
   ...(options.ninep !== undefined ? { share: { folder: options.ninep, by: "9p" as const } } : {}),
   ...(options.disks !== undefined ? { disks: options.disks } : {}),

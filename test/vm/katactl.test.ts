@@ -3,15 +3,14 @@ import { execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { execa } from "execa";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { makeSampleImage } from "../../tools/make-sample-image.js";
 import { vmMissing } from "../helpers/vm.js";
 import { tarball, writeLayout } from "../helpers/tarball.js";
+import { projectRoot } from "../../tools/places.js";
 
-const TOP = fileURLToPath(new URL("../..", import.meta.url));
-const KATACTL = join(TOP, "katactl");
+const KATACTL = join(projectRoot, "katactl");
 const missing = vmMissing();
 /** An optional package: it is compiled when it is installed, which some machines cannot. */
 const pty = await import("node-pty").catch(() => undefined);

@@ -7,11 +7,11 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { image } from "../../image-builder/commands/image.js";
 import { initrd } from "../../image-builder/commands/initrd.js";
-import { cacheFolder, projectRoot, type Context } from "../../image-builder/lib/context.js";
+import type { Context } from "../../image-builder/lib/context.js";
+import { cacheFolder, distFile, projectRoot } from "../../tools/places.js";
 import { progress } from "../../image-builder/lib/progress.js";
 
-const dist = (name: string): string => join(projectRoot, "dist", name);
-const missing = !existsSync(dist("vmlinux")) || !existsSync(dist("bzImage")) ? "no kernel in dist (make kernel)"
+const missing = !existsSync(distFile("vmlinux")) || !existsSync(distFile("bzImage")) ? "no kernel in dist (make kernel)"
   : spawnSync("qemu-system-x86_64", ["--version"]).error !== undefined ? "no QEMU" : "";
 const suite = describe.skipIf(missing !== "");
 let dir = "";
@@ -21,14 +21,14 @@ beforeAll(async () => {
   if (missing !== "") return console.warn(`kernel tests left out: ${missing}`);
   dir = mkdtempSync(join(tmpdir(), "kernel-test-"));
   execFileSync("musl-gcc", ["-static", "-s", "-Os", "-idirafter", linuxHeaders(), "-o", at("probe"), join(projectRoot, "test/vm/kernel-probe.c")]);
-  const context: Context = { root: dir, cache: cacheFolder({ ...process.env, KATA_CACHE: at("cache") }), progress: progress(true), signal: new AbortController().signal };
+  const context: Context = { root: dir, dist: join(dir, "dist"), cache: cacheFolder({ ...process.env, KATA_CACHE: at("cache") }), progress: progress(true), signal: new AbortController().signal };
   const common = { agent: at("probe"), rootfs: join(projectRoot, "rootfs"), arch: "x86_64" };
   for (const fs of ["erofs", "ext4"]) await image(context, { ...common, fs, output: at(`root.${fs}`) });
   await image(context, { ...common, fs: "erofs", lz4: true, output: at("root.erofs-lz4") });
   // the size of the real thing decides which compression is cheapest, so the agent's bytes come along
   const big = at("rootfs");
   execFileSync("cp", ["-r", join(projectRoot, "rootfs"), big]);
-  execFileSync("cp", [existsSync(dist("kata-agent")) ? dist("kata-agent") : process.execPath, join(big, "overlay/payload")]);
+  execFileSync("cp", [existsSync(distFile("kata-agent")) ? distFile("kata-agent") : process.execPath, join(big, "overlay/payload")]);
   for (const compress of ["raw", "lz4", "zstd", "gzip"]) await initrd(context, { ...common, rootfs: big, compress, output: at(`initrd.${compress}`) });
   await initrd(context, { ...common, compress: "raw", output: at("initrd") });
   execFileSync("mkdir", [at("share")]);
@@ -69,7 +69,7 @@ const list = (text: string | undefined): string[] => (text ?? "").split(/\s+/);
 suite("on q35 with everything plugged in", () => {
   let guest: Record<string, string> = {};
   beforeAll(async () => {
-    guest = await boot("q35", ["-kernel", dist("bzImage"), "-initrd", at("initrd"), ...drive("root.ext4", "a"), "-device", "virtio-blk-pci,drive=a", ...drive("root.erofs-lz4", "b"), "-device", "virtio-blk-pci,drive=b",
+    guest = await boot("q35", ["-kernel", distFile("bzImage"), "-initrd", at("initrd"), ...drive("root.ext4", "a"), "-device", "virtio-blk-pci,drive=a", ...drive("root.erofs-lz4", "b"), "-device", "virtio-blk-pci,drive=b",
       "-device", "virtio-scsi-pci", ...drive("disk.squashfs", "c"), "-device", "scsi-hd,drive=c", "-netdev", "user,id=n", "-device", "virtio-net-pci,netdev=n,romfile=", "-device", "virtio-rng-pci", "-device", "virtio-balloon-pci",
       "-fsdev", `local,id=f,path=${at("share")},security_model=none`, "-device", "virtio-9p-pci,fsdev=f,mount_tag=share"], "probe.full");
   });
@@ -91,11 +91,11 @@ suite("on q35 with everything plugged in", () => {
 
 suite("each root on each machine", () => {
   it.each(["q35", "microvm"] as const)("vmlinux with the initrd on %s", async (machine) => {
-    const guest = await boot(machine, ["-kernel", dist("vmlinux"), "-initrd", at("initrd")], "");
+    const guest = await boot(machine, ["-kernel", distFile("vmlinux"), "-initrd", at("initrd")], "");
     expect([guest["root"]?.split(" ")[2], guest["resolv"]]).toEqual(["rootfs", "ok"]);
   });
   it.each([["q35", "erofs"], ["q35", "ext4"], ["microvm", "erofs"]] as const)("on %s with %s as the disk root, devtmpfs mounted by the kernel", async (machine, fs) => {
-    const guest = await boot(machine, ["-kernel", dist("vmlinux"), ...drive(`root.${fs}`, "d"), "-device", `virtio-blk-${machine === "q35" ? "pci" : "device"},drive=d`], `root=/dev/vda rootfstype=${fs} ro`);
+    const guest = await boot(machine, ["-kernel", distFile("vmlinux"), ...drive(`root.${fs}`, "d"), "-device", `virtio-blk-${machine === "q35" ? "pci" : "device"},drive=d`], `root=/dev/vda rootfstype=${fs} ro`);
     expect(guest["root"]).toContain(`/dev/root / ${fs} ro`);
     expect(guest["resolv"]).toBe("ok");
   });
@@ -103,7 +103,7 @@ suite("each root on each machine", () => {
 
 suite("the initrd's default compression", () => {
   it("boots in the fewest instructions, and repeats to 0.1 %", async () => {
-    const count = async (compress: string): Promise<number> => Number((await boot("microvm", ["-icount", "shift=0,sleep=off", "-accel", "tcg", "-kernel", dist("vmlinux"), "-initrd", at(`initrd.${compress}`)], ""))["instructions"]);
+    const count = async (compress: string): Promise<number> => Number((await boot("microvm", ["-icount", "shift=0,sleep=off", "-accel", "tcg", "-kernel", distFile("vmlinux"), "-initrd", at(`initrd.${compress}`)], ""))["instructions"]);
     const raw = await count("raw");
     for (const other of ["lz4", "zstd", "gzip"]) expect([other, await count(other)]).toSatisfy(([, n]: [string, number]) => n > raw);
     expect(Math.abs((await count("raw")) - raw) / raw).toBeLessThan(0.001);

@@ -3,13 +3,12 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { fakeAgent } from "../../helpers/fake-agent.js";
 import { execa } from "execa";
 import { tarball } from "../../helpers/tarball.js";
+import { projectRoot } from "../../../tools/places.js";
 
-const TOP = fileURLToPath(new URL("../../..", import.meta.url));
 let home: string;
 beforeEach(() => {
   home = mkdtempSync(join(tmpdir(), "cli-"));
@@ -19,7 +18,7 @@ afterEach(() => rmSync(home, { recursive: true, force: true }));
 
 const katactl = (args: string[], env: NodeJS.ProcessEnv = {}): { status: number | null; stdout: string; stderr: string; left: string[] } => {
   const own = { ...process.env, KATACTL_STATE: join(home, "state"), KATA_CACHE: join(home, "cache"), TMPDIR: join(home, "tmp"), ...env };
-  const { status, stdout, stderr } = spawnSync(join(TOP, "katactl"), args, { encoding: "utf8", env: own });
+  const { status, stdout, stderr } = spawnSync(join(projectRoot, "katactl"), args, { encoding: "utf8", env: own });
   return { status, stdout, stderr, left: readdirSync(join(home, "tmp")).filter((name) => name.startsWith("katactl")) };
 };
 
@@ -83,7 +82,7 @@ describe("katactl", () => {
 
   it("makes any call at an address and prints its answer", async () => {
     const agent = await fakeAgent((call) => (call.method === "Version" ? { grpc_version: "0.0.1", agent_version: "x" } : call.method === "ReadStdout" ? { data: Buffer.from("hi") } : { status: "SERVING" }));
-    const run = (...args: string[]): Promise<{ exitCode?: number; stdout: string; stderr: string }> => execa(join(TOP, "katactl"), ["ctl", "--address", `unix://${agent.path}`, ...args], { reject: false });
+    const run = (...args: string[]): Promise<{ exitCode?: number; stdout: string; stderr: string }> => execa(join(projectRoot, "katactl"), ["ctl", "--address", `unix://${agent.path}`, ...args], { reject: false });
     expect(JSON.parse((await run("version")).stdout)).toEqual({ grpc_version: "0.0.1", agent_version: "x" });
     expect(JSON.parse((await run("ReadStdout", '{"containerId":"c"}')).stdout)).toEqual({ data: "aGk=" });
     expect(await run("StartContainer", '{"id":1}')).toMatchObject({ exitCode: 125, stderr: "katactl: StartContainerRequest has no field id; it has: container_id" });

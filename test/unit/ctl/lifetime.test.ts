@@ -3,12 +3,11 @@ import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { tarball } from "../../helpers/tarball.js";
+import { projectRoot } from "../../../tools/places.js";
 
-const TOP = fileURLToPath(new URL("../../..", import.meta.url));
-const LOADER = join(TOP, "node_modules/tsx/dist/loader.mjs");
+const LOADER = join(projectRoot, "node_modules/tsx/dist/loader.mjs");
 let home: string;
 beforeEach(() => {
   home = mkdtempSync(join(tmpdir(), "life-"));
@@ -25,7 +24,7 @@ interface End {
 /** Run a program whose work is `body`; a line on its output is answered with `signal`. */
 const program = (body: string, signal?: NodeJS.Signals): Promise<End> => {
   const file = join(home, "program.mts");
-  writeFileSync(file, `import { now, removeAtEnd, wholeProcess } from ${JSON.stringify(join(TOP, "ctl/lifetime.ts"))};
+  writeFileSync(file, `import { now, removeAtEnd, wholeProcess } from ${JSON.stringify(join(projectRoot, "ctl/lifetime.ts"))};
 removeAtEnd(${JSON.stringify(join(home, "made"))});
 now("testing");
 wholeProcess(async () => { ${body} }, { failed: 125, say: (line) => process.stderr.write(line + "\\n"), text: String });
@@ -64,7 +63,7 @@ describe("katactl run, while the image is made ready", () => {
     writeFileSync(join(home, "image.tar"), await tarball([{ name: "bin/sh", data: "#!" }]));
     const pidFile = join(home, "pid");
     const env = { ...process.env, PATH: `${bin}${delimiter}${process.env["PATH"] ?? ""}`, TMPDIR: join(home, "tmp"), KATACTL_STATE: join(home, "state"), TOOL_PID: pidFile };
-    const child = spawn(join(TOP, "katactl"), ["run", join(home, "image.tar"), "--", "x"], { env, stdio: ["ignore", "ignore", "pipe"] });
+    const child = spawn(join(projectRoot, "katactl"), ["run", join(home, "image.tar"), "--", "x"], { env, stdio: ["ignore", "ignore", "pipe"] });
     const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
     await Promise.race([expect.poll(() => existsSync(pidFile), { timeout: 15_000, interval: 10 }).toBe(true), ended]);
     expect(readdirSync(join(home, "tmp")).filter((name) => name.startsWith("katactl"))).toHaveLength(1);

@@ -9,7 +9,7 @@ import { image, toUuid, type ImageOptions } from "../../../image-builder/command
 import { initrd, type InitrdOptions } from "../../../image-builder/commands/initrd.js";
 import type { BuildError } from "../../../image-builder/lib/errors.js";
 import { readManifest } from "../../../image-builder/lib/manifest.js";
-import { projectRoot } from "../../../image-builder/lib/context.js";
+import { projectRoot } from "../../../tools/places.js";
 import { clean } from "../../../image-builder/commands/clean.js";
 import { cli, context, entries, leftovers, removeTemps, staticProgram, temp, write } from "./stage.js";
 
@@ -93,7 +93,7 @@ describe("initrd", () => {
     expect(Object.keys(await readManifest(dist))).toEqual(["agent", "initrd"]);
     write(join(dist, "mine"), "stays");
     await clean(at, { output: dist, cache: true });
-    expect(readdirSync(dist).sort()).toEqual(["kata-agent", "mine"]);
+    expect(readdirSync(dist).sort()).toEqual(["mine"]);
     expect(entries(at.cache, "initrd")).toEqual([]);
   });
 

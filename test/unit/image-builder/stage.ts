@@ -4,8 +4,9 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { projectRoot, type Context } from "../../../image-builder/lib/context.js";
+import type { Context } from "../../../image-builder/lib/context.js";
 import { progress } from "../../../image-builder/lib/progress.js";
+import { projectRoot } from "../../../tools/places.js";
 
 const temps: string[] = [];
 
@@ -22,7 +23,7 @@ export function removeTemps(): void {
 
 /** A quiet context whose project is `root` (for dist and the manifest) and whose cache is its own. */
 export function context(root: string = temp(), cache: string = join(temp(), "cache"), signal: AbortSignal = new AbortController().signal): Context {
-  return { root, cache, signal, progress: progress(true) };
+  return { root, dist: join(root, "dist"), cache, signal, progress: progress(true) };
 }
 
 export function write(path: string, text: string | Uint8Array, mode = 0o644): string {
