@@ -10,7 +10,6 @@ import { publish } from "../lib/publish.js";
 import { run } from "../lib/run.js";
 import type { SourcePin } from "../steps/apt.js";
 import { librarySource } from "../steps/debian-source.js";
-import { bundle } from "./bundle.js";
 import { compileBytecode, flatName, type Sizes } from "./bytecode.js";
 import { compileObject, compilerFor, kernelHeaders, WARN, type Compiler } from "./compiler.js";
 import { libseccomp } from "./libseccomp.js";
@@ -45,6 +44,7 @@ export async function buildAgent(context: Context, build: AgentBuild): Promise<A
   const agent = join(context.root, "agent");
   const entry = resolve(build.entry ?? join(agent, "init/main.ts"));
   if ((await stat(entry).catch(() => undefined)) === undefined) throw new BuildError("missing", `there is no entry ${entry}`, "--entry takes a TypeScript module");
+  const bundler = import("./bundle.js"); // takes long to load; compilers answer meanwhile
   const compiler = await compilerFor(context, build.debug);
   const [profiles, version, libraries] = await Promise.all([readProfiles(join(agent, "profiles.json")), ownVersion(context.root), makeLibraries(context, compiler, build)]);
   return scratch(context, "agent", async (dir) => {
@@ -56,7 +56,7 @@ export async function buildAgent(context: Context, build: AgentBuild): Promise<A
     const host = Promise.all(HOST.map((name) => object(`native/${name}`)));
     host.catch(() => undefined); // it is awaited below; what fails before must not leave it unheard
     context.progress.step("bundling the agent");
-    const parts = await bundle(dir, { agent, entry, arch: build.arch, version, debug: build.debug, stub: await stubCode(context, dir), profiles });
+    const parts = await (await bundler).bundle(dir, { agent, entry, arch: build.arch, version, debug: build.debug, stub: await stubCode(context, dir), profiles });
     const chunks = await compileBytecode(context, dir, parts.files, libraries.engine.qjsc, build.debug);
     const loaded = new Map([...parts.loaded].map(([name, files]) => [name, files.map(flatName)]));
     if (build.entry === undefined && !build.debug) holdBudgets(profiles, loaded, chunks);

@@ -75,7 +75,7 @@ int main(void) { for (int i = 0; i < 3; i += 2) printf("%d %d %d %d %d\\n", word
 });
 
 describe("qjsc", () => {
-  const of = (symbol: string, size: number): string => `\nconst uint32_t ${symbol}_size = ${size};\n\nconst uint8_t ${symbol}[${size}] = {\n 0x01,\n};\n`;
+  const of = (symbol: string, size: number): string => `\nconst uint32_t ${symbol}_size = ${size};\n\nconst uint8_t ${symbol}[${size}] = {\n ${"0x0a, ".repeat(size)}\n};\n`;
 
   it("is given chunks with flat names, also where they import each other", () => {
     const { flat, imported } = flatten([
@@ -91,6 +91,7 @@ describe("qjsc", () => {
     const { text, sizes } = withTable(`/* File generated automatically */\n${of("qjsc_chunk_1", 30)}${of("qjsc_lib__x", 4)}`, ["lib__x.js", "chunk-1.js"]);
     expect(sizes).toEqual({ "lib__x.js": 4, "chunk-1.js": 30 });
     expect(text.match(/__attribute__\(\(section\("bytecode"\)\)\) const uint8_t qjsc_/g)).toHaveLength(2);
+    expect(text).toContain('qjsc_lib__x[4] = "\\x0a\\x0a\\x0a\\x0a";');
     expect(text).toContain('const struct chunk chunks[] = {\n    { "lib__x.js", qjsc_lib__x, 4 },\n    { "chunk-1.js", qjsc_chunk_1, 30 },\n};\nconst unsigned chunk_count = 2;\n');
   });
   it.each([
@@ -98,6 +99,8 @@ describe("qjsc", () => {
     ["a name is only the end of another's", of("xqjsc_a", 3), ["a.js"], "qjsc made no bytecode for a.js"],
     ["there is one more", of("qjsc_a", 3) + of("qjsc_b", 3), ["a.js"], "qjsc made 2 arrays for 1 chunks"],
     ["its arrays have another form", of("qjsc_a", 3).replace("const uint8_t", "static const unsigned char"), ["a.js"], "qjsc made 0 arrays for 1 chunks"],
+    ["an array has fewer bytes than it says", of("qjsc_a", 3).replace("0x0a, ", ""), ["a.js"], "qjsc's array qjsc_a has another form than expected"],
+    ["an array has more than bytes", of("qjsc_a", 3).replace("0x0a, ", "X, "), ["a.js"], "qjsc's array qjsc_a has another form than expected"],
     ["two names are one in C", of("qjsc_a_b", 3), ["a-b.js", "a_b.js"], "two chunks have the same name in C"],
   ])("is refused when %s", (_what, text, names, message) => expect(failing(() => withTable(text, names)).message).toBe(message));
   it("names chunks as the agent's loader asks for them", () => expect(readFileSync(join(projectRoot, "agent/lib/lazy.ts"), "utf8")).toContain(`.split("/").join("${flatName("/")}")`));
