@@ -36,7 +36,7 @@ describe.each([["plainly", BINARY, []], ["with sanitizers", SANITISED, ["--debug
     try {
       const entry = join(dir, "main.ts");
       writeFileSync(entry, program);
-      execFileSync("node", ["--import", "tsx", "image-builder/main.ts", "agent", ...flags, "--entry", entry, "--out", join(dir, "main")], { stdio: "pipe" });
+      execFileSync("node", ["--import", "tsx", "image-builder/main.ts", "agent", ...flags, "--entry", entry, "--output", join(dir, "main")], { stdio: "pipe" });
       const said = JSON.parse(execFileSync(join(dir, "main"), { encoding: "utf8" })) as Record<string, string>;
       expect(GOOD.map((e) => [e, said[e]])).toEqual(GOOD.map((e) => [e, "-9"]));
       for (const e of BAD) expect([e, said[e], said[`nr ${e}`]]).toEqual([e, expect.stringMatching(/^(Range|Type)Error$/), expect.stringMatching(/^(Range|Type)Error$/)]);
