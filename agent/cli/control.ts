@@ -31,7 +31,7 @@ export async function start(context: Context, options: Options): Promise<number>
     await startContainer(container);
   } catch (error) {
     signal(container.init, SIG.KILL);
-    if (messageOf(error).includes(": error running ")) { // a hook: the specification wants the container gone
+    if (error instanceof AppError && error.part === "hook") { // the specification wants the container gone
       await destroyContainer(container);
       it.entry.remove();
     }

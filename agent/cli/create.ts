@@ -25,6 +25,7 @@ import { type Context, idOf, invalid } from "./context.js";
 import { attach, prepareTerminal } from "./foreground.js";
 import type { Options } from "./options.js";
 import { claim, type Entry, type Saved } from "./store.js";
+import { COMMAND_LINE } from "../oci/judgement.js";
 
 const lost = lazy<typeof import("../engine/lost-signal.js")>("engine/lost-signal.js");
 const protect = lazy<typeof import("./protect.js")>("cli/protect.js");
@@ -79,7 +80,7 @@ async function make(context: Context, options: Options, waiting: boolean): Promi
     entry.write(saved);
     const door = waiting ? entry.makeDoor() : undefined;
     container = await createContainer({
-      id, bundleDir: bundle.dir, spec: withSockets(bundle.spec), pipeSize: 0, door, newKeyring: !options.has("no-new-keyring"), noPivot: options.has("no-pivot"), own: { keep: descriptorsToKeep(options, passedSockets()), terminal: (fd) => (master = fd), left: detached },
+      id, bundleDir: bundle.dir, judgement: COMMAND_LINE, spec: withSockets(bundle.spec), pipeSize: 0, door, newKeyring: !options.has("no-new-keyring"), noPivot: options.has("no-pivot"), own: { keep: descriptorsToKeep(options, passedSockets()), terminal: (fd) => (master = fd), left: detached },
       born: (young) => { // while it builds
         drafted = young.initPid;
         entry.draft(secondRecord(saved, young));

@@ -5,6 +5,7 @@ import type { Hook, Hooks, Linux, Process as ProcessSpec } from "../oci/spec.js"
 import type { Cgroup } from "./cgroup/group.js";
 import type { Channel } from "./handshake.js";
 import type { Process } from "./process.js";
+import type { Judgement } from "../oci/judgement.js";
 
 export type Status = "created" | "running" | "paused" | "stopped";
 
@@ -45,8 +46,7 @@ export interface ResctrlGroup {
 export interface Container {
   readonly id: string;
   readonly ociVersion: string;
-  /** Made by a command line: its hooks see the caller's environment, and the container ends with a poststart hook that fails. */
-  readonly command: boolean;
+  readonly judgement: Judgement;
   /** Its processes have a session keyring of their own. */
   readonly newKeyring: boolean;
   readonly bundleDir: string;

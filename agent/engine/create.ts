@@ -24,8 +24,7 @@ const limits = lazy<typeof import("./birth/limits-from-outside.js")>("engine/bir
 const MACHINE: Machine = { has: (type) => machine().has(type), isOwn: (type, path) => machine().isOwn(type, path) };
 
 async function untilReady(args: CreateArgs, gate: Channel, process: Process, { late, traits, inside }: Started, filter: Filter | undefined): Promise<void> {
-  const command = args.own !== undefined;
-  const next = (): ReturnType<Channel["next"]> => gate.next(`container ${args.id}`, command ? Infinity : withPatience(READY_MS)); // a command's hooks have all the time they want
+  const next = (): ReturnType<Channel["next"]> => gate.next(`container ${args.id}`, args.judgement.patience === "endless" ? Infinity : withPatience(READY_MS));
   let ready = false, born = !inside;
   const heard = new Set<Said["say"]>();
   while (!ready || !born) {
@@ -50,11 +49,11 @@ async function untilReady(args: CreateArgs, gate: Channel, process: Process, { l
 }
 
 async function runOutside(args: CreateArgs, pid: number): Promise<void> {
-  const command = args.own !== undefined;
+  const { judgement } = args;
   const state = hooks().stateOf(subject(args), "creating", pid);
   for (const kind of ["prestart", "createRuntime"] as const) {
     // prestart hooks were part of `start` once, and other runtimes' hooks and the validation suite still want `created`
-    await hooks().runHooks(kind, args.spec.hooks?.[kind] ?? [], command && kind === "prestart" ? { ...state, status: "created" } : state, command);
+    await hooks().runHooks(kind, args.spec.hooks?.[kind] ?? [], kind === "prestart" ? { ...state, status: judgement.prestartStatus } : state, judgement);
   }
 }
 
@@ -63,12 +62,12 @@ async function runOutside(args: CreateArgs, pid: number): Promise<void> {
  * "invalid" for what the spec asks wrongly; nothing is left behind then.
  */
 export async function createContainer(args: CreateArgs): Promise<Container> {
-  const { spec, id } = args;
+  const { spec, id, judgement } = args;
   try {
-    checkSpec(spec, args.own === undefined ? undefined : MACHINE);
-    const mountLabel = spec.linux.mountLabel ? labels().mountLabelOf(spec, args.own !== undefined) : undefined;
+    checkSpec(spec, args.own === undefined ? undefined : MACHINE, judgement);
+    const mountLabel = spec.linux.mountLabel ? labels().mountLabelOf(spec, judgement) : undefined;
     const filter = filterOf(spec.linux.seccomp);
-    const cgroup = makeCgroup(spec, id, args.own !== undefined);
+    const cgroup = makeCgroup(spec, id, judgement);
     let group: ResctrlGroup | undefined;
     let process: Process | undefined;
     let gate: Channel | undefined;
@@ -77,10 +76,10 @@ export async function createContainer(args: CreateArgs): Promise<Container> {
       if (spec.linux.intelRdt !== undefined) group = resctrl().openGroup(id, spec.linux.intelRdt);
       const { oomScoreAdj: score, ...unscored } = spec.process;
       if (args.own === undefined) copies = await copiesFor({ ...args, mountLabel }, spec, cgroup);
-      const started = withScore(score, args.own !== undefined, (left) => startChild({ ...args, mountLabel, copies }, left ? spec : { ...spec, process: unscored }, cgroup, group, filter));
+      const started = withScore(score, judgement, (left) => startChild({ ...args, mountLabel, copies }, left ? spec : { ...spec, process: unscored }, cgroup, group, filter));
       gate = started.channel;
       gate.program = spec.process.args[0] ?? "";
-      gate.command = args.own !== undefined;
+      gate.judgement = judgement;
       process = processOf(id, started.cloned, started.streams, args.own);
       cgroup.restrictDevices(spec.linux.resources);
       const container = record(args, cgroup, group, process, gate, filter);
@@ -98,7 +97,7 @@ export async function createContainer(args: CreateArgs): Promise<Container> {
         process?.streams?.close();
         await cgroup.remove();
         if (group !== undefined) resctrl().removeGroups(group.made);
-        if (process !== undefined && spec.hooks?.poststop?.length) await hooks().runHooks("poststop", spec.hooks.poststop, hooks().stateOf(subject(args), "stopped", 0), args.own !== undefined, true);
+        if (process !== undefined && spec.hooks?.poststop?.length) await hooks().runHooks("poststop", spec.hooks.poststop, hooks().stateOf(subject(args), "stopped", 0), judgement, true);
       };
       if (process === undefined) await clear();
       else await abandon(process, clear);
@@ -119,7 +118,7 @@ function terminationLog({ annotations, mounts }: Spec): string | undefined {
 function record(args: CreateArgs, cgroup: Cgroup, group: ResctrlGroup | undefined, init: Process, gate: Channel, seccompFilter: Filter | undefined): Container {
   const { spec, id } = args;
   return {
-    id, ociVersion: spec.ociVersion, command: args.own !== undefined, newKeyring: args.newKeyring !== false, bundleDir: args.bundleDir, cgroup, resctrl: group, hooks: spec.hooks, initPid: init.pid, init, processes: new Map([[id, init]]), pipeSize: args.pipeSize, annotations: spec.annotations ?? {},
+    id, ociVersion: spec.ociVersion, judgement: args.judgement, newKeyring: args.newKeyring !== false, bundleDir: args.bundleDir, cgroup, resctrl: group, hooks: spec.hooks, initPid: init.pid, init, processes: new Map([[id, init]]), pipeSize: args.pipeSize, annotations: spec.annotations ?? {},
     terminationLog: terminationLog(spec),
     startHooks: startHooksOf(spec), template: templateOf(spec, seccompFilter),
     status: "created", pausedFrom: undefined, gate, stopOomWatch: undefined,

@@ -54,5 +54,5 @@ export async function destroyContainer(container: Container): Promise<void> {
   container.status = "stopped";
   await container.cgroup.remove();
   if (container.resctrl !== undefined) resctrl().removeGroups(container.resctrl.made);
-  if (container.hooks?.poststop?.length) await hooks().runHooks("poststop", container.hooks.poststop, hooks().stateOf(container, "stopped", 0), container.command, true);
+  if (container.hooks?.poststop?.length) await hooks().runHooks("poststop", container.hooks.poststop, hooks().stateOf(container, "stopped", 0), container.judgement, true);
 }

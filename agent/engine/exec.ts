@@ -39,16 +39,16 @@ function claim(container: Container, execId: string): void {
 }
 
 function start(container: Container, execId: string, spec: ProcessSpec, limits: ReturnType<typeof limitsOf>, own: OwnStreams | undefined): { process: Process; channel: Channel; done: Promise<void> } {
-  const { template, cgroup, init, resctrl: group } = container;
+  const { template, cgroup, init, resctrl: group, judgement } = container;
   const asked = processPlan({ ...template.process, ...spec }, template.linux);
-  const plan = own === undefined ? asked : { ...withCallersGroups(asked, container.annotations), program: own.program };
-  const withCaps = granted(spec.capabilities === undefined ? { ...plan, caps: { ...template.caps, unknown: [] } } : plan, own !== undefined, template.userNamespace);
+  const plan = { ...(judgement.callersGroups === "honour" ? withCallersGroups(asked, container.annotations) : asked), program: own?.program };
+  const withCaps = granted(spec.capabilities === undefined ? { ...plan, caps: { ...template.caps, unknown: [] } } : plan, judgement, template.userNamespace);
   const procs = cgroup.procsFiles();
   const affinity = spec.execCPUAffinity ?? template.process.execCPUAffinity;
   const { initial, final } = affinity === undefined ? { initial: undefined, final: undefined } : rare().affinityOf(affinity);
-  const steps: Step[] = [...(own !== undefined && initial === undefined ? [{ do: "affinity", cpus: undefined } as const] : []), ...(procs.length > 0 ? [{ do: "join-cgroups", paths: procs } as const] : []),
+  const steps: Step[] = [...(judgement.callersProcessors === "undo" && initial === undefined ? [{ do: "affinity", cpus: undefined } as const] : []), ...(procs.length > 0 ? [{ do: "join-cgroups", paths: procs } as const] : []),
     ...(final === undefined ? [] : [{ do: "affinity", cpus: final } as const]), ...limitSteps(limits)];
-  const labels = labelsOf(spec, own !== undefined);
+  const labels = labelsOf(spec, judgement);
   if (own === undefined) readyForChildren(template.seccomp, template.pidNamespace);
   // who may not join a pid namespace of its own goes through the user namespace that gives the right
   const unprivileged = template.userNamespace && sys(NR.geteuid) !== 0;
@@ -61,7 +61,7 @@ function start(container: Container, execId: string, spec: ProcessSpec, limits: 
     },
     cgroup, like: init.pid, pipes: plan.terminal || own !== undefined ? undefined : container.pipeSize, ends: own?.streams,
     child: (end, ends) =>
-      runExec({ steps, process: unprivileged && groupsAreFixed(init.pid) ? withoutGroups(withCaps) : withCaps, channel: end, ends, filter: template.seccomp, keyring: container.newKeyring ? container.id : undefined, labels, hooks: undefined, held: group !== undefined, newUser: template.userNamespace, keep: own?.keep ?? [], stub: own !== undefined, inside: template.pidNamespace ? init.pidfd : undefined }, init.pidfd, unprivileged ? others(init.pid) : JOINED + user + (template.timeNamespace ? CLONE.NEWTIME : 0)),
+      runExec({ steps, process: unprivileged && groupsAreFixed(init.pid) ? withoutGroups(withCaps) : withCaps, channel: end, ends, filter: template.seccomp, keyring: container.newKeyring ? container.id : undefined, labels, hooks: undefined, held: group !== undefined, newUser: template.userNamespace, keep: own?.keep ?? [], stub: judgement.stub === "always", inside: template.pidNamespace ? init.pidfd : undefined }, init.pidfd, unprivileged ? others(init.pid) : JOINED + user + (template.timeNamespace ? CLONE.NEWTIME : 0)),
     cloned: ({ pid }, to) => {
       if (group === undefined) return;
       resctrl().addToGroup(group, pid);
@@ -70,7 +70,7 @@ function start(container: Container, execId: string, spec: ProcessSpec, limits: 
   });
   const process = processOf(execId, cloned, streams, own);
   channel.program = spec.args[0] ?? "";
-  channel.command = own !== undefined;
+  channel.judgement = judgement;
   return { process, channel, done: untilRunning(container, process, channel, own, plan) };
 }
 
@@ -112,9 +112,9 @@ export async function execProcess(container: Container, execId: string, spec: Pr
   mustBe(container, "exec in", "created", "running"); // frozen, it would never get ready
   claim(container, execId);
   try {
-    checkProcess(spec, "process", own !== undefined);
+    checkProcess(spec, "process", container.judgement);
     const { oomScoreAdj: score, ...unscored } = { ...container.template.limits, ...limitsOf(spec) };
-    const { process, channel, done } = withScore(score, own !== undefined, (left) => start(container, execId, spec, left && score !== undefined ? { ...unscored, oomScoreAdj: score } : unscored, own));
+    const { process, channel, done } = withScore(score, container.judgement, (left) => start(container, execId, spec, left && score !== undefined ? { ...unscored, oomScoreAdj: score } : unscored, own));
     container.processes.set(execId, process);
     try {
       await done;

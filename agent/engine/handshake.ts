@@ -27,14 +27,15 @@ import { type Cloned, exitGroup } from "../sys/process.js";
 import { acceptNext, SOCK, socketpair } from "../sys/socket.js";
 import { viewOf } from "../sys/struct.js";
 import { fromOthers } from "../sys/utf8.js";
-import { AppError, because, type ErrorKind, kindOf, messageOf } from "../lib/errors.js";
+import { AppError, because, type ErrorKind, type ErrorPart, kindOf, messageOf, partOf } from "../lib/errors.js";
 import { after, type Timer, watch } from "../lib/loop.js";
 import { deferred } from "../lib/async.js";
+import { AGENT, COMMAND_LINE, type Judgement } from "../oci/judgement.js";
 
 export type Said = { readonly say: "ready"; readonly ptmx: number } | { readonly say: "hooks" } | { readonly say: "notify"; readonly fd: number } | Born | { readonly say: "end" };
 /** A process that the child has made: its pid, and the number of a pidfd for it in the child. */
 export interface Born { readonly say: "born"; readonly pidfd: number; readonly pid: number }
-interface Failure { readonly say: "failed"; readonly kind: ErrorKind; readonly what: string }
+interface Failure { readonly say: "failed"; readonly kind: ErrorKind; readonly part: ErrorPart | undefined; readonly what: string }
 
 /** What the failure of one of the last steps is told as, in three bytes: 0, the errno, and this. See stub.ts. */
 export const enum Failed { PROGRAM = 0, CLONE = 1, OTHER = 2, LABEL = 3, FILTER = 4, LIMIT = 5 }
@@ -46,7 +47,7 @@ let buffer: Uint8Array | undefined; // messages are understood as they come, so 
 /** The parent's end of a connection to the door of a child that waits to be started. */
 export function knock(connected: Fd): Channel {
   const channel = new Channel(connected);
-  channel.command = true;
+  channel.judgement = COMMAND_LINE;
   return channel;
 }
 
@@ -63,8 +64,8 @@ export function pair(): { parent: Channel; child: ChildEnd } {
 export class Channel {
   /** What the child is to become, for the error when it cannot. */
   program = "";
-  /** A command line reads the error. */
-  command = false;
+  /** Who reads the error. */
+  judgement = AGENT;
 
   constructor(readonly fd: Fd) {}
 
@@ -121,13 +122,13 @@ export class Channel {
   }
 }
 
-function understand(n: number, buffer: Uint8Array, { program, command }: Channel): Said {
+function understand(n: number, buffer: Uint8Array, { program, judgement }: Channel): Said {
   if (n === 0 || n === -E.ECONNRESET) return { say: "end" };
   if (n < 0) throw new SysError("recv from the child", -n);
-  if (n === 3 && buffer[0] === 0) throw stubFailed(buffer[1] as number, buffer[2] as Failed, program, command);
+  if (n === 3 && buffer[0] === 0) throw stubFailed(buffer[1] as number, buffer[2] as Failed, program, judgement);
   if (n === BORN_BYTES) return bornIn(buffer);
   const said = JSON.parse(fromOthers(native.utf8Decode(buffer, 0, n) ?? "{}")) as Said | Failure;
-  if (said?.say === "failed") throw new AppError(kindOf(said.kind), String(said.what));
+  if (said?.say === "failed") throw new AppError(kindOf(said.kind), String(said.what), undefined, partOf(said.part));
   return said;
 }
 
@@ -153,9 +154,9 @@ const LAST: readonly (readonly [field: string, call: string])[] = [
 ];
 
 /** What the stub could not do (stub.ts); a command's callers look for other words than hosts. */
-function stubFailed(errno: number, what: Failed, program: string, command: boolean): AppError {
+function stubFailed(errno: number, what: Failed, program: string, { programErrors }: Judgement): AppError {
   const [field, call] = LAST[what] ?? ["", ""];
-  if (what === Failed.PROGRAM && command) return new AppError("internal", `exec ${program}: ${inWords(errno)}`);
+  if (what === Failed.PROGRAM && programErrors === "words") return new AppError("internal", `exec ${program}: ${inWords(errno)}`);
   if (what === Failed.CLONE && errno === E.ENOMEM) return new AppError("precondition", "the pid namespace to be born in is gone: its first process has ended");
   return because(what === Failed.PROGRAM ? `exec "${program}"` : field, new SysError(call, errno));
 }
@@ -205,8 +206,8 @@ export class ChildEnd {
   }
 
   failed(error: unknown): void {
-    const kind = error instanceof AppError ? error.kind : "internal";
-    this.#send({ say: "failed", kind, what: messageOf(error).slice(0, 1000) });
+    const { kind, part } = error instanceof AppError ? error : { kind: "internal", part: undefined } as const;
+    this.#send({ say: "failed", kind, part, what: messageOf(error).slice(0, 1000) });
   }
 
   /** Waits for `word`; false when the parent is gone. */

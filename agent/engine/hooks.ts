@@ -9,10 +9,11 @@ import { SIG, unblockSignals } from "../sys/poll.js";
 import { execve, exitGroup, kill, restoreDescriptorLimit } from "../sys/process.js";
 import { withDeadline } from "../lib/async.js";
 import { closeOthers, fork } from "../lib/child-task.js";
-import { AppError, attempt, because, messageOf } from "../lib/errors.js";
+import { AppError, because, messageOf } from "../lib/errors.js";
 import { lazy } from "../lib/lazy.js";
 import { Level, log } from "../lib/log.js";
 import { exitOf, killChild } from "../lib/reaper.js";
+import type { Judgement } from "../oci/judgement.js";
 import type { Hook, HookKind } from "../oci/spec.js";
 
 const exact = lazy<typeof import("../sys/arguments.js")>("sys/arguments.js");
@@ -126,18 +127,18 @@ async function runOne(hook: Hook, state: HookState, setting: Setting): Promise<v
 }
 
 /**
- * Runs hooks in the engine's own namespaces, one after the other, beginning in the bundle. A `command` lends them its own
- * environment and all the time they want; the agent gives them none and 10 s. Rejects with the first that fails; `anyway`:
+ * Runs hooks in the engine's own namespaces, one after the other, beginning in the bundle. Who is patient gives
+ * them all the time they want, else it is 10 s. Rejects with the first that fails; `anyway`:
  * whose failure changes nothing any more is logged, and the next one runs.
  */
-export async function runHooks(kind: HookKind, hooks: readonly Hook[], state: HookState, command: boolean, anyway = false): Promise<void> {
-  const setting = { env: command ? exact().callerEnv() : [], seconds: command ? undefined : DEFAULT_SECONDS, cwd: state.bundle, setUp: restoreDescriptorLimit };
+export async function runHooks(kind: HookKind, hooks: readonly Hook[], state: HookState, { hookEnvironment, patience }: Judgement, anyway = false): Promise<void> {
+  const setting = { env: hookEnvironment === "caller's" ? exact().callerEnv() : [], seconds: patience === "endless" ? undefined : DEFAULT_SECONDS, cwd: state.bundle, setUp: restoreDescriptorLimit };
   for (let i = 0; i < hooks.length; i++) {
     const hook = hooks[i] as Hook;
     try {
       await runOne(hook, state, setting);
     } catch (error) {
-      const failure = because(title(kind, i, hook), error);
+      const failure = because(title(kind, i, hook), error, "hook");
       if (!anyway) throw failure;
       log(Level.WARN, failure.message, { cid: state.id });
     }
@@ -145,15 +146,17 @@ export async function runHooks(kind: HookKind, hooks: readonly Hook[], state: Ho
 }
 
 /** In a container's child, synchronously and where that is; `env` is what a hook without a list of its own gets. */
-export function runHooksHere(kind: "createContainer" | "startContainer", hooks: readonly Hook[], state: HookState, env: readonly string[], command: boolean): void {
+export function runHooksHere(kind: "createContainer" | "startContainer", hooks: readonly Hook[], state: HookState, env: readonly string[], { patience }: Judgement): void {
   const outside = kind === "createContainer";
-  const setting = { env, seconds: command ? undefined : DEFAULT_SECONDS, cwd: undefined, setUp: () => outside && umask(0o022) };
-  hooks.forEach((hook, i) =>
-    attempt(title(kind, i, hook), () => {
+  const setting = { env, seconds: patience === "endless" ? undefined : DEFAULT_SECONDS, cwd: undefined, setUp: () => outside && umask(0o022) };
+  hooks.forEach((hook, i) => {
+    try {
       const { pid, output } = begin(hook, state, setting);
       judge(waitFor(pid, hook.timeout ?? setting.seconds), output);
-    }),
-  );
+    } catch (error) {
+      throw because(title(kind, i, hook), error, "hook");
+    }
+  });
 }
 
 /** Waits for a child of this process: its exit code, or 128 + signal. Throws AppError "deadline" when it had to be killed. */

@@ -13,6 +13,7 @@ import type { Container, ResctrlGroup, Status } from "./container.js";
 import { filterOf } from "./birth/newborn.js";
 import { startHooksOf, templateOf } from "./template.js";
 import { knock } from "./handshake.js";
+import { COMMAND_LINE } from "../oci/judgement.js";
 import { ended, type Process } from "./process.js";
 
 export interface Remembered extends Identity {
@@ -60,7 +61,7 @@ export function reviveContainer(from: Remembered, withFilter = false): Container
   const { id, spec } = from;
   const init = stranger(from, id);
   return {
-    id, ociVersion: spec.ociVersion, command: true, newKeyring: from.newKeyring !== false, bundleDir: from.bundle, cgroup: reopenCgroup(from.cgroup, from.madeParents), resctrl: from.resctrl, hooks: spec.hooks, initPid: from.pid, init, processes: new Map([[id, init]]), pipeSize: 0,
+    id, ociVersion: spec.ociVersion, judgement: COMMAND_LINE, newKeyring: from.newKeyring !== false, bundleDir: from.bundle, cgroup: reopenCgroup(from.cgroup, from.madeParents), resctrl: from.resctrl, hooks: spec.hooks, initPid: from.pid, init, processes: new Map([[id, init]]), pipeSize: 0,
     annotations: spec.annotations ?? {}, terminationLog: undefined, startHooks: startHooksOf(spec), template: templateOf(spec, withFilter ? filterOf(spec.linux?.seccomp) : undefined),
     status: from.status, pausedFrom: from.status === "paused" ? "running" : undefined, gate: from.door === undefined ? undefined : knock(from.door), stopOomWatch: undefined,
   };

@@ -32,7 +32,7 @@ export async function startContainer(container: Container): Promise<void> {
   let heard: ReturnType<typeof gate.next>;
   try {
     if (container.startHooks !== undefined) await runHooksFirst(container, container.startHooks);
-    heard = nextOf(container.init, gate, `start of container ${container.id}`, container.command ? Infinity : withPatience(READY_MS));
+    heard = nextOf(container.init, gate, `start of container ${container.id}`, container.judgement.patience === "endless" ? Infinity : withPatience(READY_MS));
   } catch (error) {
     throw because(`start container ${container.id}`, error); // nobody would hear how it went: it is not started, and may be later
   }
@@ -45,7 +45,7 @@ export async function startContainer(container: Container): Promise<void> {
     const said = await heard;
     if (said.say !== "end") throw new AppError("internal", `its process said ${said.say} out of turn`);
     if (container.status === "created") container.status = "running";
-    if (container.hooks?.poststart?.length) await hooks().runHooks("poststart", container.hooks.poststart, hooks().stateOf(container, "running", container.initPid), container.command, !container.command);
+    if (container.hooks?.poststart?.length) await hooks().runHooks("poststart", container.hooks.poststart, hooks().stateOf(container, "running", container.initPid), container.judgement, container.judgement.poststartFailure === "logged");
   } catch (error) {
     throw because(`start container ${container.id}`, error);
   } finally {

@@ -9,9 +9,18 @@ export function kindOf(told: unknown): ErrorKind {
   return KINDS.find((kind) => kind === told) ?? "internal";
 }
 
+const PARTS = ["hook", "cgroup hierarchy", "container id", "first process", "exec id"] as const;
+/** What has failed, or is not there, where somebody decides by it: texts are for people. */
+export type ErrorPart = (typeof PARTS)[number];
+
+/** A part that somebody else has told; undefined for anything that is none. */
+export function partOf(told: unknown): ErrorPart | undefined {
+  return PARTS.find((part) => part === told);
+}
+
 /** A failure with a kind and a sentence: small letters, names the thing, the cause and what to do. */
 export class AppError extends Error {
-  constructor(readonly kind: ErrorKind, message: string, readonly why?: unknown) {
+  constructor(readonly kind: ErrorKind, message: string, readonly why?: unknown, readonly part?: ErrorPart) {
     super(message);
   }
 }
@@ -30,7 +39,8 @@ export function attempt<T>(what: string, fn: () => T): T {
   }
 }
 
-/** The error for `what` that `cause` made; the kind of an AppError is kept, everything else is internal. */
-export function because(what: string, cause: unknown): AppError {
-  return new AppError(cause instanceof AppError ? cause.kind : "internal", `${what}: ${messageOf(cause)}`, cause);
+/** The error for `what` that `cause` made; the kind and the part of an AppError are kept, everything else is internal. */
+export function because(what: string, cause: unknown, part?: ErrorPart): AppError {
+  const own = cause instanceof AppError;
+  return new AppError(own ? cause.kind : "internal", `${what}: ${messageOf(cause)}`, cause, part ?? (own ? cause.part : undefined));
 }

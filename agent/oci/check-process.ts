@@ -3,6 +3,7 @@ import { lazy } from "../lib/lazy.js";
 import { capNumber } from "./caps.js";
 import { inRange, noNul, noNuls, refuse } from "./field.js";
 import type { Capabilities, Process, User } from "./spec.js";
+import { AGENT, type Judgement } from "./judgement.js";
 
 const schedule = lazy<typeof import("./schedule.js")>("oci/schedule.js");
 
@@ -41,16 +42,16 @@ function checkCapabilities(field: string, caps: Capabilities | undefined): void 
 /** The process of a configuration that has none: the container can be created and started, and ends at once. */
 export const NO_PROCESS: Process = { args: [], cwd: "/", user: { uid: 0, gid: 0 } };
 
-/** Checks a process; `field` is its place, for instance "process". `strict`: entries of env that are no variables are refused, not skipped. */
-export function checkProcess(process: Process, field = "process", strict = false): void {
+/** Checks a process; `field` is its place, for instance "process". */
+export function checkProcess(process: Process, field = "process", judgement: Judgement = AGENT): void {
   if (process === NO_PROCESS) return;
   if (process.args.length === 0 || process.args[0] === "") refuse(`${field}.args`, "is empty");
   noNuls(`${field}.args`, process.args);
   if (!process.cwd.startsWith("/")) refuse(`${field}.cwd`, `"${process.cwd}" is not an absolute path`);
   noNul(`${field}.cwd`, process.cwd);
   noNuls(`${field}.env`, process.env);
-  if (strict) checkEnv(`${field}.env`, process.env);
-  else checkCapabilities(`${field}.capabilities`, process.capabilities);
+  if (judgement.badVariables === "refuse") checkEnv(`${field}.env`, process.env);
+  if (judgement.unknownCapabilities === "refuse") checkCapabilities(`${field}.capabilities`, process.capabilities);
   checkUser(`${field}.user`, process.user);
   const seen: string[] = [];
   process.rlimits?.forEach(({ type, hard, soft }, i) => {

@@ -5,6 +5,7 @@ import { checkProcess } from "./check-process.js";
 import { cleanPath, noNul, noNuls, refuse } from "./field.js";
 import { PROPAGATION } from "./mounts.js";
 import type { Linux, Process, Spec } from "./spec.js";
+import { AGENT, COMMAND_LINE, type Judgement } from "./judgement.js";
 
 const sysctl = lazy<typeof import("./sysctl.js")>("oci/sysctl.js");
 const intelRdt = lazy<typeof import("./intel-rdt.js")>("oci/intel-rdt.js");
@@ -43,7 +44,7 @@ function checkNamespaces(linux: Linux, machine: Machine | undefined): void {
   });
 }
 
-function checkLinux(linux: Linux, spec: Spec, machine: Machine | undefined): void {
+function checkLinux(linux: Linux, spec: Spec, machine: Machine | undefined, judgement: Judgement): void {
   checkNamespaces(linux, machine);
   checkUser(linux, spec.process as Process);
   if (linux.timeOffsets !== undefined) checkClocks(linux);
@@ -58,7 +59,7 @@ function checkLinux(linux: Linux, spec: Spec, machine: Machine | undefined): voi
   if (linux.cgroupsPath?.split("/").includes("..")) refuse("linux.cgroupsPath", "must not contain ..");
   if (linux.rootfsPropagation && PROPAGATION[linux.rootfsPropagation] == null) refuse("linux.rootfsPropagation", `unknown propagation "${linux.rootfsPropagation}"`);
   // without a machine the network is the sandbox's: its parameters are the container's to set
-  if (Object.keys(linux.sysctl ?? {}).length > 0) sysctl().checkSysctls(spec, (type) => (type === "network" && machine === undefined) || apart(linux, type, machine));
+  if (Object.keys(linux.sysctl ?? {}).length > 0) sysctl().checkSysctls(spec, (type) => (type === "network" && judgement.networkSysctls === "allow") || apart(linux, type, machine));
   if (linux.intelRdt !== undefined) intelRdt().checkIntelRdt(linux.intelRdt);
   if (linux.netDevices !== undefined) netDevices().checkNetDevices(linux.netDevices, apart(linux, "network", machine));
   if (linux.personality !== undefined || linux.memoryPolicy !== undefined) schedule().traitsOf({}, linux);
@@ -68,17 +69,17 @@ function checkLinux(linux: Linux, spec: Spec, machine: Machine | undefined): voi
   });
 }
 
-/** Throws AppError "invalid" naming the first field that cannot be honoured. With a `machine` the rules are those of command lines. */
-export function checkSpec(spec: Spec, machine?: Machine): asserts spec is Spec & { process: Process; root: NonNullable<Spec["root"]>; linux: Linux } {
+/** Throws AppError "invalid" naming the first field that cannot be honoured. A command line has a `machine` besides the container. */
+export function checkSpec(spec: Spec, machine?: Machine, judgement = machine === undefined ? AGENT : COMMAND_LINE): asserts spec is Spec & { process: Process; root: NonNullable<Spec["root"]>; linux: Linux } {
   if (spec.process === undefined) refuse("process", "is missing");
   if (spec.root === undefined || spec.root.path === "") refuse("root", "is missing");
   if (spec.linux === undefined) refuse("linux", "is missing");
   if (!spec.root.path.startsWith("/")) refuse("root.path", `"${spec.root.path}" is not an absolute path`);
   noNul("root.path", spec.root.path);
-  if (machine !== undefined && spec.annotations !== undefined && Object.hasOwn(spec.annotations, "")) refuse('annotations[""]', "has no name");
-  checkProcess(spec.process, "process", machine !== undefined);
+  if (judgement.namelessAnnotations === "refuse" && spec.annotations !== undefined && Object.hasOwn(spec.annotations, "")) refuse('annotations[""]', "has no name");
+  checkProcess(spec.process, "process", judgement);
   if (spec.hooks !== undefined) hooks().checkHooks(spec.hooks);
-  checkLinux(spec.linux, spec, machine);
+  checkLinux(spec.linux, spec, machine, judgement);
   checkMounts(spec);
 }
 

@@ -11,6 +11,7 @@ import { isBind, mountPlan, type MountPlan, MS, PROPAGATION } from "./mounts.js"
 import type { Traits } from "./schedule.js";
 import type { Device, Linux, Mount, Process, Spec } from "./spec.js";
 import type { Node, Step } from "./steps.js";
+import type { Judgement } from "./judgement.js";
 
 const schedule = lazy<typeof import("./schedule.js")>("oci/schedule.js");
 
@@ -48,8 +49,7 @@ export interface Plan {
 }
 
 export interface PlanContext {
-  /** The engine is somebody's command: the caller's own CPUs are not the container's, and a shared uts namespace may be named. */
-  readonly command?: boolean;
+  readonly judgement: Judgement;
   /** cgroup.procs files to join from within (version 1); empty when the child is born in its cgroup. */
   readonly cgroupProcs: readonly string[];
   /** Version 1: "name:folder" of each hierarchy that the container is in; absent on version 2. */
@@ -108,10 +108,10 @@ export function limitSteps(process: Pick<Process, "rlimits" | "oomScoreAdj">): S
   return steps;
 }
 
-function namespaceSteps(linux: Linux, spec: Spec, command: boolean): Step[] {
+function namespaceSteps(linux: Linux, spec: Spec, { sharedUts }: Judgement): Step[] {
   const steps: Step[] = [];
   const uts = linux.namespaces?.find((n) => n.type === "uts");
-  const named = uts !== undefined && (command || !uts.path); // in a sandbox, a shared uts namespace keeps its name
+  const named = uts !== undefined && (sharedUts === "name" || !uts.path)
   const made = (type: string): boolean => linux.namespaces?.some((n) => n.type === type && !n.path) ?? false;
   for (const { type, path } of linux.namespaces ?? []) {
     if (path && type !== "pid") steps.push({ do: "join", type, path, kind: KINDS[type] as number });
@@ -203,7 +203,7 @@ function distinct(paths: readonly string[] = []): Iterable<string> {
 function rootSteps(spec: Spec & { process: Process; root: NonNullable<Spec["root"]>; linux: Linux }, context: PlanContext): Step[] {
   const { linux, root } = spec;
   if (!linux.namespaces?.some((n) => n.type === "mount")) return [{ do: "plain-root", path: root.path }, ...hookSteps(spec), { do: "enter-root" }];
-  const plans = (spec.mounts ?? []).map((mount) => mountPlan(context.command === true ? inside(root.path, mount) : mount, context.bundle));
+  const plans = (spec.mounts ?? []).map((mount) => mountPlan(context.judgement.destinations === "within root" ? inside(root.path, mount) : mount, context.bundle));
   const { mountLabel } = context;
   const mounts = mountLabel === undefined ? plans : plans.map((mount) => labelled(mount, mountLabel));
   const propagation = PROPAGATION[linux.rootfsPropagation ?? ""] ?? 0;
@@ -233,10 +233,10 @@ export function makePlan(spec: Spec & { process: Process; root: NonNullable<Spec
   return {
     cloneFlags, pidNamespace: linux.namespaces?.find((n) => n.type === "pid" && n.path)?.path,
     steps: [
-      ...(context.command === true ? [{ do: "affinity", cpus: undefined } as const] : []),
+      ...(context.judgement.callersProcessors === "undo" ? [{ do: "affinity", cpus: undefined } as const] : []),
       ...(context.cgroupProcs.length > 0 ? [{ do: "join-cgroups", paths: context.cgroupProcs } as const] : []),
-      ...limitSteps(spec.process), ...namespaceSteps(linux, spec, context.command ?? false), ...rootSteps(spec, context),
+      ...limitSteps(spec.process), ...namespaceSteps(linux, spec, context.judgement), ...rootSteps(spec, context),
     ],
-    copies: needsCopies(spec), process: context.command === true ? withCallersGroups(process, spec.annotations) : process,
+    copies: needsCopies(spec), process: context.judgement.callersGroups === "honour" ? withCallersGroups(process, spec.annotations) : process,
   };
 }

@@ -15,6 +15,7 @@ import type { Device } from "../devices/resolve.js";
 import type { AskedStorage } from "../storage/types.js";
 import { containerDir, ensureBase, removeContainerDir, type Entry, type Sandbox } from "./sandbox.js";
 import { sharedPaths } from "./shared-ns.js";
+import { AGENT } from "../oci/judgement.js";
 
 const seccomp = lazy<typeof import("../engine/confine/seccomp.js")>("engine/confine/seccomp.js");
 const storage = lazy<typeof import("../storage/mount-all.js")>("storage/mount-all.js");
@@ -116,7 +117,7 @@ async function build(sandbox: Sandbox, args: CreateArgs, entry: Entry): Promise<
     if (spec.linux.seccomp !== undefined) await seccomp().readyFilter(spec.linux.seccomp);
     const linux = { ...spec.linux, namespaces: namespacesFor(sandbox, spec.linux, namespaces, args.sandboxPidns) };
     entry.container = await create({
-      id, bundleDir: dir, spec: { ...spec, root, linux }, pipeSize: sandbox.settings.containerPipeSize,
+      judgement: AGENT, id, bundleDir: dir, spec: { ...spec, root, linux }, pipeSize: sandbox.settings.containerPipeSize,
     });
   } finally {
     for (const fd of fds) fd.close();

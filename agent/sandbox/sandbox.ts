@@ -67,10 +67,11 @@ export class Sandbox {
    * found only by who asks for what it left unread. Throws AppError: "invalid" InvalidContainerId, "not-found" InitProcessNotFound or InvalidExecId.
    */
   process(containerId: string, execId: string, withCollected = false): Process {
-    const container = this.container(containerId, () => new AppError("invalid", "InvalidContainerId"));
+    const container = this.container(containerId, () => new AppError("invalid", "InvalidContainerId", undefined, "container id"));
     const process = container.processes.get(execId === "" ? containerId : execId);
     if (process !== undefined && (withCollected || !process.collected)) return process;
-    throw new AppError("not-found", execId === "" || execId === containerId ? "InitProcessNotFound" : "InvalidExecId");
+    if (execId === "" || execId === containerId) throw new AppError("not-found", "InitProcessNotFound", undefined, "first process");
+    throw new AppError("not-found", "InvalidExecId", undefined, "exec id");
   }
 
   /** The stream that ReadStdout or ReadStderr reads; undefined: at its end (a terminal has no stream of errors of its own). */

@@ -2,6 +2,7 @@
 // throw an AppError that names the field; nothing else comes out, and nothing takes long.
 import "../helpers/fake-native.js";
 import "../helpers/lazy-oci.js";
+import { COMMAND_LINE } from "../../agent/oci/judgement.js";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { AppError } from "../../agent/lib/errors.js";
@@ -31,7 +32,7 @@ function resources(r: Resources): void {
 function takeIn(text: string): void {
   const spec = parseSpec(text);
   checkSpec(spec, MACHINE);
-  makePlan(spec, { command: true, cgroupProcs: [], bundle: "/b" });
+  makePlan(spec, { judgement: COMMAND_LINE, cgroupProcs: [], bundle: "/b" });
   const { seccomp, resources: limits, cgroupsPath } = spec.linux;
   if (seccomp !== undefined) outcome("", () => [filterPlan(seccomp), seccompFlags(seccomp)]);
   if (limits !== undefined) resources(limits);
@@ -70,6 +71,6 @@ test("any JSON and any text at all are refused or taken without a crash", () => 
 test("a process and resources alone", () => {
   const process = hostile(FULL_CONFIG.process, "fuzz");
   const limits = hostile(FULL_CONFIG.linux.resources, "fuzz");
-  fc.assert(fc.property(process, ({ text }) => void outcome(text, (t) => checkProcess(parseProcess(t), "process", true))), { ...RUN, interruptAfterTimeLimit: 3000 });
+  fc.assert(fc.property(process, ({ text }) => void outcome(text, (t) => checkProcess(parseProcess(t), "process", COMMAND_LINE))), { ...RUN, interruptAfterTimeLimit: 3000 });
   fc.assert(fc.property(limits, ({ text }) => void outcome(text, (t) => resources(parseResources(t)))), { ...RUN, interruptAfterTimeLimit: 3000 });
 });

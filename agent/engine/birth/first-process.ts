@@ -3,6 +3,7 @@ import type { Fd } from "../../sys/fd.js";
 import { CLONE } from "../../sys/process.js";
 import { lazy } from "../../lib/lazy.js";
 import { Level, log } from "../../lib/log.js";
+import type { Judgement } from "../../oci/judgement.js";
 import { isBind } from "../../oci/mounts.js";
 import { makePlan, needsCopies, type ProcessPlan } from "../../oci/plan.js";
 import type { Linux, Spec } from "../../oci/spec.js";
@@ -28,6 +29,7 @@ export interface CreateArgs {
   readonly id: string;
   readonly bundleDir: string;
   readonly spec: Spec;
+  readonly judgement: Judgement;
   /** Size of the stream pipes in bytes; 0 keeps the kernel's. */
   readonly pipeSize: number;
   /** Given, the process has the caller's streams instead of pipes. */
@@ -86,7 +88,7 @@ type StartArgs = CreateArgs & { readonly mountLabel: string | undefined; /** Mad
 
 function planOf(args: StartArgs, spec: Checked, cgroup: Cgroup): ReturnType<typeof makePlan> {
   return makePlan(spec, {
-    command: args.own !== undefined, cgroupProcs: cgroup.procsFiles(), cgroupFolders: cgroup.v1Mounts(), cgroupFolder: cgroup.path === "" ? undefined : hierarchy().root + cgroup.path, bundle: args.bundleDir, noPivot: args.noPivot, mountLabel: args.mountLabel,
+    judgement: args.judgement, cgroupProcs: cgroup.procsFiles(), cgroupFolders: cgroup.v1Mounts(), cgroupFolder: cgroup.path === "" ? undefined : hierarchy().root + cgroup.path, bundle: args.bundleDir, noPivot: args.noPivot, mountLabel: args.mountLabel,
   });
 }
 
@@ -98,27 +100,27 @@ export async function copiesFor(args: StartArgs, spec: Checked, cgroup: Cgroup):
 /** Makes the child; throws what failed, with nothing left behind. */
 export function startChild(args: StartArgs, spec: Checked, cgroup: Cgroup, group: ResctrlGroup | undefined, filter: Filter | undefined): Started {
   const { linux, hooks } = spec;
-  const command = args.own !== undefined;
+  const { judgement } = args;
   const plan = planOf(args, spec, cgroup);
   for (const step of plan.steps) if (step.do === "mount" && step.mount.data !== "" && isBind(step.mount)) log(Level.WARN, `the options ${step.mount.data} of the bind mount on ${step.mount.at} mean nothing`);
   if (spec.mounts?.length && !linux.namespaces?.some((n) => n.type === "mount")) log(Level.WARN, "mounts: without a mount namespace nothing is mounted");
-  const own = labelsOf(spec.process, command);
-  if (!command) readyForChildren(filter, plan.pidNamespace !== undefined);
+  const own = labelsOf(spec.process, judgement);
+  if (args.own === undefined) readyForChildren(filter, plan.pidNamespace !== undefined);
   const joins = plan.pidNamespace !== undefined; // then `start` runs the container's last hooks: see start-hooks.ts
   const last = joins ? [] : hooks?.startContainer ?? [];
-  const within = hooks?.createContainer?.length || last.length > 0 ? { ...subject(args), start: last, command } : undefined;
+  const within = hooks?.createContainer?.length || last.length > 0 ? { ...subject(args), start: last, judgement } : undefined;
   const newUser = (plan.cloneFlags & CLONE.NEWUSER) !== 0;
   const maps = { uids: linux.uidMappings ?? [], gids: linux.gidMappings ?? [] };
   const user = linux.namespaces?.some((n) => n.type === "user") ?? false;
-  const asked = granted(plan.process, command, user);
+  const asked = granted(plan.process, judgement, user);
   const process = newUser && userNamespace().groupsAreFixed(maps) ? withoutGroups(asked) : asked;
   const { place, inside: shared, steps, late, close } = placeOf(plan, linux, plan.copies, args.copies);
   const { netDevices } = linux;
   const held = newUser || netDevices !== undefined || group !== undefined;
   const { runInit } = child(); // here and not in the child, which would make all its pages its own
   const born = (): ReturnType<typeof birth> => birth({
-    place, cgroup, pipes: process.terminal || command ? undefined : args.pipeSize,
-    child: (channel, ends) => runInit({ steps, process, channel, ends, filter, keyring: args.newKeyring === false ? undefined : args.id, labels: own, hooks: within, held, newUser: user, keep: args.own?.keep ?? [], stub: command, door: args.door, inside: shared }),
+    place, cgroup, pipes: process.terminal || args.own !== undefined ? undefined : args.pipeSize,
+    child: (channel, ends) => runInit({ steps, process, channel, ends, filter, keyring: args.newKeyring === false ? undefined : args.id, labels: own, hooks: within, held, newUser: user, keep: args.own?.keep ?? [], stub: judgement.stub === "always", door: args.door, inside: shared }),
     cloned: ({ pid }, channel) => {
       if (!held) return;
       if (group !== undefined) resctrl().addToGroup(group, pid);

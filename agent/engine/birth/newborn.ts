@@ -12,6 +12,7 @@ import { after } from "../../lib/loop.js";
 import { leaveToHeirs, onExit, takeBack } from "../../lib/reaper.js";
 import { agree } from "../../oci/caps.js";
 import type { ProcessPlan } from "../../oci/plan.js";
+import type { Judgement } from "../../oci/judgement.js";
 import type { Process as ProcessSpec, Seccomp } from "../../oci/spec.js";
 import type { Ends } from "../child/args.js";
 import type { Filter } from "../container.js";
@@ -62,8 +63,8 @@ export function filterOf(rules: Seccomp | undefined): Filter | undefined {
 }
 
 /** The labels of a process; throws AppError when they cannot be had. */
-export function labelsOf(process: ProcessSpec, command: boolean): readonly Label[] {
-  return process.apparmorProfile || process.selinuxLabel ? labels().labelsOf(process, command) : [];
+export function labelsOf(process: ProcessSpec, judgement: Judgement): readonly Label[] {
+  return process.apparmorProfile || process.selinuxLabel ? labels().labelsOf(process, judgement) : [];
 }
 
 /** Loads what every child needs, when there will be more than one. `joins`: it goes into a pid namespace where others are. */
@@ -152,16 +153,16 @@ export async function abandon(process: Process, clear: () => Promise<void>): Pro
 }
 
 /** Warns of capabilities that nobody knows; leaves out those that cannot be given. */
-export function granted(plan: ProcessPlan, command: boolean, userNamespace: boolean): ProcessPlan {
+export function granted(plan: ProcessPlan, { missingCapabilities }: Judgement, userNamespace: boolean): ProcessPlan {
   const { unknown } = plan.caps;
   if (unknown.length > 0) log(Level.WARN, `process.capabilities: unknown names are left out: ${unknown.join(" ")}`);
-  const own = command && !userNamespace; // in a user namespace of its own a process may have what the engine has not
+  const own = missingCapabilities === "warn" && !userNamespace; // in a user namespace of its own a process may have what the engine has not
   return own || !agree(plan.caps) ? { ...plan, caps: grant().settle(plan.caps, own) } : plan;
 }
 
 /** `fn` makes a child: with `left` true it sets its own oom score, else it is born with it, since a command that is not root could not set it later. */
-export function withScore<T>(score: number | undefined, command: boolean, fn: (left: boolean) => T): T {
-  return score === undefined || !command || sys(NR.geteuid) === 0 ? fn(true) : limits().bornScored(score, () => fn(false));
+export function withScore<T>(score: number | undefined, judgement: Judgement, fn: (left: boolean) => T): T {
+  return score === undefined || judgement.score === "set" || sys(NR.geteuid) === 0 ? fn(true) : limits().bornScored(score, () => fn(false));
 }
 
 /** Groups that nobody may change any more: asking for some is an error, asking for none leaves them (CVE-2014-8989). */

@@ -16,7 +16,7 @@ async function runOne(container: Container, process: ProcessSpec, hook: Hook): P
   using output = memfdCreate("output");
   const spec = { ...process, terminal: false, args: hook.args?.length ? hook.args : [hook.path], env: hook.env ?? process.env ?? [] };
   const started = await execProcess(container, "startContainer hook", spec, { keep: [], terminal: undefined, left: false, streams: { stdin: input, stdout: output, stderr: output }, program: hook.path });
-  const seconds = hook.timeout ?? (container.command ? undefined : DEFAULT_SECONDS);
+  const seconds = hook.timeout ?? (container.judgement.patience === "endless" ? undefined : DEFAULT_SECONDS);
   const end = new Promise<number>((done) => whenEnded(started, done));
   try {
     judge(seconds === undefined ? await end : await withDeadline(hook.path, seconds * 1000, end, () => pidfdSendSignal(started.pidfd, SIG.KILL)).catch(() => { throw late(seconds); }), output);
@@ -32,7 +32,7 @@ export async function runStartHooks(container: Container, { hooks, process }: No
     try {
       await runOne(container, process, hook);
     } catch (error) {
-      throw because(title("startContainer", i, hook), error);
+      throw because(title("startContainer", i, hook), error, "hook");
     }
   }
 }

@@ -44,5 +44,5 @@ function findHierarchy(): Hierarchy {
   }
   if ([...mounts.keys()].some((name) => !name.startsWith("name="))) return { version: 1, root: USUAL, mounts };
   if (unified !== undefined) return { version: 2, root: unified, mounts };
-  throw new AppError("precondition", "no cgroup hierarchy is mounted: mount cgroup2 on /sys/fs/cgroup");
+  throw new AppError("precondition", "no cgroup hierarchy is mounted: mount cgroup2 on /sys/fs/cgroup", undefined, "cgroup hierarchy");
 }

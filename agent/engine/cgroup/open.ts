@@ -1,6 +1,7 @@
 // The control group of a container: made, or found again, by whichever version the machine has. Only what is in use is loaded.
 import { lazy } from "../../lib/lazy.js";
 import { cgroupPath } from "../../oci/cgroup.js";
+import type { Judgement } from "../../oci/judgement.js";
 import type { Linux, Spec } from "../../oci/spec.js";
 import { adoptParents } from "./files.js";
 import type { Cgroup } from "./group.js";
@@ -31,12 +32,12 @@ function ownerOf({ process, mounts, linux }: Spec): number | undefined {
 const isRealtime = ({ process }: Spec): boolean => process?.scheduler?.policy === "SCHED_FIFO" || process?.scheduler?.policy === "SCHED_RR";
 
 /**
- * Makes the group of a new container. `strict`, as on a command line: wishes that cannot be honoured are refused, a relative
+ * Makes the group of a new container. Strict, as on a command line: wishes that cannot be honoured are refused, a relative
  * path begins at the caller's group, and who may make no groups goes without one if the configuration asks for no limits.
  */
-export function makeCgroup(spec: Spec & { readonly linux: Linux }, id: string, strict: boolean): Cgroup {
+export function makeCgroup(spec: Spec & { readonly linux: Linux }, id: string, { cgroups }: Judgement): Cgroup {
   const owner = ownerOf(spec);
-  if (strict) return place().makeStrictly(spec.linux, id, owner, isRealtime(spec));
+  if (cgroups === "strict") return place().makeStrictly(spec.linux, id, owner, isRealtime(spec));
   const cgroup = openCgroup(spec.linux.cgroupsPath, id);
   cgroup.create(spec.linux.resources, owner, false, isRealtime(spec));
   return cgroup;

@@ -75,7 +75,7 @@ export function makeStrictly({ cgroupsPath, resources = {} }: Linux, id: string,
     cgroup.removeNow(); // a group above it is frozen: the container's first process would never run
     throw new AppError("precondition", `container's cgroup unexpectedly frozen: a group above ${cgroup.path}`);
   } catch (error) {
-    const nowhere = error instanceof AppError && error.kind === "precondition" && error.message.startsWith("no cgroup hierarchy");
+    const nowhere = error instanceof AppError && error.part === "cgroup hierarchy";
     if (!(nowhere || denied(error)) || !unprivileged()) throw error;
     if (wishes(resources)) throw new AppError("invalid", `linux.resources: no limits without the right to make a cgroup: ${messageOf(error)}`, error);
     return none().NONE;

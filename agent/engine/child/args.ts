@@ -1,5 +1,6 @@
 // What a child is given by its parent, and what it has made on its way.
 import type { Fd } from "../../sys/fd.js";
+import type { Judgement } from "../../oci/judgement.js";
 import type { ProcessPlan } from "../../oci/plan.js";
 import type { Hook } from "../../oci/spec.js";
 import type { Step } from "../../oci/steps.js";
@@ -21,7 +22,7 @@ export interface ChildArgs {
   readonly keyring: string | undefined;
   readonly labels: readonly Label[];
   /** What hooks that run in here are told, and those that run right before the program. */
-  readonly hooks: (Subject & { readonly start: readonly Hook[]; readonly command: boolean }) | undefined;
+  readonly hooks: (Subject & { readonly start: readonly Hook[]; readonly judgement: Judgement }) | undefined;
   /** Descriptors of the caller that the process is to have. */
   readonly keep: readonly number[];
   /** A listening socket: whoever connects to it says `start`, when the parent has left. */

@@ -61,7 +61,7 @@ function hookStep(args: ChildArgs, step: Step, tree: Tree): void {
     if (!args.channel.wait("go")) exitGroup(1);
   } else if (step.do === "hooks-inside" && args.hooks !== undefined) {
     fchdir(tree.root); // where runc's begin
-    hooks().runHooksHere("createContainer", step.hooks, hooks().stateOf(args.hooks, "creating", hooks().pidOutside()), [], args.hooks.command);
+    hooks().runHooksHere("createContainer", step.hooks, hooks().stateOf(args.hooks, "creating", hooks().pidOutside()), [], args.hooks.judgement);
   }
 }
 
@@ -158,7 +158,7 @@ function finish(args: ChildArgs, terminal: Terminal | undefined, first: boolean,
   }
   if (args.hooks !== undefined && args.hooks.start.length > 0) {
     load(); // these hooks are the container's, and held like its program
-    hooks().runHooksHere("startContainer", args.hooks.start, hooks().stateOf(args.hooks, "created", getpid()), env, args.hooks.command);
+    hooks().runHooksHere("startContainer", args.hooks.start, hooks().stateOf(args.hooks, "created", getpid()), env, args.hooks.judgement);
   }
   if (program === "") exitGroup(0);
   limit();

@@ -6,6 +6,7 @@ import { AppError, attempt } from "../../lib/errors.js";
 import { readTextIf } from "../../lib/fs.js";
 import { Level, log } from "../../lib/log.js";
 import { openProc } from "../../lib/procfs.js";
+import type { Judgement } from "../../oci/judgement.js";
 import type { Process, Spec } from "../../oci/spec.js";
 
 /** What is to be written, and to which file. */
@@ -23,9 +24,9 @@ function selinuxOn(): boolean {
   return statfs(fs).type === SELINUX_MAGIC;
 }
 
-/** A module that the kernel has not: the agent's hosts are refused, a command line is warned. */
-function missing(field: string, module: string, command: boolean): void {
-  if (!command) throw new AppError("invalid", `${field}: ${module} is not enabled here`);
+/** A module that the kernel has not. */
+function missing(field: string, module: string, judgement: Judgement): void {
+  if (judgement.missingModules === "refuse") throw new AppError("invalid", `${field}: ${module} is not enabled here`);
   log(Level.WARN, `${field}: ${module} is not enabled here: not applied`);
 }
 
@@ -35,23 +36,23 @@ export function isLabelled({ apparmorProfile, selinuxLabel }: Partial<Process> =
 }
 
 /** The labels that a process gets. Throws AppError "invalid" when the kernel has not the module that one is for. */
-export function labelsOf({ apparmorProfile, selinuxLabel }: Process, command: boolean): readonly Label[] {
+export function labelsOf({ apparmorProfile, selinuxLabel }: Process, judgement: Judgement): readonly Label[] {
   const labels: Label[] = [];
   if (apparmorProfile) {
     if (apparmorOn()) labels.push({ field: "process.apparmorProfile", dir: exists("/proc/self/attr/apparmor") ? "attr/apparmor" : "attr", text: `exec ${apparmorProfile}` });
-    else missing("process.apparmorProfile", "AppArmor", command);
+    else missing("process.apparmorProfile", "AppArmor", judgement);
   }
   if (selinuxLabel) {
     if (selinuxOn()) labels.push({ field: "process.selinuxLabel", dir: "attr", text: selinuxLabel });
-    else missing("process.selinuxLabel", "SELinux", command);
+    else missing("process.selinuxLabel", "SELinux", judgement);
   }
   return labels;
 }
 
 /** The label that mounts get here: without SELinux it is refused, or left out with a warning, like one for processes. */
-export function mountLabelOf({ linux }: Spec, command: boolean): string | undefined {
+export function mountLabelOf({ linux }: Spec, judgement: Judgement): string | undefined {
   if (!linux?.mountLabel || selinuxOn()) return linux?.mountLabel;
-  missing("linux.mountLabel", "SELinux", command);
+  missing("linux.mountLabel", "SELinux", judgement);
   return undefined;
 }
 

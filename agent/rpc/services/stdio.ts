@@ -4,7 +4,7 @@
 import type { Sandbox } from "../../sandbox/sandbox.js";
 import { E } from "../../abi/errno.js";
 import { SysError } from "../../sys/call.js";
-import { AppError, messageOf } from "../../lib/errors.js";
+import { AppError } from "../../lib/errors.js";
 import type { Call } from "../call.js";
 import { type Handlers, LATER } from "../methods.js";
 import { DATA_AT, MAX_READ } from "../reply.js";
@@ -49,8 +49,8 @@ function inputOf(sandbox: Sandbox, containerId: string, execId: string): InStrea
   try {
     return sandbox.input(containerId, execId);
   } catch (error) {
-    const text = messageOf(error);
-    throw new AppError("internal", text === "InvalidContainerId" ? "Invalid container id" : `Process not found: ${text === "InitProcessNotFound" ? "init process missing" : "invalid exec id"}`);
+    const part = error instanceof AppError ? error.part : undefined;
+    throw new AppError("internal", part === "container id" ? "Invalid container id" : `Process not found: ${part === "first process" ? "init process missing" : "invalid exec id"}`);
   }
 }
 

@@ -1,3 +1,4 @@
+import { COMMAND_LINE } from "../../../agent/oci/judgement.js";
 import { describe, expect, it } from "vitest";
 import "../../helpers/lazy-oci.js";
 import { checkId, checkSpec, type Machine } from "../../../agent/oci/check.js";
@@ -127,7 +128,7 @@ describe("on a machine that is not the container's alone", () => {
   it.each([["A", "has no ="], ["=b", "has no name"], ["", "has no ="]])("the environment's %j is refused", (entry, why) => {
     expect(() => checkSpec(withProcess({ env: ["OK=", entry] }), machine)).toThrow(`process.env[1]: "${entry}" ${why}`);
     expect(() => checkSpec(withProcess({ env: ["OK=", entry] }))).not.toThrow(); // hosts may send it; it is left out
-    expect(() => checkProcess({ ...process, env: [entry] }, "process", true)).toThrow("process.env[0]");
+    expect(() => checkProcess({ ...process, env: [entry] }, "process", COMMAND_LINE)).toThrow("process.env[0]");
   });
 });
 

@@ -1,3 +1,4 @@
+import { AGENT, COMMAND_LINE } from "../../../agent/oci/judgement.js";
 import { describe, expect, it } from "vitest";
 import "../../helpers/lazy-oci.js";
 import { capabilitySets, capNumber, hasCap } from "../../../agent/oci/caps.js";
@@ -16,7 +17,7 @@ const base: Full = {
     devices: [{ path: "/dev/null", type: "c", major: 1, minor: 3, fileMode: 0o600 }, { path: "/dev/sdx", type: "b", major: 8, minor: 5 }],
   },
 };
-const names = (spec: Full = base, cgroupProcs: string[] = []): string[] => makePlan(spec, { cgroupProcs }).steps.map((s) => s.do);
+const names = (spec: Full = base, cgroupProcs: string[] = []): string[] => makePlan(spec, { judgement: AGENT, cgroupProcs }).steps.map((s) => s.do);
 
 describe("the plan", () => {
   it("has its steps in the one order that works", () => {
@@ -29,11 +30,11 @@ describe("the plan", () => {
   });
 
   it("clones into the new namespaces but the cgroup's, which needs the cgroup first", () => {
-    expect(makePlan(base, { cgroupProcs: [] }).cloneFlags).toBe(0x20000000 + 0x20000 + 0x4000000 + 0x40000000);
+    expect(makePlan(base, { judgement: AGENT, cgroupProcs: [] }).cloneFlags).toBe(0x20000000 + 0x20000 + 0x4000000 + 0x40000000);
   });
 
   it("is born in a pid namespace that has a path", () => {
-    const plan = makePlan({ ...base, linux: { ...base.linux, namespaces: [{ type: "pid", path: "/proc/5/ns/pid" }] } }, { cgroupProcs: [] });
+    const plan = makePlan({ ...base, linux: { ...base.linux, namespaces: [{ type: "pid", path: "/proc/5/ns/pid" }] } }, { judgement: AGENT, cgroupProcs: [] });
     expect(plan.pidNamespace).toBe("/proc/5/ns/pid");
     expect(plan.cloneFlags).toBe(0);
   });
@@ -44,7 +45,7 @@ describe("the plan", () => {
 
   it("of a command names a shared uts namespace, and begins on all CPUs", () => {
     const shared: Full = { ...base, domainname: "d", linux: { ...base.linux, namespaces: [{ type: "uts", path: "/u" }, { type: "mount" }] } };
-    const steps = makePlan(shared, { cgroupProcs: ["/cg"], command: true }).steps;
+    const steps = makePlan(shared, { cgroupProcs: ["/cg"], judgement: COMMAND_LINE }).steps;
     expect(steps.slice(0, 2)).toEqual([{ do: "affinity", cpus: undefined }, { do: "join-cgroups", paths: ["/cg"] }]);
     expect(steps).toContainEqual({ do: "hostname", name: "box" });
     expect(steps).toContainEqual({ do: "domainname", name: "d" });
@@ -53,7 +54,7 @@ describe("the plan", () => {
 
   it("of a command keeps the caller's groups where an annotation of podman asks for it, and none are given", () => {
     const gids = (annotations: Record<string, string>, additionalGids: number[], command = true): unknown =>
-      makePlan({ ...base, annotations, process: { ...base.process, user: { uid: 1, gid: 1, additionalGids } } }, { cgroupProcs: [], command }).process.gids;
+      makePlan({ ...base, annotations, process: { ...base.process, user: { uid: 1, gid: 1, additionalGids } } }, { judgement: command ? COMMAND_LINE : AGENT, cgroupProcs: [] }).process.gids;
     const keep = { "run.oci.keep_original_groups": "1" };
     expect([gids(keep, []), gids(keep, [5]), gids({}, []), gids({ "run.oci.keep_original_groups": "0" }, []), gids(keep, [], false)]).toEqual([undefined, [5], [], [], []]);
   });
@@ -63,13 +64,13 @@ describe("the plan", () => {
   });
 
   it("gives a process its traits, and none when none is asked for", () => {
-    expect(makePlan(base, { cgroupProcs: [] }).process.traits).toBeUndefined();
-    const { traits } = makePlan({ ...base, process: { ...base.process, ioPriority: { class: "IOPRIO_CLASS_BE", priority: 3 } }, linux: { ...base.linux, personality: { domain: "LINUX32" } } }, { cgroupProcs: [] }).process;
+    expect(makePlan(base, { judgement: AGENT, cgroupProcs: [] }).process.traits).toBeUndefined();
+    const { traits } = makePlan({ ...base, process: { ...base.process, ioPriority: { class: "IOPRIO_CLASS_BE", priority: 3 } }, linux: { ...base.linux, personality: { domain: "LINUX32" } } }, { judgement: AGENT, cgroupProcs: [] }).process;
     expect(traits).toEqual({ ioPriority: 0x4003, personality: 8 });
   });
 
   it("makes devices and links only in a /dev of its own, and the spec's node instead of the usual one", () => {
-    const nodes = makePlan(base, { cgroupProcs: [] }).steps.flatMap((s) => (s.do === "node" ? [`${s.node.path} ${s.node.mode.toString(8)}`] : []));
+    const nodes = makePlan(base, { judgement: AGENT, cgroupProcs: [] }).steps.flatMap((s) => (s.do === "node" ? [`${s.node.path} ${s.node.mode.toString(8)}`] : []));
     expect(nodes.filter((n) => n.startsWith("/dev/null"))).toEqual(["/dev/null 600"]);
     expect(nodes).toContain("/dev/urandom 666");
     expect(nodes).toContain("/dev/sdx 666");
@@ -79,13 +80,13 @@ describe("the plan", () => {
   });
 
   it("labels new file systems where labels are", () => {
-    const data = makePlan(base, { cgroupProcs: [], mountLabel: "a:b:c:s0:c1,c2" }).steps.flatMap((s) => (s.do === "mount" ? [`${s.mount.type} ${s.mount.data}`] : []));
+    const data = makePlan(base, { judgement: AGENT, cgroupProcs: [], mountLabel: "a:b:c:s0:c1,c2" }).steps.flatMap((s) => (s.do === "mount" ? [`${s.mount.type} ${s.mount.data}`] : []));
     expect(data).toEqual(["proc ", 'tmpfs context="a:b:c:s0:c1,c2"', "bind "]);
   });
 
   it("copies outside what a mapped root may not reach, what is to stay a peer, and what gets other ids", () => {
     const copies = (linux: Partial<Linux>, options: string[] = []): boolean =>
-      makePlan({ ...base, mounts: [{ destination: "/m", type: "bind", source: "/s", options }], linux: { namespaces: [{ type: "mount" }], ...linux } }, { cgroupProcs: [] }).copies;
+      makePlan({ ...base, mounts: [{ destination: "/m", type: "bind", source: "/s", options }], linux: { namespaces: [{ type: "mount" }], ...linux } }, { judgement: AGENT, cgroupProcs: [] }).copies;
     expect(copies({})).toBe(false);
     expect(copies({ rootfsPropagation: "rshared" })).toBe(true);
     expect(copies({}, ["ridmap"])).toBe(true);
@@ -94,11 +95,11 @@ describe("the plan", () => {
 
   it("enters the root without a mount namespace, and moves it where it cannot be pivoted", () => {
     expect(names({ ...base, root: { path: "/r", readonly: false }, linux: { namespaces: [] } }).slice(-2)).toEqual(["plain-root", "enter-root"]);
-    expect(makePlan(base, { cgroupProcs: [], noPivot: true }).steps.map((s) => s.do)).toContain("move-root");
+    expect(makePlan(base, { judgement: AGENT, cgroupProcs: [], noPivot: true }).steps.map((s) => s.do)).toContain("move-root");
   });
 
   it("mounts a read-only tmpfs writable first", () => {
-    const dev = makePlan(base, { cgroupProcs: [] }).steps.find((s) => s.do === "mount" && s.mount.at === "/dev");
+    const dev = makePlan(base, { judgement: AGENT, cgroupProcs: [] }).steps.find((s) => s.do === "mount" && s.mount.at === "/dev");
     expect(dev).toMatchObject({ mount: { flags: 0 } });
   });
 
@@ -110,12 +111,12 @@ describe("the plan", () => {
 
   it("masks a path once, however often it is named, and makes it read-only once", () => {
     const linux: Linux = { namespaces: [{ type: "mount" }], maskedPaths: ["/a", "/b/../a", "/a", "//a/.", "/b"], readonlyPaths: ["/c/", "/d", "/c"] };
-    const paths = makePlan({ ...base, linux }, { cgroupProcs: [] }).steps.flatMap((s) => (s.do === "mask" || s.do === "read-only" ? [`${s.do} ${s.path}`] : []));
+    const paths = makePlan({ ...base, linux }, { judgement: AGENT, cgroupProcs: [] }).steps.flatMap((s) => (s.do === "mask" || s.do === "read-only" ? [`${s.do} ${s.path}`] : []));
     expect(paths).toEqual(["read-only /c", "read-only /d", "mask //a/.", "mask /b/../a", "mask /b"]);
   });
 
   it("says what each step does", () => {
-    const words = makePlan(base, { cgroupProcs: ["/x"] }).steps.map(inWords);
+    const words = makePlan(base, { judgement: AGENT, cgroupProcs: ["/x"] }).steps.map(inWords);
     expect(words).toContain("mounts: mount proc (proc) on /proc");
     expect(words).toContain("linux.maskedPaths: mask /proc/keys");
     expect(words.every((w) => w.length > 5)).toBe(true);
