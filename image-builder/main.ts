@@ -14,6 +14,7 @@ import { BuildError, EXIT, explainDisk } from "./lib/errors.js";
 import type { Json } from "./lib/hash.js";
 import { progress } from "./lib/progress.js";
 
+const more = (one: string, all: readonly string[] = []): readonly string[] => [...all, one];
 const stop = new AbortController();
 
 interface Shared {
@@ -63,12 +64,13 @@ refused, 5 a source cannot be fetched, 130 interrupted. Cache: KATA_CACHE (now $
     .addOption(new Option("--quickjs <dir>", "an unpacked source of QuickJS, instead of the pinned Debian source package").env("QUICKJS_SRC"))
     .addOption(new Option("--libseccomp <dir>", "an unpacked source of libseccomp, instead of the pinned one").env("LIBSECCOMP_SRC"))
     .action(doing(async (context, options: AgentOptions) => (await import("./commands/agent.js")).agent(context, options)))); // its bundlers take long to load
-  top.addCommand(command("kernel", "compile bzImage and vmlinux with the fragments in kernel-configs/")
+  top.addCommand(command("kernel", "make bzImage and vmlinux: compiled with the fragments in kernel-configs/, or taken from a distribution")
+    .option("--from <what>", "a ready-made kernel: debian (the pinned linux-image-cloud-amd64), a .deb file (may be repeated), or a folder with a vmlinuz and its modules", more)
     .option("--source <path>", "a Linux tarball or tree, instead of the pinned Debian package")
     .option("--arch <name>", "architecture", "x86_64")
     .option("--configs <dir>", "folder with common/ and <arch>/ fragments", join(projectRoot, "kernel-configs"))
-    .option("--fragment <file>", "one more fragment (may be repeated)", (file: string, all: string[]) => [...all, file], [])
-    .option("--output <dir>", "where bzImage, vmlinux and kernel.config go", distFolder)
+    .option("--fragment <file>", "one more fragment (may be repeated)", more, [] as readonly string[])
+    .option("--output <dir>", "where bzImage, vmlinux, kernel.config and modules/ go", distFolder)
     .option("--jobs <n>", "compile jobs at once (default: number of processors)", count)
     .option("--config-only", "configure and check the requests, compile nothing")
     .option("--verify", "build a second time elsewhere and compare with the built kernel")

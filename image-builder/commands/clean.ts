@@ -10,7 +10,7 @@ export interface CleanOptions {
   readonly cache?: boolean;
 }
 
-const MADE = ["kata-agent", "kata-agent.debug", "bzImage", "vmlinux", "kernel.config", "initrd.img", "rootfs.img", "manifest.json"];
+const MADE = ["kata-agent", "kata-agent.debug", "bzImage", "vmlinux", "kernel.config", "modules", "initrd.img", "rootfs.img", "manifest.json"];
 const CACHE_KINDS = ["agent", "quickjs", "qjsc", "libseccomp", "kernel", "initrd", "image"];
 
 /** Runs the command; answers with the paths that were removed. Compiled kernels and downloads go only with `cache`. */

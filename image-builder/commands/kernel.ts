@@ -9,11 +9,13 @@ import type { Json } from "../lib/hash.js";
 import { writeSection } from "../lib/manifest.js";
 import { clock } from "../lib/progress.js";
 import { publish } from "../lib/publish.js";
+import { packagedKernel, removeModules } from "./packaged-kernel.js";
 import { kernelSource, type KernelSource } from "../steps/kernel-source.js";
 import { parseAllowMissing, parseFragments, type Fragment } from "../steps/kconfig.js";
 import { ARCHES, compile, configure, defaultJobs, FIXED, toolVersions, type Recipe } from "../steps/make-kernel.js";
 
 export interface KernelOptions {
+  readonly from?: readonly string[];
   readonly source?: string;
   readonly arch: string;
   readonly configs: string;
@@ -29,6 +31,11 @@ const RECIPE_VERSION = 1;
 
 /** Runs the command; the returned value is what --json prints. */
 export async function kernel(context: Context, options: KernelOptions): Promise<Json> {
+  if (options.from !== undefined && options.from.length > 0) {
+    const other = [["--source", options.source], ["--fragment", options.fragment[0]], ["--config-only", options.configOnly], ["--verify", options.verify]].find(([, value]) => value !== undefined);
+    if (other !== undefined) throw new BuildError("usage", `${String(other[0])} is for a kernel that is compiled, --from takes a ready-made one`, "leave out one of the two");
+    return packagedKernel(context, options.from, options.output);
+  }
   const started = Date.now();
   const recipe = await readRecipe(options);
   const tools = await toolVersions(context);
@@ -51,6 +58,7 @@ export async function kernel(context: Context, options: KernelOptions): Promise<
   for (const [name, to] of [[recipe.arch.image, recipe.arch.image], ["vmlinux", "vmlinux"], ["config", "kernel.config"]] as const) {
     if (await publish(join(entry.dir, name), join(options.output, to), entry.files[name] as Entry["files"][string])) changed.push(to);
   }
+  await removeModules(options.output);
   const { config, ...images } = entry.files;
   const outputs = { ...images, "kernel.config": config as Entry["files"][string] };
   await writeSection(context, options.output, "kernel", { key: entry.key, inputs: keyInputs({ origin: source.origin, sha256: source.sha256 }), outputs });

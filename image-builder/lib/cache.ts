@@ -57,8 +57,8 @@ export async function lookup(context: Context, kind: string, key: string): Promi
 }
 
 /**
- * The entry for `inputs`, built by `fill` when the cache has none. `fill` writes the named files into the folder it is given;
- * anything else there is thrown away. Two builders of one key wait for each other.
+ * The entry for `inputs`, built by `fill` when the cache has none. `fill` writes the named files into the folder it is given (those
+ * whose name ends in "?" only where the input has them); anything else there is thrown away. Two builders of one key wait for each other.
  */
 export async function cached(context: Context, kind: string, inputs: Json, names: readonly string[],
   fill: (dir: string) => Promise<void>): Promise<Entry> {
@@ -76,7 +76,9 @@ export async function cached(context: Context, kind: string, inputs: Json, names
     const files: Record<string, FileSum> = {};
     const ready = join(temp, "entry");
     await mkdir(ready);
-    for (const name of names) {
+    for (const wanted of names) {
+      const name = wanted.replace(/\?$/, "");
+      if (name !== wanted && !(await stat(join(temp, "out", name)).then(() => true, () => false))) continue;
       files[name] = await sumOf(join(temp, "out", name));
       await rename(join(temp, "out", name), join(ready, name));
     }

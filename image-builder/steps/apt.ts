@@ -11,14 +11,23 @@ import { rewriteSources, type SourceFile, type SourceType, type Suites } from ".
 import { ensureFolder } from "../lib/folder.js";
 
 export interface PackagePin {
+  /** What is wanted, for messages, and the package's name unless a version has its own. */
   readonly package: string;
   readonly suites: Suites;
   /** Accepted versions, the preferred one first. */
-  readonly versions: readonly { readonly version: string; readonly sha256: string }[];
+  readonly versions: readonly PinnedVersion[];
+}
+
+export interface PinnedVersion {
+  /** The package that has this version, where its name tells the version too (linux-image-VERSION-amd64). */
+  readonly package?: string;
+  readonly version: string;
+  readonly sha256: string;
 }
 
 export interface Fetched {
   readonly file: string;
+  readonly package: string;
   readonly version: string;
   readonly sha256: string;
 }
@@ -39,23 +48,30 @@ interface Use {
   readonly otherwise: string;
 }
 
+/** What is on its way, and how large it is, where that is known. */
+interface Coming {
+  readonly what: string;
+  readonly bytes: number | undefined;
+}
+
 const KERNEL_OTHERWISE = "give a kernel source by hand (kernel --source TARBALL|DIR)";
 const PINS = "image-builder/pins.json";
 
 /**
  * The package file of the first pinned version that the cache or the archive has. Throws BuildError "fetch" when no Debian
- * archive is configured, the archive cannot be reached, no pinned version is left in it, or the file's sum is not the pinned one.
+ * archive is configured, the archive cannot be reached, no pinned version is left in it, or the file's sum is not the pinned one;
+ * `otherwise` tells how to go on without the archive.
  */
-export async function fetchPackage(context: Context, pin: PackagePin): Promise<Fetched> {
+export async function fetchPackage(context: Context, pin: PackagePin, otherwise = KERNEL_OTHERWISE): Promise<Fetched> {
   const store = join(context.cache, "downloads");
   const local = async (): Promise<Fetched | undefined> => {
     for (const want of pin.versions) {
       const file = join(store, `${want.sha256}.deb`);
-      if (await isWhole(file, want.sha256)) return { file, ...want };
+      if (await isWhole(file, want.sha256)) return { package: pin.package, file, ...want };
     }
     return undefined;
   };
-  return fetchOnce(context, pin.package, local, () => download(context, pin, store));
+  return fetchOnce(context, pin.package, local, () => download(context, pin, store, otherwise));
 }
 
 /**
@@ -72,7 +88,7 @@ export async function fetchSource(context: Context, pin: SourcePin, otherwise: s
   return fetchOnce(context, pin.package, local, async () => {
     const use: Use = { type: "deb-src", suites: pin.suites, what: `the source of ${pin.package} ${pin.version}`, otherwise };
     await withApt(context, use, async (apt, trouble) => {
-      await inFolder(context, store, pin.package, async (temp) => {
+      await inFolder(context, store, { what: pin.package, bytes: undefined }, async (temp) => {
         const get = run("apt-get", ["-q", "--download-only", "source", `${pin.package}=${pin.version}`], { ...apt, cwd: temp });
         await fetching(get, use).catch((error: unknown) => { throw trouble ?? error; });
         for (const [name, path] of paths) await keep(join(temp, name), path, pin.files[name] as string, `${name} of ${pin.package} ${pin.version}`);
@@ -104,25 +120,28 @@ async function isWhole(file: string, sha256: string): Promise<boolean> {
   return false;
 }
 
-async function download(context: Context, pin: PackagePin, store: string): Promise<Fetched> {
-  const use: Use = { type: "deb", suites: pin.suites, what: pin.package, otherwise: KERNEL_OTHERWISE };
+async function download(context: Context, pin: PackagePin, store: string, otherwise: string): Promise<Fetched> {
+  const use: Use = { type: "deb", suites: pin.suites, what: pin.package, otherwise };
+  const packages = [...new Set(pin.versions.map((v) => v.package ?? pin.package))];
   return withApt(context, use, async (apt, trouble) => {
-    const offered = new Set((await run("apt-cache", ["madison", pin.package], apt)).split("\n").map((l) => l.split("|")[1]?.trim() ?? ""));
-    const want = pin.versions.find((v) => offered.has(v.version));
+    const offered = (await run("apt-cache", ["madison", ...packages], apt)).split("\n").map((l) => l.split("|").map((word) => word.trim()));
+    const want = pin.versions.find((v) => offered.some(([name, version]) => version === v.version && name === (v.package ?? pin.package)));
     if (want === undefined) {
       if (trouble !== undefined) throw trouble;
-      const there = [...offered].filter((v) => v !== "").join(", ");
+      const there = [...new Set(offered.flatMap(([name, version]) => (version === undefined ? [] : [name === pin.package ? version : `${name} ${version}`])))].join(", ");
       const pinned = pin.versions.map((v) => v.version).join(", ");
       throw new BuildError("fetch", `none of the pinned versions of ${pin.package} (${pinned}) is in the Debian archive any more; it has ${there === "" ? "none" : there}`,
         `${use.otherwise}, or put a version the archive has, with the SHA-256 that\n\`apt-cache show\` tells, into ${PINS}`);
     }
-    return inFolder(context, store, pin.package, async (temp) => {
-      await fetching(run("apt-get", ["-q", "download", `${pin.package}=${want.version}`], { ...apt, cwd: temp }), { ...use, what: `${pin.package} ${want.version}` });
-      const name = (await readdir(temp)).find((n) => n.endsWith(".deb"));
-      if (name === undefined) throw new BuildError("fetch", `apt-get downloaded no package file for ${pin.package} ${want.version}`);
+    const name = want.package ?? pin.package;
+    const what = `${name} ${want.version}`;
+    return inFolder(context, store, { what: name, bytes: await sizeOf(name, want.version, apt) }, async (temp) => {
+      await fetching(run("apt-get", ["-q", "download", `${name}=${want.version}`], { ...apt, cwd: temp }), { ...use, what });
+      const arrived = (await readdir(temp)).find((n) => n.endsWith(".deb"));
+      if (arrived === undefined) throw new BuildError("fetch", `apt-get downloaded no package file for ${what}`);
       const file = join(store, `${want.sha256}.deb`);
-      await keep(join(temp, name), file, want.sha256, `${pin.package} ${want.version}`);
-      return { file, ...want };
+      await keep(join(temp, arrived), file, want.sha256, what);
+      return { package: name, file, ...want };
     });
   });
 }
@@ -157,9 +176,9 @@ async function refresh(context: Context, apt: RunOptions, use: Use): Promise<unk
 }
 
 /** Runs `work` in a folder of its own beside the downloads, telling how much has arrived there. */
-async function inFolder<T>(context: Context, store: string, what: string, work: (temp: string) => Promise<T>): Promise<T> {
+async function inFolder<T>(context: Context, store: string, coming: Coming, work: (temp: string) => Promise<T>): Promise<T> {
   const temp = await mkdtemp(join(store, ".fetch-"));
-  const timer = setInterval(() => void shown(context, temp, what), 500);
+  const timer = setInterval(() => void shown(context, temp, coming), 500);
   try {
     return await work(temp);
   } finally {
@@ -189,10 +208,18 @@ async function fetching(work: Promise<string>, use: Use): Promise<void> {
 }
 
 /** Shows the size of the file that arrives. */
-async function shown(context: Context, dir: string, what: string): Promise<void> {
+async function shown(context: Context, dir: string, coming: Coming): Promise<void> {
+  const megabytes = (n: number): number => Math.ceil(n / 1e6);
   let bytes = 0;
   for (const name of await readdir(dir).catch(() => [])) bytes += (await stat(join(dir, name)).catch(() => ({ size: 0 }))).size;
-  if (bytes > 0) context.progress.step(`fetching ${what}, ${Math.floor(bytes / 1e6)} MB`);
+  if (bytes > 0) context.progress.step(`fetching ${coming.what}, MB`, megabytes(bytes), coming.bytes === undefined ? undefined : megabytes(coming.bytes));
+}
+
+/** The package file's bytes as the archive's list tells them; undefined when it does not. */
+async function sizeOf(name: string, version: string, apt: RunOptions): Promise<number | undefined> {
+  const said = await run("apt-cache", ["show", `${name}=${version}`], apt).catch(() => "");
+  const size = Number(/^Size: (\d+)$/m.exec(said)?.[1]);
+  return size > 0 ? size : undefined;
 }
 
 /** Where apt keeps what belongs to each kind of sources, below apt/ in the cache. */

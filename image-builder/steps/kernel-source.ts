@@ -23,12 +23,19 @@ export interface KernelSource {
   unpack(into: string): Promise<string>;
 }
 
-/** The pins file, read and checked for the fields that this step uses. */
-async function readPins(root: string): Promise<KernelPin> {
+export interface Pins {
+  /** The source that our own kernel is compiled from. */
+  readonly kernel: KernelPin;
+  /** The ready-made kernel of Debian. */
+  readonly debian: PackagePin;
+}
+
+/** One pin of the pins file. Throws BuildError "config" when it is not there. */
+export async function readPin<K extends keyof Pins>(root: string, name: K): Promise<Pins[K]> {
   const path = join(root, "image-builder/pins.json");
-  const pins = JSON.parse(await readFile(path, "utf8")) as { readonly kernel?: KernelPin };
-  if (pins.kernel === undefined || pins.kernel.versions.length === 0) throw new BuildError("config", `${path} pins no kernel`, "restore the file from the repository");
-  return pins.kernel;
+  const pin = (JSON.parse(await readFile(path, "utf8")) as Partial<Pins>)[name];
+  if (pin === undefined || pin.versions.length === 0) throw new BuildError("config", `${path} pins no version of "${name}"`, "restore the file from the repository");
+  return pin;
 }
 
 /**
@@ -36,7 +43,7 @@ async function readPins(root: string): Promise<KernelPin> {
  * kernel of a source with this sum: then nothing is fetched before it is unpacked. Throws BuildError "missing" or "fetch".
  */
 export async function kernelSource(context: Context, given: string | undefined, isBuilt: (sha256: string) => Promise<boolean>): Promise<KernelSource> {
-  if (given === undefined) return fromPackage(context, await readPins(context.root), isBuilt);
+  if (given === undefined) return fromPackage(context, await readPin(context.root, "kernel"), isBuilt);
   const path = resolve(given);
   const st = await stat(path).catch(() => undefined);
   if (st === undefined) throw new BuildError("missing", `the kernel source ${given} does not exist`, "--source takes a Linux tarball or an unpacked tree");
