@@ -62,6 +62,12 @@ describe("fetching a pinned package", () => {
     await fetchPackage(at, pins);
     expect(readFileSync(log, "utf8")).toBe(calls);
   });
+  it("asks for a version under its own package's name, where the name tells the version", async () => {
+    const log = apt("1.0-2");
+    const own = { ...pin(["1.0-2", "00"]), package: "meta", versions: [{ package: "other", version: "1.0-2", sha256: "00" }, { package: "linux-source-x", version: "1.0-2", sha256: sum }] };
+    expect(await fetchPackage(context(), own)).toMatchObject({ package: "linux-source-x", version: "1.0-2" });
+    expect(readFileSync(log, "utf8")).toContain("download linux-source-x=1.0-2");
+  });
   it("says which versions there are when the pinned one has left the archive, and how to go on", async () => {
     apt("9.9-1");
     const error = await failure(fetchPackage(context(), pin(["1.0-2", sum])));
