@@ -1,5 +1,5 @@
 // What `events` tells of a container's use of resources, in the shape that runc's events have and readers of them expect. Pure.
-// Units: nanoseconds, bytes. Source: runc's types/events (facts 2.6).
+// Units: nanoseconds, bytes. Source: runc's types/events (container-engine 2.6).
 import type { BlkioEntry, MemoryData, Stats } from "../engine/cgroup/stats.js";
 
 type Json = { readonly [key: string]: unknown };

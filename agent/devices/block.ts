@@ -1,5 +1,5 @@
 // Block devices by whatever the host names them with: a node in /dev, a PCI path, a SCSI id and LUN. Each ends as the path
-// of a node that is there and is a block device. Agent facts 13.10 and 14.4.
+// of a node that is there and is a block device. See agent-api 13.10 and 14.4.
 import { AppError } from "../lib/errors.js";
 import { childTask } from "../lib/child-task.js";
 import { decimal } from "../lib/text.js";

@@ -1,4 +1,4 @@
-// CPUs and memory that the host has added: bringing them into use (agent facts 10.9, 10.11, 10.12). Writing to an `online`
+// CPUs and memory that the host has added: bringing them into use (agent-api 10.9, 10.11, 10.12). Writing to an `online`
 // file starts a CPU or a stretch of memory and takes milliseconds, so it happens in a child.
 import { exists } from "../sys/file.js";
 import { AppError } from "../lib/errors.js";

@@ -1,4 +1,4 @@
-// PCI paths: "02/03.1" names the slots from the root bus down, through bridges, in hex (agent facts 14.3). Bus numbers are
+// PCI paths: "02/03.1" names the slots from the root bus down, through bridges, in hex (agent-api 14.3). Bus numbers are
 // the guest's own business, so the path is followed in sysfs, where each bridge shows the bus behind it.
 import { exists } from "../sys/file.js";
 import { parseBase } from "../lib/text.js";

@@ -1,4 +1,4 @@
-// Swap space on a disk that the host has prepared (mkswap is its work); agent facts 10.16.
+// Swap space on a disk that the host has prepared (mkswap is its work); agent-api 10.16.
 import { must } from "../sys/call.js";
 import { NR } from "../abi/nr.js";
 import { AppError } from "../lib/errors.js";

@@ -1,4 +1,4 @@
-// Passed-through PCI functions (vfio-pci, vfio-pci-gk): each option is "<host address>=<guest PCI path>" (agent facts 14.6).
+// Passed-through PCI functions (vfio-pci, vfio-pci-gk): each option is "<host address>=<guest PCI path>" (agent-api 14.6).
 // vfio-pci hands the function to the guest's vfio driver, for a container that drives it itself. Rare, so loaded lazily.
 import { readlinkat, AT_FDCWD, exists } from "../sys/file.js";
 import { AppError } from "../lib/errors.js";

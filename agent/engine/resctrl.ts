@@ -1,5 +1,5 @@
 // A container's group of the resource control file system: found or made before its first process is born, which is then put
-// there. What was made here is removed with the container; a group that has a name of its own stays. (facts 1.16)
+// there. What was made here is removed with the container; a group that has a name of its own stays. (container-engine 1.16)
 import { SysError, sys } from "../sys/call.js";
 import { E } from "../abi/errno.js";
 import { AT, AT_FDCWD, mkdirat } from "../sys/file.js";

@@ -1,5 +1,5 @@
 // The guest's /etc/resolv.conf, which containers see through their mounts: the file that the image has is covered by one on
-// the sandbox's own file system (the image may be read-only). Agent facts 8.1.2.
+// the sandbox's own file system (the image may be read-only). See agent-api 8.1.2.
 import { AT_FDCWD, S, unlinkat } from "../sys/file.js";
 import { MNT, mount, MS, umount } from "../sys/mount.js";
 import { AppError, attempt } from "../lib/errors.js";

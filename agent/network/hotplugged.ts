@@ -1,4 +1,4 @@
-// An interface that the host has named by its PCI path may not be there yet: wait for it, then set it up (agent facts 10.1).
+// An interface that the host has named by its PCI path may not be there yet: wait for it, then set it up (agent-api 10.1).
 import { parsePciPath, waitForPciNet } from "../devices/pci.js";
 import { because } from "../lib/errors.js";
 import { type Interface, tryHardware, updateInterface } from "./links.js";

@@ -1,4 +1,4 @@
-// Packet filter rules as text, by the programs of the guest's image (iptables-save(8), iptables-restore(8)); agent facts 10.6.
+// Packet filter rules as text, by the programs of the guest's image (iptables-save(8), iptables-restore(8)); agent-api 10.6.
 import { exists } from "../sys/file.js";
 import { AppError } from "../lib/errors.js";
 import { command, type Finished } from "../lib/command.js";

@@ -1,4 +1,4 @@
-// Network interfaces: finding them, naming them, addresses, MTU, up and down (agent facts 10.1 and 10.3). Routes and
+// Network interfaces: finding them, naming them, addresses, MTU, up and down (agent-api 10.1 and 10.3). Routes and
 // neighbours have files of their own. Hosts look for "Link not found" in an error and then try again: keep the words.
 import { AF } from "../sys/socket.js";
 import { AppError, attempt } from "../lib/errors.js";
@@ -127,7 +127,7 @@ export function updateInterface(wanted: Interface): void {
   attempt("update interface", () => configure(findLink(wanted), wanted));
 }
 
-/** Gives the link `name` the hardware address in `text`; a failure is only logged (agent facts 10.1, step 2). */
+/** Gives the link `name` the hardware address in `text`; a failure is only logged (agent-api 10.1, step 2). */
 export function tryHardware(name: string, address: string): void {
   try {
     const mac = parseMac(address);

@@ -1,4 +1,4 @@
-// Static entries of the neighbour table (ARP and NDP); agent facts 10.5.
+// Static entries of the neighbour table (ARP and NDP); agent-api 10.5.
 import { AF } from "../sys/socket.js";
 import { AppError, attempt } from "../lib/errors.js";
 import { parseIp, parseMac } from "./address.js";

@@ -1,5 +1,5 @@
 // The main routing table: what the host wants is put in, what an earlier request put in and this one lacks is taken out;
-// routes that others made (the kernel's own, a hook's) are left alone. Agent facts 10.2, 10.4 and 24.11.
+// routes that others made (the kernel's own, a hook's) are left alone. See agent-api 10.2, 10.4 and 24.11.
 import { isErrno } from "../sys/call.js";
 import { E } from "../abi/errno.js";
 import { AF } from "../sys/socket.js";

@@ -1,5 +1,5 @@
 // What mounts, devices, maps of ids and clocks must be before anything is touched: each refusal names the field. Pure. (runtime-spec
-// config.md "Mounts", config-linux.md; facts 1.3 to 1.8, 1.17)
+// config.md "Mounts", config-linux.md; container-engine 1.3 to 1.8, 1.17)
 import { cleanPath, noNul, noNuls, refuse } from "./field.js";
 import { EXTRA, isBind, mountPlan, MS } from "./mounts.js";
 import type { IdMapping, Linux, Mount, Process, Spec } from "./spec.js";

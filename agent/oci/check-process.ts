@@ -1,4 +1,4 @@
-// What a process of a configuration must be, whether the first or a further one. Pure. (runtime-spec, process; facts 1.2)
+// What a process of a configuration must be, whether the first or a further one. Pure. (runtime-spec, process; container-engine 1.2)
 import { lazy } from "../lib/lazy.js";
 import { capNumber } from "./caps.js";
 import { inRange, noNul, noNuls, refuse } from "./field.js";
@@ -31,7 +31,7 @@ function checkEnv(field: string, env: readonly string[] = []): void {
   }
 }
 
-/** Names that nobody knows: the agent's hosts are told (facts 11.5), a command line leaves them out with a warning, as the specification wants. */
+/** Names that nobody knows: the agent's hosts are told (agent-api 11.5), a command line leaves them out with a warning, as the specification wants. */
 function checkCapabilities(field: string, caps: Capabilities | undefined): void {
   for (const set in caps) {
     const names = caps[set as keyof Capabilities] ?? [];

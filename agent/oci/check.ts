@@ -1,4 +1,4 @@
-// What a spec must be before anything is touched: each refusal names the field. Pure. (runtime-spec; facts about runc's list.)
+// What a spec must be before anything is touched: each refusal names the field. Pure. (runtime-spec; container-engine 1.17.)
 import { lazy } from "../lib/lazy.js";
 import { checkClocks, checkMounts, checkUser } from "./check-mounts.js";
 import { checkProcess } from "./check-process.js";

@@ -2,7 +2,7 @@
 //   limits and oom score while all rights are there; namespaces; then the mount tree from the outside, where /proc and /dev
 //   are still the agent's own and can be trusted; the change of root last. What follows (ids, capabilities, seccomp, the
 //   program) is the ProcessPlan, which an exec shares.
-// Sources: runtime-spec; facts 2.2, 2.3 (namespace order), 3.1 (safe mounts).
+// Sources: runtime-spec; container-engine 2.2, 2.3 (namespace order), 3.1 (safe mounts).
 import { lazy } from "../lib/lazy.js";
 import { capabilitySets, type CapabilitySets } from "./caps.js";
 import { rlimitNumber } from "./check-process.js";

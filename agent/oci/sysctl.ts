@@ -1,5 +1,5 @@
 // Kernel parameters of a container: which may be set, and where they lie below /proc/sys. Only what a namespace has for itself
-// is let through: everything else is the machine's. Pure. (facts 1.11; namespaces(7), sysctl.d(5))
+// is let through: everything else is the machine's. Pure. (container-engine 1.11; namespaces(7), sysctl.d(5))
 import { noNul, refuse } from "./field.js";
 import type { Spec } from "./spec.js";
 

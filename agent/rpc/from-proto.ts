@@ -1,7 +1,7 @@
 // Protobuf stops here: the OCI messages become a runtime spec as config.json would have it. On the wire everything has a value, so what is
 // zero or empty mostly means "not given"; the exceptions are told where they are. Names of capabilities, limits, namespaces, actions and
 // so on are not judged here: oci/check.ts refuses what it does not know, for all callers. Pure.
-// Source: the agent's facts, section 11; opencontainers/runtime-spec.
+// Source: agent-api 11; opencontainers/runtime-spec.
 import type * as oci from "../oci/spec.js";
 import type * as pb from "./gen/messages.js";
 

@@ -2,7 +2,7 @@
 // one folder, whose entries are mounted into containers: a container may write there, rename and plant links at any moment. So the
 // way is resolved by the kernel (openat2(2), RESOLVE_BENEATH), what is made is made anew (O_EXCL) and from then on only touched by
 // its descriptor. A file appears under its name when it is complete, in one step. It may all lie on a share, so helper processes do
-// the work. Agent facts 10.14; type and set-id bits as 24.22 and 26.9 ask.
+// the work. See agent-api 10.14, 24.22 and 26.9 (type and set-id bits).
 import { isErrno, must, SysError } from "../sys/call.js";
 import { E } from "../abi/errno.js";
 import { type Fd, fdPath } from "../sys/fd.js";

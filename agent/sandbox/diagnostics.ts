@@ -1,5 +1,5 @@
 // The last words of a container: the file that Kubernetes calls its termination log, read in the guest where no file system is
-// shared with the host (agent facts 8.14). The file is the container's to write, so nothing is believed of it.
+// shared with the host (agent-api 8.14). The file is the container's to write, so nothing is believed of it.
 import { isErrno, must } from "../sys/call.js";
 import { E } from "../abi/errno.js";
 import { fstat, O, open, readRaw, S } from "../sys/file.js";

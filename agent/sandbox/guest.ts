@@ -1,4 +1,4 @@
-// What the host asks of the guest as a whole: its features, its clock, its random numbers (agent facts 10.10, 10.11, 10.13).
+// What the host asks of the guest as a whole: its features, its clock, its random numbers (agent-api 10.10, 10.11, 10.13).
 import { must } from "../sys/call.js";
 import { NR } from "../abi/nr.js";
 import { O, open } from "../sys/file.js";

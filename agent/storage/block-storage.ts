@@ -1,5 +1,5 @@
 // Storages on a disk: blk, mmioblk, scsi, nvdimm. Find the node, make a file system if the host asks for one, mount.
-// Agent facts 13.10 and 13.11.
+// See agent-api 13.10 and 13.11.
 import { AppError, because } from "../lib/errors.js";
 import { command } from "../lib/command.js";
 import { foreign, named } from "../lib/foreign.js";

@@ -1,4 +1,4 @@
-// New sizes for memory-backed volumes, while containers use them (agent facts 8.12).
+// New sizes for memory-backed volumes, while containers use them (agent-api 8.12).
 import { AppError } from "../lib/errors.js";
 import { aside, named, reach } from "../lib/foreign.js";
 import { mkdirs } from "../lib/fs.js";

@@ -1,5 +1,5 @@
 // Memory-backed volumes of the pod (shm, emptyDir), huge pages, and plain folders of the guest. They belong to the pod: a
-// container that ends leaves them. Size, mode and flags are honoured. Agent facts 13.7 to 13.9.
+// container that ends leaves them. Size, mode and flags are honoured. See agent-api 13.7 to 13.9.
 import { AT_FDCWD, fchmodat, fchownat, S, stat } from "../sys/file.js";
 import { aside, named, type OffLoop, reach } from "../lib/foreign.js";
 import { AppError, attempt } from "../lib/errors.js";

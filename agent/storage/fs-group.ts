@@ -1,6 +1,6 @@
 // Giving a volume to a group (Kubernetes' fsGroup): group id, group permissions and set-gid bits on everything in it. The
 // walk stays inside the volume: links are never followed, other mounts never entered. It is long and may block, so it runs
-// in a child. Agent facts 13.6.
+// in a child. See agent-api 13.6.
 import { isErrno } from "../sys/call.js";
 import { E } from "../abi/errno.js";
 import { type Fd, fdPath } from "../sys/fd.js";

@@ -1,5 +1,5 @@
 // A list of storages, mounted in order; each mount point is made once and counted (refs.ts). When one fails, what the list
-// has done so far is undone: nothing stays registered and nothing stays mounted. Agent facts 13.2 and 13.4.
+// has done so far is undone: nothing stays registered and nothing stays mounted. See agent-api 13.2 and 13.4.
 import { AppError, messageOf } from "../lib/errors.js";
 import { named } from "../lib/foreign.js";
 import { lazy } from "../lib/lazy.js";

@@ -1,5 +1,5 @@
 // The mount that most drivers end with: options sorted, the mount point made, mount(2) in a helper with a deadline, because a
-// disk or a share may let it wait for ever. Agent facts 13.3. A failure leaves no new mount and no new folder.
+// disk or a share may let it wait for ever. See agent-api 13.3. A failure leaves no new mount and no new folder.
 import { AT, AT_FDCWD, fstat, memfdCreate, mkdirat, readlinkat, stat, S, unlinkat, open, O, writeAll } from "../sys/file.js";
 import { type Fd, fdPath } from "../sys/fd.js";
 import { fsMount, MNT, mount, moveMountFds, MS, tryUmount } from "../sys/mount.js";

@@ -1,5 +1,5 @@
 // Mount options as mount(8) writes them, sorted into what mount(2) takes: flags, a propagation, and a text for the file
-// system. Pure. Agent facts 13.3.
+// system. Pure. See agent-api 13.3.
 import { AppError } from "../lib/errors.js";
 import { keyValue } from "../lib/text.js";
 import { CLEAR, PROPAGATION, SET } from "../oci/mounts.js";

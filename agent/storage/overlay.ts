@@ -1,5 +1,5 @@
 // Overlays whose lower layers the host has named. With the option overlay-rw the upper layer is the agent's: it lies in the
-// container's own folder (a tmpfs in a booted guest) and goes with the container. Agent facts 13.13.
+// container's own folder (a tmpfs in a booted guest) and goes with the container. See agent-api 13.13.
 import { AT_FDCWD, fchmodat, fchownat, stat } from "../sys/file.js";
 import { AppError, messageOf } from "../lib/errors.js";
 import { aside, foreign, named } from "../lib/foreign.js";

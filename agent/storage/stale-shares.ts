@@ -1,4 +1,4 @@
-// Mounts below the share that the host has taken away: looking at them makes virtio-fs forget them (agent facts 8.13).
+// Mounts below the share that the host has taken away: looking at them makes virtio-fs forget them (agent-api 8.13).
 import { sys } from "../sys/call.js";
 import { AT_FDCWD } from "../sys/file.js";
 import { NR } from "../abi/nr.js";

@@ -1,4 +1,4 @@
-// How full a volume is (agent facts 10.17).
+// How full a volume is (agent-api 10.17).
 import { statfs, open, O } from "../sys/file.js";
 import { aside, type ForeignPath, named, reach } from "../lib/foreign.js";
 

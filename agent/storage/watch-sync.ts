@@ -1,6 +1,6 @@
 // One round of following a small folder of the host (a config map): what is new or changed there is copied, what is gone
 // there is removed. The copy carries the original's time stamp, so the copy itself is all there is to remember. It is
-// synchronous and runs in a child only, because the host's files may not answer. Agent facts 20.3 and 20.4.
+// synchronous and runs in a child only, because the host's files may not answer. See agent-api 20.3 and 20.4.
 import { must } from "../sys/call.js";
 import type { Fd } from "../sys/fd.js";
 import { AT, AT_FDCWD, fchmod, fchownat, fstat, getdents, mkdirat, O, open, openat, readlinkat, renameat, S, type Stat, symlinkat, writeAll } from "../sys/file.js";

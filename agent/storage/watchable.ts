@@ -1,5 +1,5 @@
 // watchable-bind: small folders of the host (config maps, secrets) that containers watch with inotify(7), which virtio-fs
-// cannot do. They are copied into a tmpfs and followed every two seconds; what is too large is mounted instead. Facts 20.
+// cannot do. They are copied into a tmpfs and followed every two seconds; what is too large is mounted instead. See agent-api 20.
 import { lstat, S } from "../sys/file.js";
 import { AppError, messageOf } from "../lib/errors.js";
 import { aside, foreign, type ForeignPath, named, type OffLoop, reach } from "../lib/foreign.js";

@@ -1,6 +1,6 @@
 // The runtime spec of a container that comes from an image: what docker gives by default, in the protocol's own names, as a
 // Kata host sends it (no pid, network, cgroup or time namespace, no host devices). Pure data.
-// Sources: OCI runtime-spec config-linux.md, docker's default spec, facts about the Kata runtime's requests.
+// Sources: OCI runtime-spec config-linux.md, docker's default spec, agent-api 27 (what the Kata runtime asks).
 import type { Spec } from "../client/gen/messages.js";
 import type { Input } from "../client/agent-client.js";
 

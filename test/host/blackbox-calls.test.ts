@@ -1,4 +1,4 @@
-// Every call with nothing in it, in the wrong order, and twice: the codes that hosts expect (agent facts 6, 8, 25.T2, T4, T6),
+// Every call with nothing in it, in the wrong order, and twice: the codes that hosts expect (agent-api 6, 8, 25.T2, 25.T4, 25.T6),
 // and an agent in which nothing is left or lost.
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { whyNot } from "../helpers/private-agent.js";

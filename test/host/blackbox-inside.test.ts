@@ -1,5 +1,5 @@
 // What a process sees of itself in its container: identity, rights, limits, environment, place; and what a spec may not ask for.
-// The real binary, natively; nothing of what a container does may show outside (agent facts 8.3, 11, 12, 26; engine facts 3.2b).
+// The real binary, natively; nothing of what a container does may show outside (agent-api 8.3, 11, 12, 26; container-engine 3.2b).
 import { chmodSync, cpSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";

@@ -1,5 +1,5 @@
 // What hosts, machines and containers do to an agent on bad days: clients that die in the middle, no time, no descriptors, a log
-// that nobody reads, many at once, the agent's own death (agent facts 24, 25.T12, 26). Nothing wedges and nothing leaks.
+// that nobody reads, many at once, the agent's own death (agent-api 24, 25.T12, 26). Nothing wedges and nothing leaks.
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, rmdirSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-// Standard streams to the byte: ends at the real end, nothing lost, nothing kept for a slow reader (agent facts 9, 25.T5, 26.7,
+// Standard streams to the byte: ends at the real end, nothing lost, nothing kept for a slow reader (agent-api 9, 25.T5, 26.7,
 // 26.9, 26.12). Every test ends with the agent's descriptors, mounts and processes as before.
 import { createHash, randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";

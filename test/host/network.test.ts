@@ -94,7 +94,7 @@ describe.skipIf(why !== undefined)("network calls", () => {
     expect(await failure(update(fields))).toMatch(text);
   });
 
-  it("refuses empty requests with the codes of the facts", async () => {
+  it("refuses empty requests with the codes that hosts know", async () => {
     expect(await failure(agent.client.call("UpdateInterface", {}))).toContain("empty update interface request");
     expect(await failure(agent.client.call("UpdateRoutes", {}))).toContain("empty update routes request");
     expect(await failure(agent.client.call("AddARPNeighbors", {}))).toContain("empty add arp neighbours request");

@@ -1,5 +1,5 @@
 // Copies of mounts that are made before the clone and the child only puts in their places: what a mapped root might not be able to
-// reach, what is to stay a peer of the machine's own mounts, and what gets other ids (facts 1.4, step 1). They follow paths from
+// reach, what is to stay a peer of the machine's own mounts, and what gets other ids (container-engine 1.4, step 1). They follow paths from
 // outside: a command makes them itself, for the agent a helper does.
 import { isErrno, sys } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";

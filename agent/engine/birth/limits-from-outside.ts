@@ -1,6 +1,6 @@
 // Limits and the oom score of children that cannot set their own. In a new user namespace a child has no right to raise them, so
 // the parent does it when the child is ready; and one who is not root sets the score before there is a child. Loaded only then.
-// (facts 1.2, rlimits and oomScoreAdj; capabilities(7), CAP_SYS_RESOURCE)
+// (container-engine 1.2, rlimits and oomScoreAdj; capabilities(7), CAP_SYS_RESOURCE)
 import { raiseHardLimit, setDumpable } from "../../sys/process.js";
 import { attempt } from "../../lib/errors.js";
 import { readText, writeText } from "../../lib/fs.js";

@@ -1,5 +1,5 @@
 // Interfaces of the machine go into a container's network namespace, with a new name and the addresses that somebody gave them.
-// The kernel forgets an interface's addresses on the way, so they are read before and given again there. (facts 1.16)
+// The kernel forgets an interface's addresses on the way, so they are read before and given again there. (container-engine 1.16)
 // They are not moved back: with the namespace physical ones return to the machine, others end.
 import type { Fd } from "../../sys/fd.js";
 import { open, O } from "../../sys/file.js";

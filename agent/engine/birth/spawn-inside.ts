@@ -14,7 +14,7 @@ import { openNamespace, type SpawnPlace } from "../namespace.js";
 
 const user = lazy<typeof import("./user-namespace.js")>("engine/birth/user-namespace.js");
 
-/** Joins what it may, then the user namespace, then what only that gives the right to (facts 2.3). */
+/** Joins what it may, then the user namespace, then what only that gives the right to (container-engine 2.3). */
 function joinAll({ joined = [], maps }: SpawnPlace, opened: readonly Fd[]): void {
   const later: (() => void)[] = [];
   const enter = (fd: Fd, kind: number, name: string): void => attempt(name, () => setns(fd, kind));

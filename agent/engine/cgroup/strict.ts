@@ -1,6 +1,6 @@
 // Control groups as a command line makes them: nothing that is asked for is passed over, the place is where the caller says, and
 // who has no right to make groups goes without. What a sandbox's host asks for does not come here.
-// Sources: runtime-spec config-linux.md (cgroupsPath); what runc does with its cgroupfs driver (facts 1.13).
+// Sources: runtime-spec config-linux.md (cgroupsPath); what runc does with its cgroupfs driver (container-engine 1.13).
 import { isErrno, sys } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import { NR } from "../../abi/nr.js";

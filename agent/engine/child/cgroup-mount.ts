@@ -1,4 +1,4 @@
-// The cgroup file system as a container may see it: its own group as the root, nothing of the others (facts 1.5). On version 2 one
+// The cgroup file system as a container may see it: its own group as the root, nothing of the others (container-engine 1.5). On version 2 one
 // mount; on version 1 a tmpfs with a folder for each hierarchy and links for those that share one.
 import { isErrno } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";

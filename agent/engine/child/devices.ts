@@ -1,5 +1,5 @@
 // Devices and links in the container's /dev, and its terminal, in the child: nodes are made by the descriptor of their folder, which
-// was resolved inside the root, so a /dev that an image made a link leads nowhere else (facts 1.8, 3.2b).
+// was resolved inside the root, so a /dev that an image made a link leads nowhere else (container-engine 1.8, 3.2b).
 import { check, sys } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import { closeNumber, Fd } from "../../sys/fd.js";

@@ -1,5 +1,5 @@
 // The mounts of a container in the child, each onto a descriptor of its place: binds as detached copies that get their flags before
-// anybody sees them, file systems by mount(2) (facts 1.3, 1.4). What is seldom asked for is in rare-mounts.ts.
+// anybody sees them, file systems by mount(2) (container-engine 1.3, 1.4). What is seldom asked for is in rare-mounts.ts.
 import { SysError } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import { closeNumber, Fd, fdPath } from "../../sys/fd.js";

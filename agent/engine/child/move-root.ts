@@ -1,6 +1,6 @@
 // The change of root where pivot_root cannot be: the root file system that the kernel unpacked (initramfs) can only be covered.
 // Whatever full procfs or sysfs lies outside the container's root goes first: covered, they would still give a container in a
-// user namespace the right to mount new ones (facts 2.2, step 14; switch_root(8)).
+// user namespace the right to mount new ones (container-engine 2.2, step 14; switch_root(8)).
 import { type Fd, fdPath } from "../../sys/fd.js";
 import { AT_FDCWD, chdir, fchdir, readlinkat } from "../../sys/file.js";
 import { chroot, MNT, mount, MS, tryUmount } from "../../sys/mount.js";

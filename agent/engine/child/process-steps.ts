@@ -1,5 +1,5 @@
 // Steps on the process itself, in the child: limits, names, namespaces, and last its identity and rights, given up in the one
-// order that works (facts 1.9, 2.2 steps 21 to 26). Synchronous; throws what failed.
+// order that works (container-engine 1.9, 2.2 steps 21 to 26). Synchronous; throws what failed.
 import { isErrno, sys } from "../../sys/call.js";
 import { capget, clearAmbient, capset, dropBounding, raiseAmbient, setgroups, setKeepCaps, setresgid, setresuid } from "../../sys/cred.js";
 import { E } from "../../abi/errno.js";

@@ -1,5 +1,5 @@
 // Mounts that few containers ask for: a tmpfs that begins with what lies below it, links that are made instead of mounted, changes
-// to what is mounted already, and the machine's own /proc, /sys or /dev/mqueue for a container that may not mount one (facts 1.3).
+// to what is mounted already, and the machine's own /proc, /sys or /dev/mqueue for a container that may not mount one (container-engine 1.3).
 import { isErrno, must, sys, SysError } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import { closeNumber, type Fd, fdPath } from "../../sys/fd.js";

@@ -1,6 +1,6 @@
 // The container's root in the child, before it becomes the root: /proc and /dev are the agent's own and can be trusted, while
 // everything below the container's root may be hostile. A path in there is resolved once, by openat2 with RESOLVE_IN_ROOT, to
-// a descriptor, and only the descriptor is used (facts 3.1). Synchronous; throws what failed.
+// a descriptor, and only the descriptor is used (container-engine 3.1). Synchronous; throws what failed.
 import { check, sys, SysError } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import { closeNumber, Fd } from "../../sys/fd.js";

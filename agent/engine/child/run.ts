@@ -98,7 +98,7 @@ function forks({ steps, labels: some }: ChildArgs): boolean {
 const EARLY: readonly string[] = ["affinity", "join-cgroups", "oom-score", "rlimit", "join"];
 
 /**
- * The agent's descriptors go first: none is within reach once a namespace has been joined (facts 3.1 rule 7), and under a low
+ * The agent's descriptors go first: none is within reach once a namespace has been joined (container-engine 3.1 rule 7), and under a low
  * limit there is room to open others.
  */
 function prepare(steps: readonly Step[], args: ChildArgs, keep?: Fd): void {

@@ -1,4 +1,4 @@
-// What belongs to features that this agent is built without; hosts know these answers (agent facts 10.8, 10.18, 10.19).
+// What belongs to features that this agent is built without; hosts know these answers (agent-api 10.8, 10.18, 10.19).
 import { AppError } from "../../lib/errors.js";
 import type { Handlers } from "../methods.js";
 

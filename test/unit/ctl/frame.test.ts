@@ -1,4 +1,4 @@
-// The frame codec against the vectors of the ttRPC facts, and against streams cut at every place.
+// The frame codec against the vectors of ttrpc 13, and against streams cut at every place.
 import { describe, expect, it } from "vitest";
 import { encodeFrame, FRAME_REQUEST, FrameReader, MAX_FRAME_DATA } from "../../../ctl/client/frame.js";
 import { RequestEnvelope, ResponseEnvelope } from "../../../ctl/client/schema.js";
