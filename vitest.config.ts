@@ -10,7 +10,7 @@ export default defineConfig({
   test: {
     projects: [
       project("unit", { testTimeout: 20_000 }),
-      project("rules"),
+      project("rules", { testTimeout: 60_000 }),
       project("fuzz", { testTimeout: 60_000 }),
       project("host", { testTimeout: 60_000, hookTimeout: 60_000, fileParallelism: false }),
       project("vm", { testTimeout: 240_000, hookTimeout: 240_000, fileParallelism: false }),
