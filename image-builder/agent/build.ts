@@ -37,7 +37,7 @@ export interface AgentBuilt {
 
 /** Blocks up to this size come from the host's own heap (agent/native/heap.c); none where the sanitizers are to see every one. */
 const SMALL = 512;
-const HOST = ["main.c", "native.c"];
+const HOST = ["main.c", "heap.c", "native.c"];
 
 /** Builds the agent and puts it at `output`. Throws BuildError. */
 export async function buildAgent(context: Context, build: AgentBuild): Promise<AgentBuilt> {

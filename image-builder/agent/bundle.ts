@@ -34,11 +34,12 @@ type Output = Metafile["outputs"][string];
 export async function bundle(dir: string, options: BundleOptions): Promise<Bundle> {
   const split = await mkdtemp(join(dir, "split-"));
   const entries = lazyEntries(options.agent);
-  const { metafile } = await esbuild({ ...settings(options), outdir: split, metafile: true, entryPoints: [
+  const top = dirname(options.agent); // the names of chunks come from texts with the modules' paths in them: relative to the tree
+  const { metafile } = await esbuild({ ...settings(options), absWorkingDir: top, outdir: split, metafile: true, entryPoints: [
     { in: options.entry, out: "main" }, ...[...entries].map(([name, path]) => ({ in: path, out: name.replace(/\.js$/, "") })),
   ] });
-  const outputs = new Map(Object.entries(metafile.outputs).map(([file, output]) => [resolve(file), output]));
-  const { output } = await joined(split, ["main.js", ...entries.keys()], outputs, options.profiles);
+  const outputs = new Map(Object.entries(metafile.outputs).map(([file, output]) => [resolve(top, file), output]));
+  const { output } = await joined({ top, split, names: ["main.js", ...entries.keys()], outputs, profiles: options.profiles });
   await rm(split, { recursive: true });
   await Promise.all(output.map(async ({ fileName, code }) => {
     const small = await transform(code, { minify: !options.debug, format: "esm", target: "es2022", charset: "utf8", legalComments: "none" });
@@ -55,14 +56,25 @@ const settings = ({ arch, version, debug, stub }: BundleOptions): BuildOptions =
   define: { __ARCH__: JSON.stringify(arch), __VERSION__: JSON.stringify(version), __DEBUG__: String(debug), __STUB__: JSON.stringify(stub) },
 });
 
+/** What esbuild made: the folder of the files, their names, and what each is made of and imports, by path. */
+interface Split {
+  /** The paths in `outputs` are relative to this folder. */
+  readonly top: string;
+  readonly split: string;
+  readonly names: readonly string[];
+  readonly outputs: ReadonlyMap<string, Output>;
+  readonly profiles: readonly Profile[];
+}
+
 /** The output of rollup: what the same profiles load is one chunk. */
-async function joined(split: string, names: readonly string[], outputs: ReadonlyMap<string, Output>, profiles: readonly Profile[]): Promise<{ readonly output: readonly OutputChunk[] }> {
+async function joined(made: Split): Promise<{ readonly output: readonly OutputChunk[] }> {
+  const { split, outputs } = made;
   const main = join(split, "main.js");
-  const bits = profilesOf(split, outputs, profiles);
+  const bits = profilesOf(made);
   // never beside what the agent may load
   const commands = (file: string): boolean => Object.keys(outputs.get(file)?.inputs ?? {}).some((input) => input.includes("agent/cli/"));
   const helpers = { found: 0 };
-  const input = Object.fromEntries(names.map((name) => [name.replace(/\.js$/, ""), join(split, name)]));
+  const input = Object.fromEntries(made.names.map((name) => [name.replace(/\.js$/, ""), join(split, name)]));
   const all = await rollup({ plugins: [cycleFree(helpers)], input, preserveEntrySignatures: "strict" });
   if (helpers.found === 0) throw new BuildError("failed", "esbuild's helper for `using` has another form than expected", "see withoutCycles in image-builder/agent/bundle.ts");
   const { output }: RollupOutput = await all.generate({
@@ -82,9 +94,9 @@ function reach(from: readonly string[], next: (file: string) => readonly string[
 }
 
 /** For each file that a profile loads, by path: the profiles, as bits. */
-function profilesOf(dir: string, outputs: ReadonlyMap<string, Output>, profiles: readonly Profile[]): Map<string, number> {
+function profilesOf({ top, split: dir, outputs, profiles }: Split): Map<string, number> {
   const bits = new Map<string, number>();
-  const importsOf = (file: string): string[] => (outputs.get(file)?.imports ?? []).filter(({ kind }) => kind === "import-statement").map(({ path }) => resolve(path));
+  const importsOf = (file: string): string[] => (outputs.get(file)?.imports ?? []).filter(({ kind }) => kind === "import-statement").map(({ path }) => resolve(top, path));
   profiles.forEach(({ name, loads }, n) => {
     const missing = loads.find((module) => !outputs.has(join(dir, module)));
     if (missing !== undefined) throw new BuildError("config", `the profile "${name}" names ${missing}, which is not loaded by name`, "agent/profiles.json names what lazy(...) names in the sources");

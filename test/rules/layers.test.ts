@@ -64,11 +64,10 @@ describe("sizes", () => {
   it.each(all.map((f) => [relative(root, f), f]))("%s has at most 400 lines", (_, f) => {
     expect(readFileSync(f as string, "utf8").split("\n").length - 1).toBeLessThanOrEqual(400);
   });
-  it("the C host has at most 450 lines in all, and what a container's process is last 80", () => {
-    const [host, stub] = [false, true].map((is) => files(join(agent, "native"), [".c", ".h"]).filter((f) => f.endsWith("stub.c") === is)) as [string[], string[]];
-    expect(readFileSync(stub[0] as string, "utf8").split("\n").length - 1).toBeLessThanOrEqual(80);
-    const total = host.reduce((n, f) => n + readFileSync(f, "utf8").split("\n").length - 1, 0);
-    expect(total).toBeLessThanOrEqual(450);
+  /** The C host stays small: what is new in C needs a reason, and more lines here. */
+  const C_LINES: Readonly<Record<string, number>> = { "main.c": 140, "heap.c": 155, "native.c": 210, "native.h": 25, "stub.c": 80 };
+  it.each(files(join(agent, "native"), [""]).map((f) => [relative(join(agent, "native"), f), f]))("the C host's %s keeps within its lines", (name, f) => {
+    expect(readFileSync(f as string, "utf8").split("\n").length - 1).toBeLessThanOrEqual(C_LINES[name as string] ?? 0);
   });
   it.each(sources.map((f) => [relative(agent, f), f]))("functions of %s have at most 80 lines", (_, f) => {
     const source = ts.createSourceFile(f as string, readFileSync(f as string, "utf8"), ts.ScriptTarget.ES2022, true);
