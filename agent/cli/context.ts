@@ -1,12 +1,12 @@
 // What every command gets: where state is kept, where messages go, and how it ends.
 import { sys } from "../sys/call.js";
-import { O, open, writeAll } from "../sys/file.js";
 import { NR } from "../abi/nr.js";
-import { CLOCK, clockMs } from "../sys/system.js";
 import { textBytes } from "../sys/utf8.js";
-import { AppError, messageOf } from "../lib/errors.js";
-import { rfc3339 } from "../lib/log.js";
+import { AppError } from "../lib/errors.js";
+import { lazy } from "../lib/lazy.js";
 import type { Options } from "./options.js";
+
+const messages = lazy<typeof import("./messages.js")>("cli/messages.js");
 
 export interface Context {
   /** The name it was called by, for messages. */
@@ -34,37 +34,11 @@ export function print(fd: 1 | 2, text: string): void {
   }
 }
 
-function line({ json }: Pick<Context, "json">, level: string, message: string): string {
-  const time = rfc3339(clockMs(CLOCK.REALTIME));
-  return json ? `${JSON.stringify({ level, msg: message, time })}\n` : `time="${time}" level=${level} msg=${JSON.stringify(message)}\n`;
-}
-
 /** Writes a message to the log; to standard error when there is none or it cannot be written. */
-export function say(context: Pick<Context, "log" | "json">, level: "error" | "warning" | "debug", message: string): void {
-  const text = line(context, level, message);
-  if (context.log === undefined) return print(2, text);
-  try {
-    using file = open(context.log, O.WRONLY | O.CREAT | O.APPEND, 0o644);
-    writeAll(file, text);
-  } catch (error) {
-    print(2, line({ json: false }, "warning", `write the log ${context.log}: ${messageOf(error)}`));
-    print(2, text);
-  }
-}
+export const say = (context: Pick<Context, "log" | "json">, level: "error" | "warning" | "debug", message: string): void => messages().say(context, level, message);
 
-/** One line that changes no terminal, whatever a configuration may have put into it. */
-const oneLine = (text: string): string => {
-  let out = "";
-  for (const c of text.slice(0, 2000)) out += c < " " ? JSON.stringify(c).slice(1, -1) : c >= "\x7f" && c < "\xa0" ? "?" : c;
-  return out;
-};
-
-/** The end of a command that failed: the log gets it, and a person reads it on standard error. */
-export function complain(context: Pick<Context, "log" | "json" | "self">, error: unknown): void {
-  const message = messageOf(error);
-  if (context.log !== undefined) say(context, "error", message);
-  print(2, `${context.self}: ${oneLine(message)}\n`);
-}
+/** The end of a command that failed: the log gets it, and whoever called reads it on standard error. */
+export const complain = (context: Pick<Context, "log" | "json" | "self">, error: unknown): void => messages().complain(context, error);
 
 /** The only word of a command that takes an id. */
 export function idOf(options: Options): string {

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fillRootfs } from "./guest.js";
 import { BINARY } from "./private-agent.js";
+import { readable } from "./said.js";
 
 type Json = Record<string, unknown>;
 export type Config = Json & { process: Json; root: Json; mounts: Json[]; linux: Json & { namespaces: Json[] } };
@@ -74,7 +75,7 @@ export class Bundles {
   command(args: readonly string[], through: readonly string[] = []): Outcome {
     const [program = this.binary, ...rest] = [...through, ...this.#words, "--root", this.#state, ...args];
     const { status, stdout, stderr } = spawnSync(program, rest, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"], timeout: 30_000 });
-    return { status, stdout, stderr };
+    return { status, stdout, stderr: readable(stderr) };
   }
 
   /** `run` of a shell script. */
@@ -99,7 +100,7 @@ export class Bundles {
     rmSync(log, { force: true });
     const [program = this.binary, ...rest] = [...through, ...this.#words, "--root", this.#state, "--log", log, ...args];
     const { status } = spawnSync(program, rest, { stdio: "ignore", timeout: 30_000 });
-    return { status, stdout: "", stderr: spawnSync("cat", [log], { encoding: "utf8" }).stdout };
+    return { status, stdout: "", stderr: readable(spawnSync("cat", [log], { encoding: "utf8" }).stdout) };
   }
 
   /** Deletes all containers that there may be. */

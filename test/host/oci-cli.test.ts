@@ -7,6 +7,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { until } from "../helpers/lab.js";
 import { Bundles } from "../helpers/oci-bundle.js";
 import { BINARY, whyNot } from "../helpers/private-agent.js";
+import { errorsIn } from "../helpers/said.js";
+import { noTerminal, Terminal } from "../helpers/terminal.js";
 
 const why = whyNot();
 if (why !== undefined) console.warn(`skipped: ${why}`);
@@ -23,8 +25,7 @@ describe.skipIf(why !== undefined)("the command line", () => {
 
   const fails = (args: readonly string[], text: string, status = 1): void => {
     const outcome = box.quiet(args);
-    const stderr = outcome.stderr.split('\\"').join('"'); // a line of the log
-    expect({ args, status: outcome.status, stderr }).toEqual({ args, status, stderr: expect.stringContaining(text) });
+    expect({ args, status: outcome.status, stderr: outcome.stderr }).toEqual({ args, status, stderr: expect.stringContaining(text) });
   };
   const works = (args: readonly string[]): string => {
     const { status, stdout, stderr } = box.command(args);
@@ -226,10 +227,28 @@ for i in range(20):
     const words = box.words(["state", "nobody"]);
     const { status, stderr } = spawnSync(words[0] as string, ["--log", log, "--log-format", "json", ...words.slice(1)], { encoding: "utf8" });
     expect(status).toBe(1);
-    expect(stderr).toContain("does not exist"); // callers read it there too
+    expect(stderr).toBe('container "nobody" does not exist\n'); // callers read it there too
     const last = JSON.parse(readFileSync(log, "utf8").trim().split("\n").at(-1) as string) as Record<string, string>;
     expect(last).toMatchObject({ level: "error", msg: expect.stringContaining('container "nobody" does not exist') });
     expect(Number.isNaN(Date.parse(last["time"] as string))).toBe(false);
+  });
+
+  it("tells errors as runc's logger does where nobody sits: on a standard error that is no terminal", async () => {
+    const [program = "", ...words] = box.words(["state", "nobody"]);
+    const stderrOf = (...more: readonly string[]): string => spawnSync(program, [...more, ...words], { encoding: "utf8" }).stderr;
+    expect(stderrOf()).toMatch(/^time="\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ" level=error msg="container \\"nobody\\" does not exist"\n$/);
+    expect(JSON.parse(stderrOf("--log-format", "json"))).toEqual({ level: "error", msg: 'container "nobody" does not exist', time: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/) });
+    const log = join(box.folder, "plain.log");
+    expect(stderrOf("--log", log)).toBe('container "nobody" does not exist\n');
+    expect(errorsIn(readFileSync(log, "utf8"))).toEqual(['container "nobody" does not exist']);
+    // bytes that are no text, and what would change a terminal
+    const odd = spawnSync("sh", ["-c", '"$0" state "$(printf \'a\\033\\377"\')"', program], { encoding: "utf8" }).stderr;
+    expect(odd).toContain('the ID \\"a\\x1b\\xff\\"\\":');
+    if (noTerminal() !== undefined) return;
+    const terminal = new Terminal([program, ...words]);
+    expect((await terminal.end()).status).toBe(1);
+    expect(terminal.rest.toString()).toBe('kata-oci: container "nobody" does not exist\r\n');
+    await terminal.stop();
   });
 
   it("leaves nothing of all that", () => {

@@ -6,6 +6,7 @@ import { FULL_CONFIG } from "../helpers/full-config.js";
 import { hostile, namesField } from "../helpers/hostile-config.js";
 import { Cell } from "../helpers/oci-cell.js";
 import { whyNot } from "../helpers/private-agent.js";
+import { errorsIn } from "../helpers/said.js";
 
 const why = whyNot();
 if (why !== undefined) console.warn(`skipped: ${why}`);
@@ -62,15 +63,15 @@ describe.skipIf(why !== undefined)("the command line", () => {
   function refusal(args: readonly string[], status = 1): string {
     const made = cell.command(args);
     expect(made.status, made.text).toBe(status);
-    expect(made.text).toMatch(/^kata-oci: [^\n]+\n$/);
+    expect(made.text).toMatch(/^time=[^\n]+ level=error msg=[^\n]+\n$/);
     expect(cell.state()).toEqual(before);
-    return made.text.slice("kata-oci: ".length, -1);
+    return errorsIn(made.text)[0] as string;
   }
   const shell = (script: string): void => expect(cell.command(["sh", "-c", script], "/bin/busybox")).toEqual({ status: 0, text: "" });
 
   it.each([
-    ["", "empty"], [".", "begins with a dot"], ["..", "begins with a dot"], [".hidden", "begins with a dot"], ["a/b", "invalid character `/`"], ["../x", "invalid character"], ["a b", "invalid character"], ["a\nb", "invalid character `\\n`"],
-    ["a\u001b[31m", "invalid character `\\u001b`"], ["ü", "invalid character"], ["x".repeat(1025), "too long"], ["x".repeat(100_000), "too long"],
+    ["", "empty"], [".", "begins with a dot"], ["..", "begins with a dot"], [".hidden", "begins with a dot"], ["a/b", "invalid character `/`"], ["../x", "invalid character"], ["a b", "invalid character"], ["a\nb", "invalid character `\n`"],
+    ["a\u001b[31m", "invalid character `\u001b`"], ["ü", "invalid character"], ["x".repeat(1025), "too long"], ["x".repeat(100_000), "too long"],
   ].map(([id = "", words]) => [id.length > 99 ? `of ${id.length} characters` : JSON.stringify(id), id, words] as const))("refuses the id %s", (_name, id, words = "") => {
     cell.config(JSON.stringify(fitting(cell.tag)));
     for (const args of [["create", "--bundle", "/b", id], ["state", id], ["delete", id], ["kill", id], ["start", id], ["pause", id]]) {
@@ -126,7 +127,7 @@ describe.skipIf(why !== undefined)("the command line", () => {
       fc.property(hostile(fitting(cell.tag), cell.tag), ({ text }) => {
         const message = attempt(text);
         if (message === "") taken++;
-        else expect(message.replace(/^.*?kata-oci: (create container \S+: |\/b\/config\.json: )?/s, ""), "names a field").toSatisfy(namesField);
+        else expect(errorsIn(message)[0]?.replace(/^(create container \S+: |\/b\/config\.json: )?/, ""), message).toSatisfy(namesField);
       }),
       { numRuns: 100_000, interruptAfterTimeLimit: TIME, markInterruptAsFailure: false, endOnFailure: true },
     );
@@ -143,8 +144,7 @@ describe.skipIf(why !== undefined)("the command line", () => {
       fc.property(hostile(fitting(cell.tag).process, cell.tag), ({ text }) => {
         cell.process(text);
         const { status, text: said } = cell.command(["exec", "--process", "/b/process.json", id]);
-        const lines = said.trim().split("\n").filter((l) => l.startsWith("kata-oci: "));
-        if (status === 255) expect(lines[0]?.replace(/^kata-oci: (exec .*?: |\/b\/process\.json: )?/, ""), said).toSatisfy(namesField);
+        if (status === 255) expect(errorsIn(said)[0]?.replace(/^(exec .*?: |\/b\/process\.json: )?/, ""), said).toSatisfy(namesField);
         else expect(status, said).toBeGreaterThanOrEqual(0); // the program's own
         if (status === 0) taken++;
         expect(cell.state()).toEqual(running);

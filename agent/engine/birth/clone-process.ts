@@ -49,7 +49,7 @@ export function birth({ place, cgroup, like, pipes, ends: given, child, cloned: 
       if (like === undefined || !isErrno(error, E.EBUSY, E.ENODEV, E.EOPNOTSUPP)) throw error;
       folder?.close();
       folder = cgroup.dirFd(like);
-      if (folder === undefined) throw because(`adding pid of the process to cgroups: ${cgroup.path}/cgroup.procs`, isErrno(error, E.EBUSY) ? new AppError("internal", "device or resource busy") : error);
+      if (folder === undefined) throw because(`error adding pid of the process to cgroups: ${cgroup.path}/cgroup.procs`, isErrno(error, E.EBUSY) ? new AppError("internal", "device or resource busy") : error);
       cloned = into();
     }
     after?.(cloned, made.parent);

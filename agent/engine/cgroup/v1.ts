@@ -175,7 +175,7 @@ class Groups implements Cgroup {
       if (root === undefined) throw new AppError("invalid", `--cgroup: unknown controller ${controller}`);
       if (!this.#roots.includes(root) && (cut < 0 || clean === "")) continue; // the container is where its caller was
       const dir = this.#full(root) + clean;
-      if (!exists(dir)) throw new AppError("not-found", `adding pid of the process to cgroups: ${dir}/cgroup.procs: no such file or directory`);
+      if (!exists(dir)) throw new AppError("not-found", `error adding pid of the process to cgroups: ${dir}/cgroup.procs: no such file or directory`);
       at.set(root, this.#in(root) + clean);
     }
     return new Groups("", at).reopen();

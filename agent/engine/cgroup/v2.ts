@@ -204,7 +204,7 @@ class Group implements Cgroup {
   }
   sub(path: string): Cgroup {
     const below = new Group(this.path + cleanGroup(path, "--cgroup"), true);
-    if (!exists(below.dir)) throw new AppError("not-found", `adding pid of the process to cgroups: ${below.dir}/cgroup.procs: no such file or directory`);
+    if (!exists(below.dir)) throw new AppError("not-found", `error adding pid of the process to cgroups: ${below.dir}/cgroup.procs: no such file or directory`);
     return below;
   }
 
