@@ -7,11 +7,12 @@ import type { Fd } from "../sys/fd.js";
 import { SIG } from "../sys/poll.js";
 import { execProcess } from "../engine/exec.js";
 import { signal, whenEnded } from "../engine/process.js";
+import { mayTrace } from "../oci/caps.js";
 import { parseProcess, parseSpec } from "../oci/parse.js";
-import type { Capabilities, Process, User } from "../oci/spec.js";
+import type { Capabilities, Process, Spec, User } from "../oci/spec.js";
 import { type Context, idOf, invalid } from "./context.js";
 import { announce, descriptorsToKeep } from "./caller.js";
-import { type Known, known, revive } from "./load.js";
+import { known, revive } from "./load.js";
 import { attach, prepareTerminal } from "./foreground.js";
 import type { Options } from "./options.js";
 
@@ -19,7 +20,6 @@ const sockets = lazy<typeof import("./sockets.js")>("cli/sockets.js");
 const protect = lazy<typeof import("./protect.js")>("cli/protect.js");
 
 const MOST_ID = 4294967294;
-const TRACER = "CAP_SYS_PTRACE"; // who may look at others' programs: see protect.ts
 
 function id32(text: string, option: string): number {
   const n = decimal(text);
@@ -45,13 +45,13 @@ function withCaps(caps: Capabilities | undefined, more: readonly string[]): Capa
   return { ...caps, bounding: add(caps?.bounding), effective: add(caps?.effective), permitted: add(caps?.permitted), ...(caps?.inheritable?.length ? { ambient: add(caps.ambient) } : {}) };
 }
 
-function processFor(it: Known, options: Options, args: readonly string[]): Process {
+function processFor(config: Spec, options: Options, args: readonly string[]): Process {
   const file = options.get("process");
   if (file !== undefined) {
     const text = attempt("--process", () => readDocument(file, 16 << 20));
     return attempt(file, () => parseProcess(text));
   }
-  const base = parseSpec(it.entry.config()).process ?? { args: [], cwd: "/", user: { uid: 0, gid: 0 } };
+  const base = config.process ?? { args: [], cwd: "/", user: { uid: 0, gid: 0 } };
   const { consoleSize: _, ...own } = base;
   const capabilities = withCaps(base.capabilities, options.all("cap"));
   const apparmorProfile = options.get("apparmor");
@@ -67,16 +67,17 @@ export async function exec(context: Context, options: Options, rest: readonly st
   const it = known(context, idOf(options), false);
   if (it.status === "stopped" || it.status === "creating") throw new AppError("precondition", `cannot exec in a stopped container: container not running: ${it.saved.id}`);
   if (it.status === "paused" && !options.has("ignore-paused")) throw new AppError("precondition", `cannot exec in a paused container (use --ignore-paused to override): ${it.saved.id}`);
-  const traced = it.entry.config().includes(TRACER) || it.entry.traced();
+  const config = parseSpec(it.entry.config());
+  const traced = mayTrace(config.process?.capabilities) || it.entry.traced(); // see protect.ts
   if (!context.rootless && traced) protect().protectSelf();
-  const spec = processFor(it, options, rest);
-  if (!traced && spec.capabilities?.permitted?.includes(TRACER)) it.entry.markTraced();
+  const spec = processFor(config, options, rest);
+  if (!traced && mayTrace(spec.capabilities)) it.entry.markTraced();
   if (!context.rootless && (spec.apparmorProfile || spec.selinuxLabel)) protect().protectLabelled(spec);
   const detached = options.has("detach");
   const socket = options.get("console-socket");
   if (socket !== undefined && !(spec.terminal === true && detached)) invalid("--console-socket: only with a terminal and --detach");
   if (socket === undefined && spec.terminal === true && detached) invalid("a terminal with --detach needs --console-socket");
-  const revived = revive(it.status === "paused" ? { ...it, status: "running" } : it, { whole: true });
+  const revived = revive(it.status === "paused" ? { ...it, status: "running" } : it, { whole: config });
   const container = { ...revived, cgroup: options.all("cgroup").reduce((group, path) => group.sub(path), revived.cgroup) };
   let master: Fd | undefined;
   const process = await execProcess(container, "exec", spec, {

@@ -3,7 +3,7 @@ import type { Container } from "../engine/container.js";
 import { reopenCgroup } from "../engine/cgroup/open.js";
 import { reviveContainer } from "../engine/revive.js";
 import { checkId } from "../oci/check.js";
-import { parseSpec } from "../oci/parse.js";
+import type { Spec } from "../oci/spec.js";
 import type { Context } from "./context.js";
 import { type Entry, find, type FullStatus, type Saved, statusNow } from "./store.js";
 
@@ -25,11 +25,11 @@ export function known(context: Context, id: string, locked: boolean): Known {
   return look(locked ? entry.lock() : entry);
 }
 
-/** The container for the engine's calls. With `door` a connection to one that waits; with `whole` all that a further process takes over. */
-export function revive({ entry, saved, status }: Known, options: { readonly door?: boolean; readonly whole?: boolean } = {}): Container {
+/** The container for the engine's calls. With `door` a connection to one that waits; with its configuration as `whole` all that a further process takes over. */
+export function revive({ entry, saved, status }: Known, options: { readonly door?: boolean; readonly whole?: Spec } = {}): Container {
   const door = options.door === true && status === "created" ? entry.knock() : undefined;
-  const spec = options.whole === true ? parseSpec(entry.config()) : { ociVersion: saved.ociVersion, ...(saved.hooks === undefined ? {} : { hooks: saved.hooks }), ...(saved.annotations === undefined ? {} : { annotations: saved.annotations }) };
+  const spec = options.whole ?? { ociVersion: saved.ociVersion, ...(saved.hooks === undefined ? {} : { hooks: saved.hooks }), ...(saved.annotations === undefined ? {} : { annotations: saved.annotations }) };
   return reviveContainer({
     id: saved.id, pid: status === "stopped" ? 0 : saved.pid, startTime: saved.startTime, bundle: saved.bundle, status: status === "creating" ? "stopped" : status, cgroup: saved.cgroup, madeParents: saved.madeParents, newKeyring: saved.newKeyring, resctrl: saved.resctrl, spec, door,
-  }, options.whole === true);
+  }, options.whole !== undefined);
 }

@@ -9,7 +9,7 @@ import { onCrash } from "../lib/loop.js";
 import { cleanPath } from "../oci/field.js";
 import { complain, print, say, type Context, type Run } from "./context.js";
 import { leave } from "./interrupt.js";
-import { commandOf, globalOptions, Options, readOptions } from "./options.js";
+import { booleanOf, commandOf, globalOptions, Options, readOptions } from "./options.js";
 
 const texts = lazy<typeof import("./help.js")>("cli/help.js");
 const create = lazy<typeof import("./create.js")>("cli/create.js");
@@ -46,9 +46,9 @@ function rootOf(named: string): string {
 
 function contextOf(options: Options, self: string, uid: number): Context {
   const format = options.get("log-format") ?? "text";
-  const wanted = options.get("rootless") ?? "auto";
-  if (!["auto", "true", "false"].includes(wanted)) throw new AppError("invalid", `--rootless: "${wanted}" is not auto, true or false`);
-  const rootless = wanted === "auto" ? uid !== 0 : wanted === "true";
+  const wanted = options.get("rootless") || "auto";
+  const rootless = wanted.toLowerCase() === "auto" ? uid !== 0 : booleanOf(wanted);
+  if (rootless === undefined) throw new AppError("invalid", `--rootless: "${wanted}" is not auto, true or false`);
   const named = options.get("root");
   const context = { self, root: named === undefined ? defaultRoot(rootless) : rootOf(named), rootNamed: named !== undefined, debug: options.has("debug"), log: options.get("log"), json: format === "json", rootless };
   if (format !== "json" && format !== "text") throw new AppError("invalid", `--log-format: "${format}" is not text or json`);

@@ -99,6 +99,12 @@ const bad = (why: string): never => {
   throw new AppError("invalid", why);
 };
 
+/** As Go's strconv.ParseBool; undefined for what is neither. */
+export function booleanOf(text: string): boolean | undefined {
+  if (["1", "t", "T", "true", "TRUE", "True"].includes(text)) return true;
+  return ["0", "f", "F", "false", "FALSE", "False"].includes(text) ? false : undefined;
+}
+
 /** Reads a command's arguments. Throws AppError "invalid" for what the command does not know. */
 export function readOptions(command: Command, args: readonly string[], name: string): { readonly options: Options; readonly rest: readonly string[] } {
   const given: { [name: string]: string[] } = {};
@@ -108,8 +114,8 @@ export function readOptions(command: Command, args: readonly string[], name: str
     const kind = Object.hasOwn(command.options, option) ? command.options[option] : option === "help" ? "switch" : bad(`${name}: unknown option --${option} (see --help)`);
     const list = (given[option] ??= []);
     if (kind === "switch") {
-      if (value === "false") delete given[option];
-      else list.push("");
+      if (value === undefined || (booleanOf(value) ?? bad(`${name}: --${option}: "${value}" is not true or false`))) list.push("");
+      else delete given[option];
     } else list.push(value ?? args[++i] ?? bad(`${name}: --${option} needs a value`));
   };
   for (; i < args.length; i++) {

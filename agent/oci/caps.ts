@@ -10,6 +10,8 @@ export const LAST_CAP = NAMES.length - 1;
 
 /** CAP_SYS_ADMIN. */
 export const SYS_ADMIN = 21;
+/** CAP_SYS_PTRACE. */
+const SYS_PTRACE = 19;
 
 export interface Mask { readonly low: number; readonly high: number }
 /** `unknown`: names that are no capability's, each once; whoever applies the sets warns of them (runtime specification). */
@@ -22,6 +24,12 @@ export function capNumber(name: string): number {
   let plain = name.length > 1 && name.startsWith('"') && name.endsWith('"') ? name.slice(1, -1) : name;
   plain = plain.toUpperCase();
   return NAMES.indexOf(plain.startsWith("CAP_") ? plain.slice(4) : plain);
+}
+
+/** May a process with these sets, or what it executes, trace others? Any set counts: root gets what is in the bounding one. See capabilities(7), ptrace(2). */
+export function mayTrace(caps: Capabilities | undefined): boolean {
+  for (const set in caps) if (caps[set as keyof Capabilities]?.some((name) => capNumber(name) === SYS_PTRACE) === true) return true;
+  return false;
 }
 
 const NONE: Mask = { low: 0, high: 0 };

@@ -4,7 +4,7 @@ import { AppError } from "../lib/errors.js";
 
 /**
  * "s" text, "b" boolean, "u8" "u16" "u32" "i32" "u64" "i64" whole numbers, "x64" an unsigned one that must stay exact; [shape] a list; { "*": shape } a map; else an object,
- * of which the names in "!" must be there. What a shape does not name is left out.
+ * of which the names in "!" must be there, in any case of letters. What a shape does not name is left out.
  */
 export type Shape = string | readonly [Shape] | { readonly [name: string]: Shape };
 
@@ -58,23 +58,31 @@ class Walker {
   /** What is there is looked at, not what could be: most of what a shape names is absent. */
   private object(value: { [name: string]: unknown }, shape: { readonly [name: string]: Shape }): unknown {
     const each = shape["*"];
-    for (const name of Object.keys(value)) {
+    const names = Object.keys(value);
+    for (const name of names) {
       const given = value[name];
       const form = each ?? shape[name];
       if (form === "s" ? this.plain && typeof given === "string" && name !== "!" : form === "b" && typeof given === "boolean") continue;
       if (form === undefined || name === "!" || (given === null && each === undefined) || (each === undefined && !Object.hasOwn(shape, name))) {
         delete value[name];
+        const meant = given === null || each !== undefined ? undefined : meantBy(name, names, shape);
+        if (meant !== undefined) value[meant] = this.field(meant, given, shape[meant] as Shape);
         continue;
       }
-      this.path.push(name);
-      if (this.noNul && name.includes("\0")) this.refuse("has a NUL byte");
-      const checked = this.walk(given, form);
+      const checked = this.field(name, given, form);
       if (checked !== given) value[name] = checked; // only numbers are ever replaced, so "__proto__" as a name is left alone
-      this.path.pop();
     }
     const needed = shape["!"];
     if (typeof needed === "string") for (const name of needed.split(" ")) if (value[name] === undefined) this.missing(name);
     return value;
+  }
+
+  private field(name: string, given: unknown, form: Shape): unknown {
+    this.path.push(name);
+    if (this.noNul && name.includes("\0")) this.refuse("has a NUL byte");
+    const checked = this.walk(given, form);
+    this.path.pop();
+    return checked;
   }
 
   private missing(name: string): never {
@@ -105,6 +113,13 @@ class Walker {
     if (rounded || !Number.isInteger(value) || value < least || value > most) this.refuse(`${value} is not ${WORDS[kind]}`);
     return value;
   }
+}
+
+/** The field that a name in another case means, as Go's encoding/json reads it; undefined when there is none, or it is there in its own case. */
+function meantBy(name: string, names: readonly string[], shape: { readonly [name: string]: Shape }): string | undefined {
+  const plain = name.toLowerCase();
+  for (const field in shape) if (field.length === name.length && field !== "!" && field.toLowerCase() === plain) return names.includes(field) ? undefined : field;
+  return undefined;
 }
 
 const isList = (shape: Shape): shape is readonly [Shape] => Array.isArray(shape);

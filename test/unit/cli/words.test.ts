@@ -23,7 +23,9 @@ describe("options", () => {
     expect(read("create", "id", "-b", "/b", "-pid-file", "/p")).toEqual(wanted);
     expect(read("create", "--bundle=/b", "id", "--pid-file", "/p")).toEqual(wanted);
     expect(read("run", "-d", "id")).toMatchObject({ given: { detach: [""] } });
-    expect(read("run", "--detach=false", "id").given).toEqual({});
+    for (const no of ["false", "FALSE", "False", "f", "F", "0"]) expect(read("run", `--detach=${no}`, "id").given).toEqual({});
+    for (const yes of ["true", "TRUE", "True", "t", "T", "1"]) expect(read("run", `--detach=${yes}`, "id").given).toEqual({ detach: [""] });
+    for (const odd of ["", "yes", "tRUE", "2"]) expect(() => read("run", `--detach=${odd}`, "id")).toThrow(`--detach: "${odd}" is not true or false`);
     expect(read("exec", "-tu0", "id")).toMatchObject({ given: { tty: [""], user: ["0"] } });
   });
 

@@ -22,6 +22,23 @@ describe("a configuration's form", () => {
     expect(spec.process?.user).toEqual({ uid: 0, gid: 0 });
   });
 
+  it("has names in any case of letters, as Go reads them; the own case goes first, and keys of maps are what they are", () => {
+    const spec = parseSpec(text((s) => {
+      s["Linux"] = { ...s["linux"], Resources: { HugePageLimits: [{ pagesize: "2MB", LIMIT: 18446744073709549568 }] }, SysCtl: { "Net.x": "1" } };
+      delete s["linux"];
+      s["HOSTNAME"] = "other";
+      s["hostname"] = "own";
+      s["process"] = { CWD: "/a", Args: ["x"], User: { UID: 7, GID: 8, additionalgids: [9] }, OOMscoreADJ: -5, "!": "cwd", "*": 1 };
+      s["Annotations"] = { Key: "v", key: "w" };
+    }));
+    expect(spec).toMatchObject({ hostname: "own", annotations: { Key: "v", key: "w" }, process: { cwd: "/a", args: ["x"], user: { uid: 7, gid: 8, additionalGids: [9] }, oomScoreAdj: -5 } });
+    expect(spec.linux).toEqual({ resources: { hugepageLimits: [{ pageSize: "2MB", limit: 18446744073709549568 }] }, sysctl: { "Net.x": "1" } });
+    expect(Object.keys(spec)).not.toContain("HOSTNAME");
+    expect(() => parseSpec(text((s) => { s["process"].UMASK = 1; s["Process"] = 5; s["ROOT"] = null; s["Hostname"] = 5; }))).toThrow("hostname: is not text");
+    expect(parseResources('{"PIDS":{"Limit":5},"Memory":null,"cpu":{"SHARES":3}}')).toEqual({ pids: { limit: 5 }, cpu: { shares: 3 } });
+    expect(parseProcess('{"Cwd":"/","cwD":"/b"}')).toMatchObject({ cwd: "/b" }); // the later of two that are not its own
+  });
+
   it.each([
     ["process.user.uid: 4294967296 is not an unsigned 32-bit number", (s: any) => (s.process.user.uid = 4294967296)],
     ["process.user.uid: -1 is not", (s: any) => (s.process.user.uid = -1)],

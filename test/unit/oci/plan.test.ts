@@ -1,7 +1,7 @@
 import { AGENT, COMMAND_LINE } from "../../../agent/oci/judgement.js";
 import { describe, expect, it } from "vitest";
 import "../../helpers/lazy-oci.js";
-import { capabilitySets, capNumber, hasCap } from "../../../agent/oci/caps.js";
+import { capabilitySets, capNumber, hasCap, mayTrace } from "../../../agent/oci/caps.js";
 import { environment, makePlan } from "../../../agent/oci/plan.js";
 import { describe as inWords } from "../../../agent/oci/steps.js";
 import type { Linux, Process, Spec } from "../../../agent/oci/spec.js";
@@ -136,6 +136,8 @@ describe("capabilities", () => {
   it("have the kernel's numbers, with and without CAP_, in any case and in quotes", () => {
     expect(["CAP_CHOWN", "CAP_KILL", "CAP_SYS_ADMIN", "CAP_CHECKPOINT_RESTORE", "kill", "cap_setuid", '"CAP_MKNOD"'].map(capNumber)).toEqual([0, 5, 21, 40, 5, 7, 27]);
     expect(["CAP_", "", "CAP_FLY", "constructor"].map(capNumber)).toEqual([-1, -1, -1, -1]);
+    expect([{ permitted: ["CAP_SYS_PTRACE"] }, { bounding: ["CAP_KILL", "sys_ptrace"] }, { ambient: ["Cap_Sys_Ptrace"] }].map(mayTrace)).toEqual([true, true, true]);
+    expect([undefined, {}, { permitted: ["CAP_SYS_ADMIN"], bounding: [] }].map(mayTrace)).toEqual([false, false, false]);
   });
   it("fill two words, and are empty when they are not given", () => {
     const sets = capabilitySets({ effective: ["CAP_CHOWN", "CAP_BPF"], permitted: ["CAP_SETFCAP"] });
