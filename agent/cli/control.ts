@@ -115,6 +115,7 @@ async function removeOne(context: Context, id: string, force: boolean): Promise<
   if (it.saved.pid === 0) await container.cgroup.remove();
   else {
     await container.cgroup.thaw().catch(() => undefined);
+    if (it.saved.cgroup === "") await container.cgroup.killAll(); // its first process leads to them, as long as it lives
     await destroyContainer(container);
   }
   entry.remove();

@@ -36,8 +36,16 @@ function firstRecord(id: string, bundle: Bundle): Saved {
   const { spec } = bundle;
   return {
     ociVersion: spec.ociVersion, id, pid: 0, startTime: 0, bundle: bundle.dir, rootfs: spec.root?.path ?? "", created: rfc3339(clockMs(CLOCK.REALTIME)), owner: sys(NR.geteuid),
-    ...(spec.annotations === undefined ? {} : { annotations: spec.annotations }), sharedPid: !(spec.linux?.namespaces?.some((n) => n.type === "pid" && !n.path) ?? false), cgroup: expectedGroup(spec, id), madeParents: [], ...laterHooks(spec),
+    ...(spec.annotations === undefined ? {} : { annotations: spec.annotations }), ...apartOf(spec), cgroup: expectedGroup(spec, id), madeParents: [], ...laterHooks(spec),
   };
+}
+
+const APART = [["pid", "pid"], ["mount", "mnt"], ["user", "user"]] as const;
+
+/** What tells its processes from others where no cgroup does. */
+function apartOf({ linux }: Spec): Pick<Saved, "sharedPid" | "apart"> {
+  const apart = APART.find(([type]) => linux?.namespaces?.some((n) => n.type === type && !n.path))?.[1];
+  return { sharedPid: apart !== "pid", ...(apart === undefined ? {} : { apart }) };
 }
 
 /** With what is known once it has been born. */

@@ -10,7 +10,7 @@ import { type Entry, find, type FullStatus, type Saved, statusNow } from "./stor
 export interface Known { readonly entry: Entry; readonly saved: Saved; readonly status: FullStatus }
 
 function isFrozen(saved: Saved): boolean {
-  return saved.cgroup !== "" && reopenCgroup(saved.cgroup, []).frozen();
+  return saved.cgroup !== "" && reopenCgroup(saved.cgroup, [], saved, saved.apart).frozen();
 }
 
 /** The record of a container, and its status now. Throws "not-found". */
@@ -30,6 +30,6 @@ export function revive({ entry, saved, status }: Known, options: { readonly door
   const door = options.door === true && status === "created" ? entry.knock() : undefined;
   const spec = options.whole ?? { ociVersion: saved.ociVersion, ...(saved.hooks === undefined ? {} : { hooks: saved.hooks }), ...(saved.annotations === undefined ? {} : { annotations: saved.annotations }) };
   return reviveContainer({
-    id: saved.id, pid: status === "stopped" ? 0 : saved.pid, startTime: saved.startTime, bundle: saved.bundle, status: status === "creating" ? "stopped" : status, cgroup: saved.cgroup, madeParents: saved.madeParents, newKeyring: saved.newKeyring, resctrl: saved.resctrl, spec, door,
+    id: saved.id, pid: status === "stopped" ? 0 : saved.pid, startTime: saved.startTime, bundle: saved.bundle, status: status === "creating" ? "stopped" : status, cgroup: saved.cgroup, madeParents: saved.madeParents, apart: saved.apart, newKeyring: saved.newKeyring, resctrl: saved.resctrl, spec, door,
   }, options.whole !== undefined);
 }

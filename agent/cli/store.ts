@@ -12,6 +12,7 @@ import { fromOthers } from "../sys/utf8.js";
 import { AppError, attempt } from "../lib/errors.js";
 import { mkdirs, readText, readTextIf } from "../lib/fs.js";
 import type { ResctrlGroup } from "../engine/container.js";
+import type { Apart } from "../engine/members.js";
 import { type Identity, lives } from "../engine/process-identity.js";
 import type { Hooks } from "../oci/spec.js";
 import { ENDING } from "./interrupt.js";
@@ -31,6 +32,8 @@ export interface Saved extends Identity {
   readonly resctrl?: ResctrlGroup;
   /** It has no pid namespace of its own: its processes outlive the first. */
   readonly sharedPid: boolean;
+  /** The first of its own namespaces that tells its processes from others. */
+  readonly apart?: Apart;
   /** False: its processes keep the callers' session keyrings. */
   readonly newKeyring?: boolean;
   /** Those that run after create: poststart and poststop. */

@@ -11,6 +11,7 @@ import { reopenCgroup } from "./cgroup/open.js";
 import { type Identity, lives } from "./process-identity.js";
 import type { Container, ResctrlGroup, Status } from "./container.js";
 import { filterOf } from "./birth/newborn.js";
+import type { Apart } from "./members.js";
 import { startHooksOf, templateOf } from "./template.js";
 import { knock } from "./handshake.js";
 import { COMMAND_LINE } from "../oci/judgement.js";
@@ -23,6 +24,8 @@ export interface Remembered extends Identity {
   readonly cgroup: string;
   /** Folders that were made for it above its cgroup. */
   readonly madeParents: readonly string[];
+  /** A namespace that it has alone: only asked for where it has no cgroup. */
+  readonly apart?: Apart | undefined;
   readonly resctrl?: ResctrlGroup | undefined;
   readonly newKeyring?: boolean | undefined;
   readonly spec: Spec;
@@ -61,7 +64,7 @@ export function reviveContainer(from: Remembered, withFilter = false): Container
   const { id, spec } = from;
   const init = stranger(from, id);
   return {
-    id, ociVersion: spec.ociVersion, judgement: COMMAND_LINE, newKeyring: from.newKeyring !== false, bundleDir: from.bundle, cgroup: reopenCgroup(from.cgroup, from.madeParents), resctrl: from.resctrl, hooks: spec.hooks, initPid: from.pid, init, processes: new Map([[id, init]]), pipeSize: 0,
+    id, ociVersion: spec.ociVersion, judgement: COMMAND_LINE, newKeyring: from.newKeyring !== false, bundleDir: from.bundle, cgroup: reopenCgroup(from.cgroup, from.madeParents, from, from.apart), resctrl: from.resctrl, hooks: spec.hooks, initPid: from.pid, init, processes: new Map([[id, init]]), pipeSize: 0,
     annotations: spec.annotations ?? {}, terminationLog: undefined, startHooks: startHooksOf(spec), template: templateOf(spec, withFilter ? filterOf(spec.linux?.seccomp) : undefined),
     status: from.status, pausedFrom: from.status === "paused" ? "running" : undefined, gate: from.door === undefined ? undefined : knock(from.door), stopOomWatch: undefined,
   };

@@ -3,7 +3,9 @@
 // name, and every command is a process of its own that finds the group again.
 import { execFileSync, spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { until } from "../helpers/lab.js";
 import { Bundles, type Config } from "../helpers/oci-bundle.js";
 import { whyNot } from "../helpers/private-agent.js";
 
@@ -355,24 +357,95 @@ describe.skipIf(why !== undefined || !unified)("cgroups of version 2 of a bundle
 });
 
 describe.skipIf(why !== undefined)("who may make no cgroups", () => {
+  const caps = "+sys_admin,+net_admin,+setuid,+setgid,+setpcap,+sys_chroot";
+  const nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", `--inh-caps=${caps}`, `--ambient-caps=${caps}`];
+  let box: Bundles;
+  beforeAll(() => {
+    box = new Bundles();
+    chmodSync(box.folder, 0o777);
+  });
+  afterAll(() => box?.stop());
+  const plain = (c: Config): void => {
+    c.process["user"] = { uid: 65534, gid: 65534 };
+    delete c.process["capabilities"];
+    c.mounts = [];
+  };
+
   it("goes without, but not when limits are asked for", () => {
-    const caps = "+sys_admin,+net_admin,+setuid,+setgid,+setpcap,+sys_chroot";
-    const nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", `--inh-caps=${caps}`, `--ambient-caps=${caps}`];
-    const box = new Bundles();
+    const change = (resources: object) => (c: Config): void => (plain(c), void (c.linux["resources"] = resources));
+    const before = groups();
+    expect(box.run("echo here", change({ devices: [{ allow: false, access: "rwm" }] }), nobody)).toEqual({ status: 0, stdout: "here\n", stderr: "" });
+    expect(box.run("echo here", change({ pids: { limit: 5 } }), nobody).stderr).toContain("linux.resources: no limits without the right to make a cgroup");
+    expect(groups()).toEqual(before);
+  });
+
+  /** Pids of processes with this word in their command line, by the machine's own /proc. */
+  const named = (word: string): number[] => readdirSync("/proc").filter((name) => /^\d+$/.test(name)).map(Number).filter((pid) => {
     try {
-      chmodSync(box.folder, 0o777);
-      const change = (resources: object) => (c: Config): void => {
-        c.linux["resources"] = resources;
-        c.process["user"] = { uid: 65534, gid: 65534 };
-        delete c.process["capabilities"];
-        c.mounts = [];
-      };
-      const before = groups();
-      expect(box.run("echo here", change({ devices: [{ allow: false, access: "rwm" }] }), nobody)).toEqual({ status: 0, stdout: "here\n", stderr: "" });
-      expect(box.run("echo here", change({ pids: { limit: 5 } }), nobody).stderr).toContain("linux.resources: no limits without the right to make a cgroup");
-      expect(groups()).toEqual(before);
-    } finally {
-      box.stop();
+      return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").includes(word) && !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+    } catch {
+      return false;
     }
+  }).sort((a, b) => a - b);
+
+  const rootless = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+  const mapped = (c: Config): void => {
+    plain(c);
+    c.process["user"] = { uid: 0, gid: 0 };
+    c.linux.namespaces = [...c.linux.namespaces.filter((ns) => ns["type"] !== "network"), { type: "user" }];
+    c.linux["uidMappings"] = c.linux["gidMappings"] = [{ containerID: 0, hostID: 65534, size: 1 }];
+  };
+
+  /** Commands in the background of a shell read from /dev/null: without mounts it is a file. */
+  const asNull = (bundle: string): void => (mkdirSync(join(bundle, "rootfs/dev"), { recursive: true }), writeFileSync(join(bundle, "rootfs/dev/null"), "", { mode: 0o666 }));
+
+  // What belongs to the container is found by its namespaces and its descent: its first process's children, those of exec, those below a further pid namespace.
+  it.each<[string, readonly string[]]>([["of its own", []], ["that it shares", ["pid"]], ["that it shares, and the mount namespace too", ["pid", "mount"]]])("sees and ends all processes of a container in a pid namespace %s", async (_of, shared) => {
+    const word = `${(1 + shared.length) * 10_000_000 + process.pid}`; // seconds: told from others' by it
+    const id = box.id();
+    const bundle = box.make(`sleep ${word} & (sleep ${word} &); trap : TERM; while :; do wait; done`, (c) => {
+      mapped(c);
+      c.linux.namespaces = c.linux.namespaces.filter((ns) => !shared.includes(ns["type"] as string));
+    });
+    asNull(bundle);
+    const good = (...args: readonly string[]): void => expect({ args, ...box.quiet(args, rootless) }).toEqual({ args, status: 0, stdout: "", stderr: "" });
+    const seen = (): number[] => JSON.parse(box.command(["ps", "--format", "json", id], rootless).stdout) as number[];
+    good("create", "--bundle", bundle, id);
+    const { pid } = JSON.parse(box.command(["state", id], rootless).stdout) as { pid: number };
+    expect(seen()).toEqual([pid]);
+    good("start", id);
+    for (let i = 0; i < 2; i++) good("exec", "--detach", id, "/bin/sleep", word);
+    if (shared.length === 0) good("exec", "--detach", id, "/bin/busybox", "unshare", "-U", "-p", "-f", "sleep", word); // itself, and one in a namespace below
+    const many = shared.length === 0 ? 6 : 4;
+    await until("all have begun", () => named(word).length === many);
+    expect(seen()).toEqual([pid, ...named(word)].sort((a, b) => a - b));
+    const table = box.command(["ps", id], rootless).stdout;
+    expect(table.split("\n").filter((line) => line.endsWith(`sleep ${word}`))).toHaveLength(many);
+    expect(table).toMatch(/^UID +PID/);
+    good("kill", "--all", id, "TERM");
+    const first = shared.length === 0 ? 1 : 0; // process 1 of the namespace below, to which TERM does nothing
+    await until("those who handle no TERM have ended", () => named(word).length === first);
+    expect(seen()).toEqual([pid, ...named(word)].sort((a, b) => a - b));
+    good("exec", "--detach", id, "/bin/sh", "-c", `sleep ${word}; true`);
+    await until("it has begun", () => named(word).length === first + 1);
+    good("kill", "--all", id, "KILL");
+    await until("all have ended", () => named(word).length === 0 && seen().length === 0);
+    good("delete", id);
+    expect(groups()).toEqual([]);
+  });
+
+  it("deletes what runs without leaving anybody, also in a pid namespace that others share", async () => {
+    const word = `${40_000_000 + process.pid}`;
+    const id = box.id();
+    const bundle = box.make(`(sleep ${word} &); exec sleep ${word}`, (c) => {
+      mapped(c);
+      c.linux.namespaces = c.linux.namespaces.filter((ns) => ns["type"] !== "pid");
+    });
+    asNull(bundle);
+    expect(box.quiet(["run", "--detach", "--bundle", bundle, id], rootless)).toMatchObject({ status: 0, stderr: "" });
+    expect(box.quiet(["exec", "--detach", id, "/bin/sleep", word], rootless)).toMatchObject({ status: 0 });
+    await until("all have begun", () => named(word).length === 3);
+    expect(box.quiet(["delete", "--force", id], rootless)).toMatchObject({ status: 0, stderr: "" });
+    await until("all have ended", () => named(word).length === 0);
   });
 });

@@ -4,13 +4,13 @@
 import { isErrno, SysError, sys } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import { Fd } from "../../sys/fd.js";
-import { AT, AT_FDCWD, DT, fstat, getdents, O, open, openat2, openat2Raw, RESOLVE } from "../../sys/file.js";
+import { AT, AT_FDCWD, DT, fstat, O, openat2, openat2Raw, RESOLVE } from "../../sys/file.js";
 import { NR } from "../../abi/nr.js";
 import { AppError } from "../../lib/errors.js";
 import { readFd, readTextIf } from "../../lib/fs.js";
 import { now } from "../../lib/loop.js";
 import { decimal, lines } from "../../lib/text.js";
-import { statFields } from "../process-identity.js";
+import { withDescendants } from "../members.js";
 import { Walk } from "../../lib/walk.js";
 import { put } from "./control-file.js";
 
@@ -165,26 +165,9 @@ export function killV2(dir: string, ms: number): null {
   return null;
 }
 
-/** The parent of a process, by its line in /proc; undefined when it is gone. See proc_pid_stat(5). */
-function parentOf(pid: string): number | undefined {
-  return decimal(statFields(pid)?.[1] ?? "");
-}
-
 /** Version 1: processes of a container and all that descend from them are fetched into its own group of the freezer and killed. */
 export function fetchAll(freezer: string, pids: readonly number[]): null {
-  const children = new Map<number, number[]>();
-  using proc = open("/proc", O.RDONLY | O.DIRECTORY);
-  for (const { name } of getdents(proc)) {
-    const pid = decimal(name);
-    if (pid === undefined) continue;
-    const parent = parentOf(name);
-    if (parent === undefined) continue;
-    const siblings = children.get(parent);
-    if (siblings === undefined) children.set(parent, [pid]);
-    else siblings.push(pid);
-  }
-  const all = [...pids];
-  for (let i = 0; i < all.length; i++) all.push(...(children.get(all[i] as number) ?? []));
+  const all = withDescendants(pids);
   for (const pid of all) fetch(freezer, pid);
   thaw(freezer);
   for (const pid of all) sys(NR.kill, pid, SIGKILL);

@@ -3,6 +3,8 @@ import { lazy } from "../../lib/lazy.js";
 import { cgroupPath } from "../../oci/cgroup.js";
 import type { Judgement } from "../../oci/judgement.js";
 import type { Linux, Spec } from "../../oci/spec.js";
+import type { Apart } from "../members.js";
+import type { Identity } from "../process-identity.js";
 import { adoptParents } from "./files.js";
 import type { Cgroup } from "./group.js";
 import { hierarchy } from "./hierarchy.js";
@@ -43,9 +45,9 @@ export function makeCgroup(spec: Spec & { readonly linux: Linux }, id: string, {
   return cgroup;
 }
 
-/** The group of a container that another process has made, with the folders that were made above it. */
-export function reopenCgroup(path: string, madeParents: readonly string[]): Cgroup {
-  if (path === "") return none().NONE;
+/** The group of a container that another process has made, with the folders that were made above it; without a path there is none, and its first process and `apart` tell who belongs to it. */
+export function reopenCgroup(path: string, madeParents: readonly string[], init: Identity, apart: Apart | undefined): Cgroup {
+  if (path === "") return none().noGroup(init, apart);
   adoptParents(madeParents);
   return hierarchy().version === 2 ? v2().group(path) : v1().reopen(path);
 }
