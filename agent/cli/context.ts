@@ -1,10 +1,9 @@
 // What every command gets: where state is kept, where messages go, and how it ends.
-import { sys } from "../sys/call.js";
-import { NR } from "../abi/nr.js";
-import { textBytes } from "../sys/utf8.js";
 import { AppError } from "../lib/errors.js";
 import { lazy } from "../lib/lazy.js";
 import type { Options } from "./options.js";
+
+export { print } from "./print.js";
 
 const messages = lazy<typeof import("./messages.js")>("cli/messages.js");
 
@@ -23,16 +22,6 @@ export interface Context {
 
 /** A command: its exit status. */
 export type Run = (context: Context, options: Options, rest: readonly string[]) => number | Promise<number>;
-
-/** Writes to a standard stream; who has closed it is no error. */
-export function print(fd: 1 | 2, text: string): void {
-  const bytes = textBytes(text);
-  for (let at = 0; at < bytes.length; ) {
-    const n = sys(NR.write, fd, bytes.subarray(at), bytes.length - at);
-    if (n <= 0) return;
-    at += n;
-  }
-}
 
 /** Writes a message to the log; to standard error when there is none or it cannot be written. */
 export const say = (context: Pick<Context, "log" | "json">, level: "error" | "warning" | "debug", message: string): void => messages().say(context, level, message);

@@ -5,7 +5,10 @@ import { CLOCK, clockMs } from "../sys/system.js";
 import { isTerminal } from "../sys/tty.js";
 import { messageOf } from "../lib/errors.js";
 import { cut, rfc3339 } from "../lib/log.js";
-import { type Context, print } from "./context.js";
+import { print } from "./print.js";
+
+/** Where messages go: see Context. */
+export interface Outlets { readonly self: string; readonly log: string | undefined; readonly json: boolean }
 
 export type Level = "error" | "warning" | "debug";
 
@@ -43,7 +46,7 @@ export function line(json: boolean, level: Level, message: string): string {
 }
 
 /** Writes a message to the log; to standard error when there is none or it cannot be written. */
-export function say({ log, json }: Pick<Context, "log" | "json">, level: Level, message: string): void {
+export function say({ log, json }: Pick<Outlets, "log" | "json">, level: Level, message: string): void {
   const text = line(json, level, message);
   if (log === undefined) return print(2, text);
   try {
@@ -66,7 +69,7 @@ function oneLine(text: string): string {
  * The end of a command that failed, as runc tells it: the log gets it. Without one, standard error is the log; beside one, it has the
  * message alone. A person at a terminal reads who says it.
  */
-export function complain(context: Pick<Context, "log" | "json" | "self">, error: unknown): void {
+export function complain(context: Outlets, error: unknown): void {
   const message = messageOf(error);
   const person = isTerminal(2);
   const logs = context.log !== undefined || context.json;

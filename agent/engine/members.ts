@@ -7,7 +7,7 @@ import { Fd, fdPath } from "../sys/fd.js";
 import { AT_FDCWD, getdents, O, open, readlinkat } from "../sys/file.js";
 import { NR } from "../abi/nr.js";
 import { SIG } from "../sys/poll.js";
-import { kill } from "../sys/process.js";
+import { pidfdOpen, pidfdSendSignal } from "../sys/process.js";
 import { decimal } from "../lib/text.js";
 import { type Identity, lives, statFields } from "./process-identity.js";
 
@@ -103,20 +103,36 @@ export function membersOf(init: Identity, apart: Apart | undefined): number[] {
   return [...withDescendants([init.pid], isInside)];
 }
 
+/** Sends a signal to all whom `list` tells, and to nobody else: who has been opened is listed once more, so its number has not become another's. */
+function signalAll(list: () => readonly number[], signal: number): void {
+  const opened = new Map<number, Fd>();
+  try {
+    for (const pid of list()) {
+      try {
+        opened.set(pid, pidfdOpen(pid));
+      } catch (error) {
+        if (!isGone(error)) throw error;
+      }
+    }
+    for (const pid of list()) {
+      const pidfd = opened.get(pid);
+      if (pidfd !== undefined) pidfdSendSignal(pidfd, signal);
+    }
+  } finally {
+    for (const pidfd of opened.values()) pidfd.close();
+  }
+}
+
 /** SIGKILL to all of them: a pid namespace ends with its first process; where that is shared they are stopped first, so that none has further children. */
 export function killMembers(init: Identity, apart: Apart | undefined): void {
-  if (apart === "pid") {
-    if (lives(init)) kill(init.pid, SIG.KILL);
-    return;
-  }
-  const found = new Set<number>();
+  if (apart === "pid") return signalAll(() => (lives(init) ? [init.pid] : []), SIG.KILL);
+  const list = (): number[] => membersOf(init, apart);
+  const seen = new Set<number>();
   for (let round = 0; round < ROUNDS; round++) {
-    const more = membersOf(init, apart).filter((pid) => !found.has(pid));
+    const more = list().filter((pid) => !seen.has(pid));
     if (more.length === 0) break;
-    for (const pid of more) {
-      kill(pid, SIG.STOP);
-      found.add(pid);
-    }
+    for (const pid of more) seen.add(pid);
+    signalAll(list, SIG.STOP);
   }
-  for (const pid of found) kill(pid, SIG.KILL);
+  signalAll(list, SIG.KILL);
 }

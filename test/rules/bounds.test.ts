@@ -46,7 +46,7 @@ const MAY_DRAIN: Readonly<Record<string, string>> = {
 
 it("no loop takes what others send without counting", () => {
   expect(all(drains).filter(({ file }) => !(file in MAY_DRAIN))).toEqual([]);
-});
+}, 60_000);
 
 /** Who may send a signal by a process's number, and why that number cannot be another's. */
 const MAY_KILL: Readonly<Record<string, string>> = {

@@ -17,7 +17,7 @@ const GROUPS = "groups are nested GROUP_DEPTH (64) deep at most";
 const FOLLOWED = "16 entries are followed at most (MAX_ENTRIES), folders among them";
 const BOUNDED: Readonly<Record<string, string>> = {
   "engine/cgroup/files.ts: write": "a limit has one other way to be written, and that one has none",
-  "oci/shape.ts: Walker.walk": SHAPE, "oci/shape.ts: Walker.list": SHAPE, "oci/shape.ts: Walker.object": SHAPE,
+  "oci/shape.ts: Walker.walk": SHAPE, "oci/shape.ts: Walker.list": SHAPE, "oci/shape.ts: Walker.object": SHAPE, "oci/shape.ts: Walker.field": SHAPE,
   "rpc/call.ts: Call.cancel": CLOSED, "rpc/call.ts: sendStatus": CLOSED, "rpc/connection.ts: Connection.close": CLOSED,
   "rpc/connection.ts: Connection.forget": CLOSED, "rpc/connection.ts: Connection.lost": CLOSED, "rpc/connection.ts: Connection.send": CLOSED,
   "rpc/wire/decode.ts: fill": SCHEMA, "rpc/wire/decode.ts: lengthField": SCHEMA, "rpc/wire/decode.ts: mapEntry": SCHEMA,
