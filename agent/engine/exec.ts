@@ -9,7 +9,7 @@ import { withPatience } from "../lib/foreign.js";
 import { readTextIf } from "../lib/fs.js";
 import { checkProcess } from "../oci/check-process.js";
 import { lazy } from "../lib/lazy.js";
-import { limitSteps, processPlan, type ProcessPlan, withCallersGroups } from "../oci/plan.js";
+import { limitSteps, processPlan, type ProcessPlan, scoreSteps, withCallersGroups } from "../oci/plan.js";
 import type { Process as ProcessSpec } from "../oci/spec.js";
 import type { Step } from "../oci/steps.js";
 import { birth } from "./birth/clone-process.js";
@@ -46,8 +46,8 @@ function start(container: Container, execId: string, spec: ProcessSpec, limits: 
   const procs = cgroup.procsFiles();
   const affinity = spec.execCPUAffinity ?? template.process.execCPUAffinity;
   const { initial, final } = affinity === undefined ? { initial: undefined, final: undefined } : rare().affinityOf(affinity);
-  const steps: Step[] = [...(judgement.callersProcessors === "undo" && initial === undefined ? [{ do: "affinity", cpus: undefined } as const] : []), ...(procs.length > 0 ? [{ do: "join-cgroups", paths: procs } as const] : []),
-    ...(final === undefined ? [] : [{ do: "affinity", cpus: final } as const]), ...limitSteps(limits)];
+  const arrive: Step[] = [...(judgement.callersProcessors === "undo" && initial === undefined ? [{ do: "affinity", cpus: undefined } as const] : []), ...(procs.length > 0 ? [{ do: "join-cgroups", paths: procs } as const] : []),
+    ...(final === undefined ? [] : [{ do: "affinity", cpus: final } as const]), ...scoreSteps(limits)];
   const labels = labelsOf(spec, judgement);
   if (own === undefined) readyForChildren(template.seccomp, template.pidNamespace);
   // who may not join a pid namespace of its own goes through the user namespace that gives the right
@@ -61,7 +61,7 @@ function start(container: Container, execId: string, spec: ProcessSpec, limits: 
     },
     cgroup, like: init.pid, pipes: plan.terminal || own !== undefined ? undefined : container.pipeSize, ends: own?.streams,
     child: (end, ends) =>
-      runExec({ steps, process: unprivileged && groupsAreFixed(init.pid) ? withoutGroups(withCaps) : withCaps, channel: end, ends, filter: template.seccomp, keyring: container.newKeyring ? container.id : undefined, labels, hooks: undefined, held: group !== undefined, newUser: template.userNamespace, keep: own?.keep ?? [], stub: judgement.stub === "always", inside: template.pidNamespace ? init.pidfd : undefined }, init.pidfd, unprivileged ? others(init.pid) : JOINED + user + (template.timeNamespace ? CLONE.NEWTIME : 0)),
+      runExec({ arrive, build: [], limits: limitSteps(limits), process: unprivileged && groupsAreFixed(init.pid) ? withoutGroups(withCaps) : withCaps, channel: end, ends, filter: template.seccomp, keyring: container.newKeyring ? container.id : undefined, labels, hooks: undefined, held: group !== undefined, newUser: template.userNamespace, keep: own?.keep ?? [], stub: judgement.stub === "always", inside: template.pidNamespace ? init.pidfd : undefined }, init.pidfd, unprivileged ? others(init.pid) : JOINED + user + (template.timeNamespace ? CLONE.NEWTIME : 0)),
     cloned: ({ pid }, to) => {
       if (group === undefined) return;
       resctrl().addToGroup(group, pid);

@@ -1,7 +1,8 @@
-// Spec to plan: everything that the child does, in order, as data. Pure. The order is the design:
-//   limits and oom score while all rights are there; namespaces; then the mount tree from the outside, where /proc and /dev
-//   are still the agent's own and can be trusted; the change of root last. What follows (ids, capabilities, seccomp, the
-//   program) is the ProcessPlan, which an exec shares.
+// Spec to plan: everything that the child does, as data, in phases in the order in which they are done. Pure. The order is the design:
+//   arrive: groups, processors and score while all rights are there; then the namespaces that are joined.
+//   build: the mount tree from the outside, where /proc and /dev are still the agent's own and can be trusted; the change of root last.
+//   become: what follows (ids, capabilities, limits, seccomp, the program), in the order of become.ts; the ProcessPlan, which an exec
+//   shares, says what.
 // Sources: runtime-spec; container-engine 2.2, 2.3 (namespace order), 3.1 (safe mounts).
 import { lazy } from "../lib/lazy.js";
 import { capabilitySets, type CapabilitySets } from "./caps.js";
@@ -10,8 +11,8 @@ import { cleanPath } from "./field.js";
 import { isBind, mountPlan, type MountPlan, MS, PROPAGATION } from "./mounts.js";
 import type { Traits } from "./schedule.js";
 import type { Device, Linux, Mount, Process, Spec } from "./spec.js";
-import type { Node, Step } from "./steps.js";
 import type { Judgement } from "./judgement.js";
+import type { LimitStep, Node, Step } from "./steps.js";
 
 const schedule = lazy<typeof import("./schedule.js")>("oci/schedule.js");
 
@@ -42,7 +43,12 @@ export interface Plan {
   readonly cloneFlags: number;
   /** Path of a pid namespace to be born in, when it is shared. */
   readonly pidNamespace: string | undefined;
-  readonly steps: readonly Step[];
+  /** In the engine's own mount namespace and with all rights: groups, processors, score; last the namespaces that are joined. */
+  readonly arrive: readonly Step[];
+  /** The namespaces' names and the tree of mounts, up to the change of the root. */
+  readonly build: readonly Step[];
+  /** Raised on arrival, when nothing has been given up yet, and set when nothing else needs more. */
+  readonly limits: readonly LimitStep[];
   /** Some of the mounts are copied outside, before the child is born. */
   readonly copies: boolean;
   readonly process: ProcessPlan;
@@ -100,12 +106,15 @@ export function processPlan(process: Process, linux: Pick<Linux, "personality" |
   };
 }
 
-/** Limits and oom score: what must be set while every right is there. */
-export function limitSteps(process: Pick<Process, "rlimits" | "oomScoreAdj">): Step[] {
-  const steps: Step[] = [];
-  if (process.oomScoreAdj !== undefined) steps.push({ do: "oom-score", value: process.oomScoreAdj });
-  for (const { type, soft, hard } of process.rlimits ?? []) steps.push({ do: "rlimit", name: type, resource: rlimitNumber(type), soft, hard });
-  return steps;
+/** The oom score, if one is asked for. */
+export const scoreSteps = ({ oomScoreAdj: value }: Pick<Process, "oomScoreAdj">): Step[] => (value === undefined ? [] : [{ do: "oom-score", value }]);
+
+export const limitSteps = ({ rlimits = [] }: Pick<Process, "rlimits">): LimitStep[] => rlimits.map(({ type, soft, hard }) => ({ do: "rlimit", name: type, resource: rlimitNumber(type), soft, hard }));
+
+/** The namespaces that are there already, a user namespace first: it gives the right to join the others. */
+function joinSteps({ namespaces = [] }: Linux): Step[] {
+  const joins = namespaces.flatMap(({ type, path }) => (path && type !== "pid" ? [{ do: "join", type, path, kind: KINDS[type] as number } as const] : []));
+  return [...joins.filter(({ type }) => type === "user"), ...joins.filter(({ type }) => type !== "user")];
 }
 
 function namespaceSteps(linux: Linux, spec: Spec, { sharedUts }: Judgement): Step[] {
@@ -113,9 +122,6 @@ function namespaceSteps(linux: Linux, spec: Spec, { sharedUts }: Judgement): Ste
   const uts = linux.namespaces?.find((n) => n.type === "uts");
   const named = uts !== undefined && (sharedUts === "name" || !uts.path)
   const made = (type: string): boolean => linux.namespaces?.some((n) => n.type === type && !n.path) ?? false;
-  for (const { type, path } of linux.namespaces ?? []) {
-    if (path && type !== "pid") steps.push({ do: "join", type, path, kind: KINDS[type] as number });
-  }
   if (made("cgroup")) steps.push({ do: "new-cgroup-namespace" });
   if (made("network")) steps.push({ do: "loopback" });
   if (spec.hostname && named) steps.push({ do: "hostname", name: spec.hostname });
@@ -232,11 +238,13 @@ export function makePlan(spec: Spec & { process: Process; root: NonNullable<Spec
   for (const { type, path } of linux.namespaces ?? []) if (!path && type !== "cgroup") cloneFlags += KINDS[type] ?? 0; // cgroup: after the cgroup has been joined
   return {
     cloneFlags, pidNamespace: linux.namespaces?.find((n) => n.type === "pid" && n.path)?.path,
-    steps: [
+    arrive: [
       ...(context.judgement.callersProcessors === "undo" ? [{ do: "affinity", cpus: undefined } as const] : []),
       ...(context.cgroupProcs.length > 0 ? [{ do: "join-cgroups", paths: context.cgroupProcs } as const] : []),
-      ...limitSteps(spec.process), ...namespaceSteps(linux, spec, context.judgement), ...rootSteps(spec, context),
+      ...scoreSteps(spec.process), ...joinSteps(linux),
     ],
+    build: [...namespaceSteps(linux, spec, context.judgement), ...rootSteps(spec, context)],
+    limits: limitSteps(spec.process),
     copies: needsCopies(spec), process: context.judgement.callersGroups === "honour" ? withCallersGroups(process, spec.annotations) : process,
   };
 }

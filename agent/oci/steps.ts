@@ -4,11 +4,13 @@ import type { Hook } from "./spec.js";
 
 export interface Node { readonly path: string; readonly type: string; readonly major: number; readonly minor: number; readonly mode: number; readonly uid: number; readonly gid: number }
 
+export interface LimitStep { readonly do: "rlimit"; readonly name: string; readonly resource: number; readonly soft: number | bigint; readonly hard: number | bigint }
+
 export type Step =
   | { readonly do: "join-cgroups"; readonly paths: readonly string[] }
   | { readonly do: "affinity"; readonly cpus: Uint8Array | undefined }
   | { readonly do: "oom-score"; readonly value: number }
-  | { readonly do: "rlimit"; readonly name: string; readonly resource: number; readonly soft: number | bigint; readonly hard: number | bigint }
+  | LimitStep
   | { readonly do: "join"; readonly type: string; readonly path: string; readonly kind: number }
   | { readonly do: "new-cgroup-namespace" }
   | { readonly do: "loopback" }

@@ -22,7 +22,6 @@ const resctrl = lazy<typeof import("../resctrl.js")>("engine/resctrl.js");
 const detached = lazy<typeof import("./detached-mounts.js")>("engine/birth/detached-mounts.js");
 const userNamespace = lazy<typeof import("./user-namespace.js")>("engine/birth/user-namespace.js");
 const time = lazy<typeof import("./time-namespace.js")>("engine/birth/time-namespace.js");
-const limits = lazy<typeof import("./limits-from-outside.js")>("engine/birth/limits-from-outside.js");
 const net = lazy<typeof import("./net-devices.js")>("engine/birth/net-devices.js");
 
 export interface CreateArgs {
@@ -62,21 +61,21 @@ export type Started = ReturnType<typeof birth> & {
 const offsetsOf = ({ timeOffsets }: Linux): Linux["timeOffsets"] => (timeOffsets === undefined || Object.keys(timeOffsets).length === 0 ? undefined : timeOffsets);
 
 /** Where the child is born, and what of the plan is left for it to do; what the parent does for it is `late`, and `close` after the clone. */
-function placeOf({ cloneFlags, pidNamespace: shared, ...plan }: ReturnType<typeof makePlan>, linux: Linux, copies: boolean, made: Copies | undefined): { place: Omit<SpawnPlace, "cgroup">; inside: Fd | undefined; steps: readonly Step[]; late: readonly Step[]; close: () => void } {
+function placeOf({ cloneFlags, pidNamespace: shared, ...plan }: ReturnType<typeof makePlan>, linux: Linux, copies: boolean, made: Copies | undefined): { place: Omit<SpawnPlace, "cgroup">; inside: Fd | undefined; arrive: readonly Step[]; build: readonly Step[]; late: readonly Step[]; close: () => void } {
   const user = linux.namespaces?.find((n) => n.type === "user");
-  const joined = user === undefined ? [] : plan.steps.filter((s): s is Extract<Step, { do: "join" }> => s.do === "join" && (!!user.path || s.type !== "mount"));
-  const late = user === undefined ? [] : limits().fromOutside(plan.steps);
+  const joined = user === undefined ? [] : plan.arrive.filter((s): s is Extract<Step, { do: "join" }> => s.do === "join" && (!!user.path || s.type !== "mount"));
+  const late: readonly Step[] = user === undefined ? [] : [...plan.arrive.filter((s) => s.do === "oom-score"), ...plan.limits]; // of limits only the raising: see run.ts
   const offsets = offsetsOf(linux);
-  const steps = joined.length + late.length === 0 ? plan.steps : plan.steps.filter((s) => !(joined as Step[]).includes(s) && (s.do === "rlimit" || !late.includes(s)));
+  const arrive = joined.length + late.length === 0 ? plan.arrive : plan.arrive.filter((s) => !(joined as Step[]).includes(s) && !late.includes(s));
   const maps = user?.path && linux.uidMappings !== undefined ? { uids: linux.uidMappings, gids: linux.gidMappings ?? [] } : undefined;
-  const copied = copies ? (made === undefined ? detached().detach(steps, linux) : made.into(steps)) : undefined;
+  const copied = copies ? (made === undefined ? detached().detach(plan.build, linux) : made.into(plan.build)) : undefined;
   try {
     const pidNamespace = shared === undefined ? undefined : openNamespace(shared);
     const close = (): void => {
       copied?.close();
       pidNamespace?.close();
     };
-    return { place: { flags: offsets === undefined ? cloneFlags : cloneFlags & ~CLONE.NEWTIME, joined, maps, before: offsets === undefined ? undefined : () => time().makeTimeNamespace(offsets) }, inside: pidNamespace, steps: copied?.steps ?? steps, late, close };
+    return { place: { flags: offsets === undefined ? cloneFlags : cloneFlags & ~CLONE.NEWTIME, joined, maps, before: offsets === undefined ? undefined : () => time().makeTimeNamespace(offsets) }, inside: pidNamespace, arrive, build: copied?.steps ?? plan.build, late, close };
   } catch (error) {
     copied?.close();
     throw error;
@@ -94,7 +93,7 @@ function planOf(args: StartArgs, spec: Checked, cgroup: Cgroup): ReturnType<type
 
 /** The copies of mounts that the plan wants, if any, made without waiting for the file systems that they are of; the caller's to close. */
 export async function copiesFor(args: StartArgs, spec: Checked, cgroup: Cgroup): Promise<Copies | undefined> {
-  return needsCopies(spec) ? detached().detachAside(args.id, planOf(args, spec, cgroup).steps, spec.linux) : undefined;
+  return needsCopies(spec) ? detached().detachAside(args.id, planOf(args, spec, cgroup).build, spec.linux) : undefined;
 }
 
 /** Makes the child; throws what failed, with nothing left behind. */
@@ -102,7 +101,7 @@ export function startChild(args: StartArgs, spec: Checked, cgroup: Cgroup, group
   const { linux, hooks } = spec;
   const { judgement } = args;
   const plan = planOf(args, spec, cgroup);
-  for (const step of plan.steps) if (step.do === "mount" && step.mount.data !== "" && isBind(step.mount)) log(Level.WARN, `the options ${step.mount.data} of the bind mount on ${step.mount.at} mean nothing`);
+  for (const step of plan.build) if (step.do === "mount" && step.mount.data !== "" && isBind(step.mount)) log(Level.WARN, `the options ${step.mount.data} of the bind mount on ${step.mount.at} mean nothing`);
   if (spec.mounts?.length && !linux.namespaces?.some((n) => n.type === "mount")) log(Level.WARN, "mounts: without a mount namespace nothing is mounted");
   const own = labelsOf(spec.process, judgement);
   if (args.own === undefined) readyForChildren(filter, plan.pidNamespace !== undefined);
@@ -114,13 +113,13 @@ export function startChild(args: StartArgs, spec: Checked, cgroup: Cgroup, group
   const user = linux.namespaces?.some((n) => n.type === "user") ?? false;
   const asked = granted(plan.process, judgement, user);
   const process = newUser && userNamespace().groupsAreFixed(maps) ? withoutGroups(asked) : asked;
-  const { place, inside: shared, steps, late, close } = placeOf(plan, linux, plan.copies, args.copies);
+  const { place, inside: shared, arrive, build, late, close } = placeOf(plan, linux, plan.copies, args.copies);
   const { netDevices } = linux;
   const held = newUser || netDevices !== undefined || group !== undefined;
   const { runInit } = child(); // here and not in the child, which would make all its pages its own
   const born = (): ReturnType<typeof birth> => birth({
     place, cgroup, pipes: process.terminal || args.own !== undefined ? undefined : args.pipeSize,
-    child: (channel, ends) => runInit({ steps, process, channel, ends, filter, keyring: args.newKeyring === false ? undefined : args.id, labels: own, hooks: within, held, newUser: user, keep: args.own?.keep ?? [], stub: judgement.stub === "always", door: args.door, inside: shared }),
+    child: (channel, ends) => runInit({ arrive, build, limits: plan.limits, process, channel, ends, filter, keyring: args.newKeyring === false ? undefined : args.id, labels: own, hooks: within, held, newUser: user, keep: args.own?.keep ?? [], stub: judgement.stub === "always", door: args.door, inside: shared }),
     cloned: ({ pid }, channel) => {
       if (!held) return;
       if (group !== undefined) resctrl().addToGroup(group, pid);

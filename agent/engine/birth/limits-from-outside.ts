@@ -6,11 +6,6 @@ import { attempt } from "../../lib/errors.js";
 import { readText, writeText } from "../../lib/fs.js";
 import { describe, type Step } from "../../oci/steps.js";
 
-/** The steps that the parent has to do; of limits only the raising, before the child sets them. */
-export function fromOutside(steps: readonly Step[]): Step[] {
-  return steps.filter((s) => s.do === "rlimit" || s.do === "oom-score");
-}
-
 const SCORE = "/proc/self/oom_score_adj";
 
 /**

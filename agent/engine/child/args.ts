@@ -3,7 +3,7 @@ import type { Fd } from "../../sys/fd.js";
 import type { Judgement } from "../../oci/judgement.js";
 import type { ProcessPlan } from "../../oci/plan.js";
 import type { Hook } from "../../oci/spec.js";
-import type { Step } from "../../oci/steps.js";
+import type { LimitStep, Step } from "../../oci/steps.js";
 import type { Label } from "../confine/labels.js";
 import type { Filter } from "../container.js";
 import type { ChildEnd } from "../handshake.js";
@@ -13,7 +13,10 @@ import type { Subject } from "../hooks.js";
 export interface Ends { readonly stdin: Fd; readonly stdout: Fd; readonly stderr: Fd }
 
 export interface ChildArgs {
-  readonly steps: readonly Step[];
+  /** The phases of the plan (oci/plan.ts); a further process builds nothing. */
+  readonly arrive: readonly Step[];
+  readonly build: readonly Step[];
+  readonly limits: readonly LimitStep[];
   readonly process: ProcessPlan;
   readonly channel: ChildEnd;
   readonly ends: Ends | undefined;

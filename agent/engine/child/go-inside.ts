@@ -10,7 +10,7 @@ import { AppError, because } from "../../lib/errors.js";
 import { lazy } from "../../lib/lazy.js";
 import { hasCap, SYS_ADMIN } from "../../oci/caps.js";
 import type { ProcessPlan } from "../../oci/plan.js";
-import { becomeUser, findProgram, withHome } from "./process-steps.js";
+import { becomeUser, findProgram, takeRights, withHome } from "./process-steps.js";
 import type { ChildArgs, Terminal } from "./args.js";
 import { loadFilter } from "./filter.js";
 import type { Filter } from "../container.js";
@@ -64,7 +64,7 @@ export function goInside(args: ChildArgs & { readonly inside: Fd }, terminal: Te
   if (!joined) setns(inside, CLONE.NEWPID);
   inside.close();
   const last: LastArgs = {
-    channel: channel.fd.n, terminal: terminal !== undefined, gated: first, door: door?.n, limits: args.steps.filter((step) => step.do === "rlimit"), filter: undefined,
+    channel: channel.fd.n, terminal: terminal !== undefined, gated: first, door: door?.n, limits: args.limits, filter: undefined,
     labels: proc === undefined ? undefined : { proc: proc.n, files: args.labels.map(fileOf) }, program: process.args.length > 0,
   };
   const place = placeOf(filter, process, last);
@@ -79,8 +79,9 @@ export function goInside(args: ChildArgs & { readonly inside: Fd }, terminal: Te
     if (place === "here" && filter !== undefined) loadFilter(channel, filter);
   };
   const early = place === "here" && !process.noNewPrivileges; // with the one right that it then needs
-  becomeUser(process, early ? findAndLoad : undefined);
-  if (!early) findAndLoad();
+  becomeUser(process, early);
+  findAndLoad();
+  if (early) takeRights(process);
   if (terminal !== undefined || first) {
     channel.ready(terminal?.master.n ?? -1);
     if (!channel.wait("go")) exitGroup(1);

@@ -32,12 +32,20 @@ export function openNamespaces(steps: readonly Step[]): Opened[] {
   return steps.filter((s) => s.do === "join").map((step) => ({ step, fd: openNamespace(step.path) }));
 }
 
-/** Joins them, a user namespace first: it gives the right to join the others. */
-export function joinNamespaces(opened: Opened[]): void {
-  opened.sort((a, b) => Number(b.step.kind === CLONE.NEWUSER) - Number(a.step.kind === CLONE.NEWUSER));
+/** Joins them in their order. */
+export function joinNamespaces(opened: readonly Opened[]): void {
   for (const { step, fd } of opened) {
-    attempt(describe(step), () => setns(fd, step.kind));
+    attemptStep(step, () => setns(fd, step.kind));
     fd.close();
+  }
+}
+
+/** Does what a step says; a failure names the field that asks for it. */
+export function attemptStep(step: Step, go: () => unknown): void {
+  try {
+    go();
+  } catch (error) {
+    throw because(describe(step), error);
   }
 }
 
@@ -165,17 +173,18 @@ function dropIdentity(plan: ProcessPlan): void {
   setKeepCaps(false);
 }
 
-function takeCaps({ caps: { permitted, effective, inheritable, ambient } }: ProcessPlan): void {
+/** The program's own rights and no others; only capset and prctl are left to do. */
+export function takeRights({ caps: { permitted, effective, inheritable, ambient } }: ProcessPlan): void {
   capset(effective, permitted, inheritable);
   clearAmbient();
   for (let cap = 0; cap <= LAST_CAP; cap++) if (hasCap(ambient, cap)) raiseAmbient(cap); // needs permitted and inheritable; refused is no error
 }
 
 /**
- * Becomes what the plan says. `last` is for who needs CAP_SYS_ADMIN once more, to load a filter without no_new_privs: it runs as
- * the user, with this one right besides the process's own. After it there are only capset and prctl.
+ * Becomes what the plan says. `keepsRight` is for who needs CAP_SYS_ADMIN once more, to load a filter without no_new_privs: it keeps this
+ * one right besides the process's own, until `takeRights`.
  */
-export function becomeUser(plan: ProcessPlan, last: (() => void) | undefined): void {
+export function becomeUser(plan: ProcessPlan, keepsRight: boolean): void {
   if (plan.traits !== undefined) schedule().applyTraits(plan.traits);
   chownStdio(plan.uid);
   let entered = true;
@@ -187,18 +196,12 @@ export function becomeUser(plan: ProcessPlan, last: (() => void) | undefined): v
   }
   umask(plan.umask);
   dropIdentity(plan);
-  if (last !== undefined) {
+  if (keepsRight) {
     const { permitted, inheritable } = capget();
     const { low, high } = plan.caps.effective;
     capset({ low: low | (permitted.low & (1 << SYS_ADMIN)), high }, permitted, inheritable);
-  } else takeCaps(plan);
-  if (!entered) {
-    attempt(`process.cwd: chdir to "${plan.cwd}"`, () => chdir(plan.cwd));
-  }
+  } else takeRights(plan);
+  if (!entered) attempt(`process.cwd: chdir to "${plan.cwd}"`, () => chdir(plan.cwd));
   checkCwd();
-  if (last !== undefined) {
-    last();
-    takeCaps(plan);
-  }
   if (plan.noNewPrivileges) setNoNewPrivs();
 }

@@ -17,14 +17,17 @@ const base: Full = {
     devices: [{ path: "/dev/null", type: "c", major: 1, minor: 3, fileMode: 0o600 }, { path: "/dev/sdx", type: "b", major: 8, minor: 5 }],
   },
 };
-const names = (spec: Full = base, cgroupProcs: string[] = []): string[] => makePlan(spec, { judgement: AGENT, cgroupProcs }).steps.map((s) => s.do);
+const names = (spec: Full = base, cgroupProcs: string[] = []): string[] => {
+  const { arrive, build } = makePlan(spec, { judgement: AGENT, cgroupProcs });
+  return [...arrive, ...build].map((s) => s.do);
+};
 
 describe("the plan", () => {
   it("has its steps in the one order that works", () => {
     const order = names(base, ["/cg/tasks"]);
     const distinct = order.filter((s, i) => order.indexOf(s) === i);
     expect(distinct).toEqual([
-      "join-cgroups", "oom-score", "rlimit", "join", "new-cgroup-namespace", "loopback", "hostname", "sysctl", "propagation", "root", "mount", "node", "dev-links",
+      "join-cgroups", "oom-score", "join", "new-cgroup-namespace", "loopback", "hostname", "sysctl", "propagation", "root", "mount", "node", "dev-links",
       "console", "remount-read-only", "read-only", "mask", "read-only-root", "pivot", "root-propagation",
     ]);
   });
@@ -45,8 +48,8 @@ describe("the plan", () => {
 
   it("of a command names a shared uts namespace, and begins on all CPUs", () => {
     const shared: Full = { ...base, domainname: "d", linux: { ...base.linux, namespaces: [{ type: "uts", path: "/u" }, { type: "mount" }] } };
-    const steps = makePlan(shared, { cgroupProcs: ["/cg"], judgement: COMMAND_LINE }).steps;
-    expect(steps.slice(0, 2)).toEqual([{ do: "affinity", cpus: undefined }, { do: "join-cgroups", paths: ["/cg"] }]);
+    const { arrive, build: steps } = makePlan(shared, { cgroupProcs: ["/cg"], judgement: COMMAND_LINE });
+    expect(arrive.slice(0, 2)).toEqual([{ do: "affinity", cpus: undefined }, { do: "join-cgroups", paths: ["/cg"] }]);
     expect(steps).toContainEqual({ do: "hostname", name: "box" });
     expect(steps).toContainEqual({ do: "domainname", name: "d" });
     expect(names()).not.toContain("affinity");
@@ -70,7 +73,7 @@ describe("the plan", () => {
   });
 
   it("makes devices and links only in a /dev of its own, and the spec's node instead of the usual one", () => {
-    const nodes = makePlan(base, { judgement: AGENT, cgroupProcs: [] }).steps.flatMap((s) => (s.do === "node" ? [`${s.node.path} ${s.node.mode.toString(8)}`] : []));
+    const nodes = makePlan(base, { judgement: AGENT, cgroupProcs: [] }).build.flatMap((s) => (s.do === "node" ? [`${s.node.path} ${s.node.mode.toString(8)}`] : []));
     expect(nodes.filter((n) => n.startsWith("/dev/null"))).toEqual(["/dev/null 600"]);
     expect(nodes).toContain("/dev/urandom 666");
     expect(nodes).toContain("/dev/sdx 666");
@@ -80,7 +83,7 @@ describe("the plan", () => {
   });
 
   it("labels new file systems where labels are", () => {
-    const data = makePlan(base, { judgement: AGENT, cgroupProcs: [], mountLabel: "a:b:c:s0:c1,c2" }).steps.flatMap((s) => (s.do === "mount" ? [`${s.mount.type} ${s.mount.data}`] : []));
+    const data = makePlan(base, { judgement: AGENT, cgroupProcs: [], mountLabel: "a:b:c:s0:c1,c2" }).build.flatMap((s) => (s.do === "mount" ? [`${s.mount.type} ${s.mount.data}`] : []));
     expect(data).toEqual(["proc ", 'tmpfs context="a:b:c:s0:c1,c2"', "bind "]);
   });
 
@@ -95,11 +98,11 @@ describe("the plan", () => {
 
   it("enters the root without a mount namespace, and moves it where it cannot be pivoted", () => {
     expect(names({ ...base, root: { path: "/r", readonly: false }, linux: { namespaces: [] } }).slice(-2)).toEqual(["plain-root", "enter-root"]);
-    expect(makePlan(base, { judgement: AGENT, cgroupProcs: [], noPivot: true }).steps.map((s) => s.do)).toContain("move-root");
+    expect(makePlan(base, { judgement: AGENT, cgroupProcs: [], noPivot: true }).build.map((s) => s.do)).toContain("move-root");
   });
 
   it("mounts a read-only tmpfs writable first", () => {
-    const dev = makePlan(base, { judgement: AGENT, cgroupProcs: [] }).steps.find((s) => s.do === "mount" && s.mount.at === "/dev");
+    const dev = makePlan(base, { judgement: AGENT, cgroupProcs: [] }).build.find((s) => s.do === "mount" && s.mount.at === "/dev");
     expect(dev).toMatchObject({ mount: { flags: 0 } });
   });
 
@@ -111,12 +114,12 @@ describe("the plan", () => {
 
   it("masks a path once, however often it is named, and makes it read-only once", () => {
     const linux: Linux = { namespaces: [{ type: "mount" }], maskedPaths: ["/a", "/b/../a", "/a", "//a/.", "/b"], readonlyPaths: ["/c/", "/d", "/c"] };
-    const paths = makePlan({ ...base, linux }, { judgement: AGENT, cgroupProcs: [] }).steps.flatMap((s) => (s.do === "mask" || s.do === "read-only" ? [`${s.do} ${s.path}`] : []));
+    const paths = makePlan({ ...base, linux }, { judgement: AGENT, cgroupProcs: [] }).build.flatMap((s) => (s.do === "mask" || s.do === "read-only" ? [`${s.do} ${s.path}`] : []));
     expect(paths).toEqual(["read-only /c", "read-only /d", "mask //a/.", "mask /b/../a", "mask /b"]);
   });
 
   it("says what each step does", () => {
-    const words = makePlan(base, { judgement: AGENT, cgroupProcs: ["/x"] }).steps.map(inWords);
+    const words = makePlan(base, { judgement: AGENT, cgroupProcs: ["/x"] }).build.map(inWords);
     expect(words).toContain("mounts: mount proc (proc) on /proc");
     expect(words).toContain("linux.maskedPaths: mask /proc/keys");
     expect(words.every((w) => w.length > 5)).toBe(true);
