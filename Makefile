@@ -55,8 +55,9 @@ faults: deps-test agent ## one system call of the agent fails each time in a pod
 conformance: deps-test agent kernel ## other people's validation suite against ours and crun, on cgroup v1 and v2
 	@$(TSX) test/conformance/main.ts --docs
 
-gen: ## regenerates agent/rpc/gen from protos/
+gen: ## everything that is written by a program: agent/rpc/gen and ctl/client/gen from protos/, the layers in agent/README.md
 	@$(TSX) protos/gen.ts
+	@$(TSX) test/rules/layers-table.ts
 
 clean: ## removes dist/ (caches outside the tree stay)
 	@rm -rf dist

@@ -22,7 +22,7 @@ const byAgent = async (s: Session): Promise<void> => {
   s.results.create_500_ratio = ratio(took);
 };
 
-/** Created and not started: each waits at its door. */
+/** Created and not started: each waits for its start. */
 const byCommandLine = async (s: Session, program: string): Promise<void> => {
   const words = commandLines(s.path("crowd"), { oci: program })[0]?.words ?? [];
   const command = (...more: string[]): Promise<number> => s.driver.one("run", s.path("commands.log"), ...words, ...more);

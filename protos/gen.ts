@@ -1,4 +1,4 @@
-// Writes agent/rpc/gen from the .proto files: table.ts (what the codec needs, as two strings) and messages.ts (types only, nothing
+// Writes agent/rpc/gen from the .proto files: gen/table.ts (what the codec needs, as two strings) and gen/messages.ts (types only, nothing
 // of it reaches the binary). Run `tsx protos/gen.ts`; a test runs it again and compares, so the result is committed.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -116,7 +116,7 @@ const methodToken = (m: protobuf.Method): string => {
 
 const HEAD = "// Written by protos/gen.ts from the .proto files; do not edit. ";
 
-/** The text of table.ts. */
+/** The text of gen/table.ts. */
 export const tableText = (root: protobuf.Root): string => {
   const types = typesOf(root);
   const names = types.map((t) => t.name);
@@ -126,7 +126,7 @@ export const tableText = (root: protobuf.Root): string => {
   if (new Set(names).size !== names.length) throw new Error("two messages have the same name");
   const lines = [...types.map(line), EMPTY].map((l) => `\\n${l} `).join("\" +\n  \"");
   const methods = methodsOf(root).map((s) => `\\n${s.service} ${s.methods.map(methodToken).join(" ")}`).join("\" +\n  \"");
-  return `${HEAD}The format is told in rpc/codec.ts and rpc/methods.ts.
+  return `${HEAD}The format is told in rpc/wire/schema.ts and rpc/methods.ts.
 
 export const TABLE =
   "${lines}\\n";
@@ -136,7 +136,7 @@ export const METHODS =
 `;
 };
 
-/** The text of messages.ts. */
+/** The text of gen/messages.ts. */
 export const messagesText = (root: protobuf.Root): string => {
   const types = typesOf(root);
   const interfaces = types.map((t) =>

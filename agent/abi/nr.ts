@@ -1,6 +1,6 @@
 // Linux system call numbers of x86_64, by the names of the kernel's own table (arch/x86/entry/syscalls/syscall_64.tbl).
 // A const enum: the bundler puts the numbers in place, so the table costs no byte. The build swaps in the file of its
-// architecture; both must name the same calls (test/rules).
+// architecture; both must name the same calls (test/rules/abi.test.ts).
 export const enum NR {
   read = 0, write = 1, close = 3, lseek = 8, mmap = 9, munmap = 11, mprotect = 10, madvise = 28, ioctl = 16, pread64 = 17,
   pwrite64 = 18, readv = 19, writev = 20, pipe2 = 293, dup3 = 292, fcntl = 72, fsync = 74, ftruncate = 77, getdents64 = 217,

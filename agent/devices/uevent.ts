@@ -14,7 +14,7 @@ const LARGEST = 8192;
 const AT_ONCE = 64; // messages before others get their turn
 const QUIET_MS = 20; // between two looks: who makes devices without end gets no more of them
 
-const strangers = new Tally(Level.WARN);
+const notKernel = new Tally(Level.WARN);
 let listener: { readonly fd: Fd; readonly watch: Watch } | undefined;
 const waiters = new Set<() => void>();
 let quiet: Timer | undefined;
@@ -31,7 +31,7 @@ function drain(fd: Fd): void {
       return;
     }
     if (n === NOTHING) return;
-    if (n === FOREIGN) strangers.tell(() => "a device event that is not the kernel's was dropped");
+    if (n === FOREIGN) notKernel.tell(() => "a device event that is not the kernel's was dropped");
     else missed = true;
   }
 }

@@ -37,7 +37,7 @@ export type Said = { readonly say: "ready"; readonly ptmx: number } | { readonly
 export interface Born { readonly say: "born"; readonly pidfd: number; readonly pid: number }
 interface Failure { readonly say: "failed"; readonly kind: ErrorKind; readonly part: ErrorPart | undefined; readonly what: string }
 
-/** What the failure of one of the last steps is told as, in three bytes: 0, the errno, and this. See stub.ts. */
+/** What the failure of one of the last steps is told as, in three bytes: 0, the errno, and this. See exec-stub.ts. */
 export const enum Failed { PROGRAM = 0, CLONE = 1, OTHER = 2, LABEL = 3, FILTER = 4, LIMIT = 5 }
 
 const MESSAGE_MAX = 4096;
@@ -153,7 +153,7 @@ const LAST: readonly (readonly [field: string, call: string])[] = [
   ["", "execve"], ["make the process", "clone"], ["the last steps before the program", "system call"], ["the process's AppArmor profile or SELinux label", "write"], ["linux.seccomp", "seccomp"], ["process.rlimits", "prlimit64"],
 ];
 
-/** What the stub could not do (stub.ts); a command's callers look for other words than hosts. */
+/** What the stub could not do (exec-stub.ts); a command's callers look for other words than hosts. */
 function stubFailed(errno: number, what: Failed, program: string, { programErrors }: Judgement): AppError {
   const [field, call] = LAST[what] ?? ["", ""];
   if (what === Failed.PROGRAM && programErrors === "words") return new AppError("internal", `exec ${program}: ${inWords(errno)}`);

@@ -25,7 +25,7 @@ const BREATH_MS = 100; // before the next try when there are no descriptors left
 const AT_ONCE = 16; // connections before others get their turn: those that wait make the listener ready again
 
 const troubles = new Tally(Level.WARN, "rpc");
-const strangers = new Tally(Level.WARN, "rpc");
+const refused = new Tally(Level.WARN, "rpc");
 
 /**
  * Listens at `address` and hands each new channel to `take`, which owns it from then on, unless it throws: then the channel is closed.
@@ -158,7 +158,7 @@ function acceptSome(fd: Fd, peer: number, take: (channel: FdChannel) => void): v
     else if (cid === peer) give(new FdChannel(next.fd, false, VSOCK_PIECE), take);
     else {
       next.fd.close();
-      strangers.tell(() => `connection from CID ${cid} refused: only CID ${peer} may talk to the agent`);
+      refused.tell(() => `connection from CID ${cid} refused: only CID ${peer} may talk to the agent`);
     }
   }
 }

@@ -10,7 +10,7 @@ const LARGEST = 65536;
 const SEQ = 1;
 /** Messages of one answer: what somebody with rights over the network makes there may not keep everybody waiting. */
 const MOST = 8192;
-/** Datagrams of strangers that may lie before the kernel's answer, which a full receive buffer bounds too. */
+/** Datagrams of others that may lie before the kernel's answer, which a full receive buffer bounds too. */
 const MOST_FOREIGN = 8192;
 
 function refusal(what: string, message: Message): SysError | undefined {

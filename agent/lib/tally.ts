@@ -1,4 +1,4 @@
-// What may come in floods (refused peers, messages of strangers, faults) is told at most once a second: the first one at once, then
+// What may come in floods (refused peers, messages of others, faults) is told at most once a second: the first one at once, then
 // the last one of each second with how many there were.
 import { after } from "./loop.js";
 import { type Fields, type Level, log } from "./log.js";

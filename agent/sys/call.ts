@@ -1,5 +1,5 @@
-// The one door to the kernel: every system call of the agent passes `sys`. It keeps a flight recorder of the last calls and,
-// in test builds, lets a test inject faults. It must not retry, log or wait: `retry` is the only place that repeats a call,
+// The one way to the kernel: every system call of the agent passes `sys`. It keeps a flight recorder of the last calls and lets a
+// test put faults in their place (`injectFault`; nothing else calls it). It must not retry, log or wait: `retry` is the only place that repeats a call,
 // and only for EINTR (see signal(7)).
 import { E } from "../abi/errno.js";
 import { escapes, exactArgument } from "./utf8.js";

@@ -164,7 +164,7 @@ export function nameOf(bytes: Uint8Array): string {
   return bytesText(bytes, 0, bytes.length - 1);
 }
 
-/** All entries of an open directory at once, for those that no stranger fills. */
+/** All entries of an open directory at once, for those that nobody else fills. */
 export function getdents(fd: Fd): Entry[] {
   const listing = new Listing(fd);
   const entries: Entry[] = [];

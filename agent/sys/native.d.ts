@@ -1,5 +1,5 @@
 // The whole boundary between TypeScript and the C host, on one page. Implemented in native/native.c.
-// Only sys/ (and lib/lazy.ts for `load`) may name `native`.
+// Who may name which member: test/rules/layers-table.ts. The two that are pure (utf8Encode, utf8Decode) are everybody's.
 
 /** What a system call argument may be: whole numbers of 64 bits (2^64: the largest), strings (become NUL-terminated UTF-8), buffers (their address), null (0). */
 type SyscallArg = number | string | Uint8Array | ArrayBuffer | null | undefined;
@@ -15,7 +15,7 @@ declare const native: {
   utf8Decode(bytes: Uint8Array, start?: number, end?: number): string | undefined;
   /** Reads and evaluates an embedded module on first use and returns its namespace; synchronous. */
   load(name: string): unknown;
-  /** libseccomp's calls by number (see oci/seccomp.ts); returns 0, a number, or a negative errno. */
+  /** libseccomp's calls by number (see sys/seccomp.ts); returns 0, a number, or a negative errno. */
   seccomp(op: number, a?: number, b?: number | string, c?: Uint8Array): number;
   /** This process ends soon: from now on cycles are not looked for, and the bytecode's pages stay where they are. */
   shortLived(): void;

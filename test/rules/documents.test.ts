@@ -1,5 +1,5 @@
-// The documents and what refers to them: a comment that cites "agent-api 10.14" names a place that is there, a link in a page leads
-// somewhere, and the map names every page.
+// The documents and what refers to them: a comment that cites "agent-api 10.14" or names a file names one that is there, a link in a
+// page leads somewhere, and the map names every page.
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -7,10 +7,10 @@ import { describe, expect, it } from "vitest";
 const root = resolve(import.meta.dirname, "../..");
 const NOT_OURS = ["node_modules", "dist", ".git", "gen"];
 
-function files(dir: string, endings: readonly string[]): string[] {
+function files(dir: string, endings: readonly string[], not = NOT_OURS): string[] {
   return readdirSync(dir, { withFileTypes: true }).flatMap((e) => {
     const path = join(dir, e.name);
-    if (e.isDirectory()) return NOT_OURS.includes(e.name) ? [] : files(path, endings);
+    if (e.isDirectory()) return not.includes(e.name) ? [] : files(path, endings, not);
     return e.isFile() && endings.some((s) => e.name.endsWith(s)) ? [path] : [];
   });
 }
@@ -55,6 +55,23 @@ describe("citations", () => {
   it("are spelt with the page's name", () => {
     const other = /\bfacts?,? (?:section )?\(?\d|\b(?:agent-api|container-engine)(?:\.md)?,? (?:section|chapter|§)/i;
     expect(sources.filter((f) => other.test(joined(read(f)))).map((f) => relative(root, f))).toEqual([]);
+  });
+});
+
+/** The comments of a file, line by line. */
+const comments = (text: string): string[] => [...text.matchAll(/(?:^|\s)(?:\/\/|\/\*\*?|\*) (.*)$/gm)].map((m) => m[1] as string);
+const NAME = /(?<![\w./-])(?:[\w-]+\/)*[\w.-]+\.(?:ts|mjs)(?![\w-])/g;
+
+describe("names of files in comments", () => {
+  const all = files(root, [".ts", ".mjs"], NOT_OURS.filter((name) => name !== "gen")).map((f) => relative(root, f)); // those of the same part of the tree, or by their folders
+  it("are those of files that are there", () => {
+    const missing = sources.flatMap((file) => {
+      const from = relative(root, file);
+      const near = from.startsWith("test/") ? "" : `${from.split("/")[0]}/`;
+      const named = comments(read(file)).flatMap((line) => line.match(NAME) ?? []);
+      return named.filter((name) => !all.some((f) => (name.includes("/") || f.startsWith(near)) && `/${f}`.endsWith(`/${name}`))).map((name) => `${from}: ${name}`);
+    });
+    expect(missing).toEqual([]);
   });
 });
 

@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import ts from "typescript";
 import { describe, expect, it } from "vitest";
+import { type Layer, LAYERS, mayImport, NATIVE, readPage, withLayers } from "./layers-table.js";
 
 const root = resolve(import.meta.dirname ?? dirname(new URL(import.meta.url).pathname), "../..");
 const agent = join(root, "agent");
@@ -16,37 +17,61 @@ function files(dir: string, ending: string[]): string[] {
   });
 }
 
-/** A layer may import itself and what stands before it. Layers of one rank are independent of each other. */
-const RANKS = [["abi"], ["sys"], ["lib"], ["oci"], ["engine"], ["devices"], ["storage", "network"], ["sandbox"], ["rpc"], ["cli"], ["init"]];
-const rankOf = (layer: string): number => RANKS.findIndex((r) => r.includes(layer));
-const OCI_MAY = ["lib/bytes", "lib/text", "lib/errors", "lib/lazy", "oci/"];
-
 const sources = files(agent, [".ts"]).filter((f) => !f.endsWith(".d.ts"));
-const imports = (text: string): string[] => [...text.matchAll(/(?:from|import)\s*\(?\s*"(\.[^"]+)"/g)].map((m) => m[1] as string);
+interface Import { readonly path: string; readonly onlyTypes: boolean }
+
+/** What a file imports from others of ours; `lazy<typeof import(...)>` counts as an import. */
+function importsOf(file: string): Import[] {
+  const found: Import[] = [];
+  const visit = (node: ts.Node): void => {
+    if ((ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) && node.moduleSpecifier !== undefined && ts.isStringLiteral(node.moduleSpecifier)) {
+      const onlyTypes = ts.isImportDeclaration(node) ? node.importClause?.isTypeOnly === true : node.isTypeOnly;
+      found.push({ path: node.moduleSpecifier.text, onlyTypes });
+    } else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument) && ts.isStringLiteral(node.argument.literal)) {
+      found.push({ path: node.argument.literal.text, onlyTypes: !node.isTypeOf });
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(ts.createSourceFile(file, readFileSync(file, "utf8"), ts.ScriptTarget.ES2022, true));
+  return found.filter(({ path }) => path.startsWith("."));
+}
+
+const imports = (file: string): string[] => importsOf(file).map(({ path }) => resolve(dirname(file), path.replace(/\.js$/, ".ts")));
+const layerOf = (name: string): number => LAYERS.findIndex((l) => l.names.includes(name.split("/")[0] as string));
 
 describe("layers of the agent", () => {
-  it.each(sources.map((f) => [relative(agent, f), f]))("%s imports only from layers before it", (name, file) => {
-    const layer = (name as string).split("/")[0] as string;
-    for (const spec of imports(readFileSync(file as string, "utf8"))) {
-      const target = relative(agent, resolve(dirname(file as string), spec));
-      const other = target.split("/")[0] as string;
-      if (layer === "oci") expect(OCI_MAY.some((p) => target.startsWith(p)), `${name} imports ${target}`).toBe(true);
-      if (other !== layer) expect(rankOf(other), `${name} imports ${target}`).toBeLessThan(rankOf(layer));
+  it.each(sources.map((f) => [relative(agent, f), f] as const))("%s imports what its layer may", (name, file) => {
+    const at = layerOf(name);
+    expect(at, `${name} is in no layer (layers-table.ts)`).toBeGreaterThanOrEqual(0);
+    for (const { path, onlyTypes } of importsOf(file)) {
+      const target = relative(agent, resolve(dirname(file), path));
+      if (target.split("/")[0] !== name.split("/")[0]) expect(mayImport(LAYERS[at] as Layer, target, onlyTypes), `${name} imports ${target}`).toBe(true);
     }
   });
-
-  it("only sys/ and lib/lazy.ts and the seccomp compiler name the C host", () => {
-    const allowed = /^(sys\/|lib\/lazy\.ts$|oci\/seccomp)/;
-    const direct = sources.filter((f) => /\bnative\.(syscall|load|seccomp)\b/.test(readFileSync(f, "utf8"))).map((f) => relative(agent, f));
-    expect(direct.filter((f) => !allowed.test(f))).toEqual([]);
+  it("import only from those before them", () => {
+    const wrong = LAYERS.flatMap((l, i) => l.imports.filter((t) => layerOf(t.replace(/^type /, "")) >= i || layerOf(t.replace(/^type /, "")) < 0).map((t) => `${l.names.join()}: ${t}`));
+    expect(wrong).toEqual([]);
   });
-
+  it("are in agent/README.md as they are here (make gen writes them)", () => {
+    expect(readPage()).toBe(withLayers(readPage()));
+  });
+  it("name of the C host only what they may", () => {
+    const wrong = sources.flatMap((f) => {
+      const name = relative(agent, f);
+      const named = [...readFileSync(f, "utf8").matchAll(/\bnative\.(\w+)/g)].map((m) => m[1] as string);
+      return named.filter((member) => NATIVE[member]?.some((place) => name.startsWith(place)) === false).map((member) => `${name}: native.${member}`);
+    });
+    expect(wrong).toEqual([]);
+  });
+  it("sys knows no promises", () => {
+    expect(sources.filter((f) => relative(agent, f).startsWith("sys/") && /\basync\b|\bawait\b|\bPromise\b/.test(readFileSync(f, "utf8")))).toEqual([]);
+  });
 });
 
 describe("imports", () => {
   const trees = ["agent", "ctl", "image-builder", "bench", "protos", "tools"].map((dir) => [dir, files(join(root, dir), [".ts", ".mjs"])] as const);
   it.each(trees)("of %s have no cycle, those of types and of lazy modules included", (_, all) => {
-    const graph = new Map(all.map((f) => [f, imports(readFileSync(f, "utf8")).map((s) => resolve(dirname(f), s.replace(/\.js$/, ".ts")))]));
+    const graph = new Map(all.map((f) => [f, imports(f)]));
     const state = new Map<string, "open" | "done">();
     const walk = (f: string, path: string[]): void => {
       if (state.get(f) === "done") return;

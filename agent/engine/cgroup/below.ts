@@ -1,6 +1,6 @@
 // What has to be done with every group of a container, those included that it has made itself, however many, however deep, and
 // whatever it has set in them: lists of processes, killing, removal. Each way is a loop with few descriptors; a running agent lets
-// a child go it (cgroup-tree.ts). Sources: cgroups(7), cgroup-v2.rst (Threads), cgroup-v1/freezer-subsystem.rst.
+// a child go it (files.ts). Sources: cgroups(7), cgroup-v2.rst (Threads), cgroup-v1/freezer-subsystem.rst.
 import { isErrno, SysError, sys } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import { Fd } from "../../sys/fd.js";

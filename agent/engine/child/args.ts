@@ -30,7 +30,7 @@ export interface ChildArgs {
   readonly keep: readonly number[];
   /** A listening socket: whoever connects to it says `start`, when the parent has left. */
   readonly door?: Fd | undefined;
-  /** The engine's own file must not be within the program's reach: see stub.ts. */
+  /** The engine's own file must not be within the program's reach: see exec-stub.ts. */
   readonly stub: boolean;
   /** Wait for "go" before anything is built: the parent has something to do first. */
   readonly held: boolean;

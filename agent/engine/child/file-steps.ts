@@ -1,5 +1,5 @@
 // Steps on the file tree, in the child, before its root changes: which file does which, what hides or protects parts of the tree,
-// and the change of root. How paths below the root are treated is in tree.ts. Synchronous; throws what failed.
+// and the change of root. How paths below the root are treated is in root-tree.ts. Synchronous; throws what failed.
 import { check } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import { closeNumber, type Fd } from "../../sys/fd.js";

@@ -84,7 +84,7 @@ function told(from: Fd): number | undefined {
   if (!waitReadable(from, INSIDE_SECONDS)) return undefined;
   const bytes = new Uint8Array(16);
   const n = readRaw(from.n, bytes, 0, bytes.length);
-  if (n === 3) throw new SysError("fsopen", bytes[1] as number); // see stub.ts
+  if (n === 3) throw new SysError("fsopen", bytes[1] as number); // see exec-stub.ts
   if (n !== 8) throw new AppError("internal", "nobody could go into the pid namespace");
   return new Int32Array(bytes.buffer)[0] as number;
 }

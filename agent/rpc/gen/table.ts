@@ -1,4 +1,4 @@
-// Written by protos/gen.ts from the .proto files; do not edit. The format is told in rpc/codec.ts and rpc/methods.ts.
+// Written by protos/gen.ts from the .proto files; do not edit. The format is told in rpc/wire/schema.ts and rpc/methods.ts.
 
 export const TABLE =
   "\nCreateContainerRequest scontainerId sexecId mstringUser:StringUser *mdevices:Device#1024 *mstorages:Storage#1024 moci:Spec bsandboxPidns *msharedMounts:SharedMount ustdinPort ustdoutPort ustderrPort " +

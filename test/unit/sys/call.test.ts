@@ -1,4 +1,4 @@
-// The one door to the kernel: errors get names, faults can be put in its place, and it remembers what went through.
+// The one way to the kernel: errors get names, faults can be put in its place, and it remembers what went through.
 import { afterEach, describe, expect, it } from "vitest";
 import { answerCalls, provide } from "../../helpers/fake-native.js";
 import * as words from "../../../agent/sys/errno-text.js";
