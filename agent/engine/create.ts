@@ -18,6 +18,7 @@ const hooks = lazy<typeof import("./hooks.js")>("engine/hooks.js");
 const labels = lazy<typeof import("./confine/labels.js")>("engine/confine/labels.js");
 const notify = lazy<typeof import("./confine/seccomp-notify.js")>("engine/confine/seccomp-notify.js");
 const machine = lazy<typeof import("./birth/own-namespaces.js")>("engine/birth/own-namespaces.js");
+const detached = lazy<typeof import("./birth/detached-mounts.js")>("engine/birth/detached-mounts.js");
 const resctrl = lazy<typeof import("./resctrl.js")>("engine/resctrl.js");
 const limits = lazy<typeof import("./birth/limits-from-outside.js")>("engine/birth/limits-from-outside.js");
 
@@ -29,8 +30,12 @@ async function untilReady(args: CreateArgs, gate: Channel, process: Process, { l
   const heard = new Set<Said["say"]>();
   while (!ready || !born) {
     const said = await next();
-    inTurn(said, heard, ["ready", inside && "born", filter?.listener !== undefined && "notify", !heard.has("born") && "hooks"]);
+    inTurn(said, heard, [heard.size === 0 && "map", heard.size === 0 && "open", "ready", inside && "born", filter?.listener !== undefined && "notify", !heard.has("born") && "hooks"]);
     switch (said.say) {
+      case "map": case "open":
+        await detached().answer(process.pidfd, gate, said);
+        heard.delete(said.say); // it may ask again
+        continue;
       case "ready":
         ready = true;
         if (said.ptmx >= 0) takeMaster(process, said.ptmx, args.own);

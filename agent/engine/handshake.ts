@@ -3,6 +3,9 @@
 //     parent                         child
 //       │        clone3                │  joins cgroups and namespaces, builds the mount tree, changes the root
 //       │─── go ──────────────────────▶│  only with a user namespace: its id maps are written
+//       │◀────────── map {tree, ids} ──│  only with a user namespace: numbers of a copy of mounts and of the namespace whose ids it is to have
+//       │◀────────── open {base, path} │  or a path that the child may not follow, from its descriptor `base`; as often as there are such mounts
+//       │─── (a descriptor) ──────────▶│  that copy, or what the path leads to
 //       │◀────────── hooks ────────────│  only with prestart or createRuntime hooks: the mount tree stands, the root is the old
 //       │─── go ──────────────────────▶│  they have been run
 //       │◀────────── notify {fd} ──────│  only with a seccomp filter that asks somebody: fd is its listener, which the parent takes
@@ -24,7 +27,7 @@ import { dup3, readRaw, setNonblock } from "../sys/file.js";
 import { NR } from "../abi/nr.js";
 import { EPOLL } from "../sys/poll.js";
 import { type Cloned, exitGroup } from "../sys/process.js";
-import { acceptNext, SOCK, socketpair } from "../sys/socket.js";
+import { acceptNext, receiveFds, SOCK, socketpair } from "../sys/socket.js";
 import { viewOf } from "../sys/struct.js";
 import { fromOthers } from "../sys/utf8.js";
 import { AppError, because, type ErrorKind, type ErrorPart, kindOf, messageOf, partOf } from "../lib/errors.js";
@@ -32,7 +35,11 @@ import { after, type Timer, watch } from "../lib/loop.js";
 import { deferred } from "../lib/async.js";
 import { AGENT, COMMAND_LINE, type Judgement } from "../oci/judgement.js";
 
-export type Said = { readonly say: "ready"; readonly ptmx: number } | { readonly say: "hooks" } | { readonly say: "notify"; readonly fd: number } | Born | { readonly say: "end" };
+/** What a child in a user namespace asks for its mounts. */
+export type Ask =
+  | { readonly say: "map"; readonly tree: number; readonly ids: number; readonly how: number; readonly path: string }
+  | { readonly say: "open"; readonly base: number; readonly path: string; readonly follow: boolean };
+export type Said = Ask | { readonly say: "ready"; readonly ptmx: number } | { readonly say: "hooks" } | { readonly say: "notify"; readonly fd: number } | Born | { readonly say: "end" };
 /** A process that the child has made: its pid, and the number of a pidfd for it in the child. */
 export interface Born { readonly say: "born"; readonly pidfd: number; readonly pid: number }
 interface Failure { readonly say: "failed"; readonly kind: ErrorKind; readonly part: ErrorPart | undefined; readonly what: string }
@@ -41,6 +48,7 @@ interface Failure { readonly say: "failed"; readonly kind: ErrorKind; readonly p
 export const enum Failed { PROGRAM = 0, CLONE = 1, OTHER = 2, LABEL = 3, FILTER = 4, LIMIT = 5 }
 
 const MESSAGE_MAX = 4096;
+const MSG_PEEK = 2;
 const LOOK_MS = 1000;
 let buffer: Uint8Array | undefined; // messages are understood as they come, so one buffer does
 
@@ -194,6 +202,15 @@ export class ChildEnd {
     this.#write(bytes);
   }
 
+  /** Asks the parent for something about mounts; what it sends. Ends the process when it is gone. Throws AppError for a path that is too long. */
+  ask(message: Ask): Fd {
+    const bytes = native.utf8Encode(JSON.stringify(message));
+    if (bytes.length > MESSAGE_MAX) throw new AppError("invalid", "source: the path is too long");
+    this.#write(bytes);
+    sys(NR.recvfrom, this.fd.n, bytes, 1, MSG_PEEK, null, null);
+    return receiveFds(this.fd, 1)[0] ?? exitGroup(1);
+  }
+
   /** Asks the parent to run its hooks. */
   hooks(): void {
     this.#send({ say: "hooks" });
@@ -218,8 +235,7 @@ export class ChildEnd {
   }
 
   #send(message: Said | Failure): void {
-    const bytes = native.utf8Encode(JSON.stringify(message));
-    this.#write(bytes);
+    this.#write(native.utf8Encode(JSON.stringify(message)));
   }
 
   /** By write(2), which every filter has to allow; where it does not, or nobody reads, the child ends here. */

@@ -24,6 +24,8 @@ export interface Judgement {
   readonly callersGroups: "honour" | "ignore";
   /** Destinations of mounts that begin with the root's own path. */
   readonly destinations: "within root" | "as given";
+  /** With any flag in its options, a bind has those and no others of its source's, as runc has it; or keeps what no option speaks of. */
+  readonly bindFlags: "exact" | "kept";
   /** How long hooks may take that say nothing of it, and the birth of a container as a whole. */
   readonly patience: "endless" | "bounded";
   /** The environment of hooks that name none. */
@@ -43,13 +45,13 @@ export interface Judgement {
 /** The agent for its host. */
 export const AGENT: Judgement = Object.freeze<Judgement>({
   unknownCapabilities: "refuse", missingCapabilities: "refuse", missingModules: "refuse", badVariables: "ignore", namelessAnnotations: "ignore", networkSysctls: "allow", cgroups: "lenient",
-  sharedUts: "keep", callersProcessors: "keep", callersGroups: "ignore", destinations: "as given", patience: "bounded", hookEnvironment: "empty", prestartStatus: "creating",
+  sharedUts: "keep", callersProcessors: "keep", callersGroups: "ignore", destinations: "as given", bindFlags: "kept", patience: "bounded", hookEnvironment: "empty", prestartStatus: "creating",
   poststartFailure: "logged", programErrors: "call", stub: "where others are", score: "set",
 });
 
 /** An OCI runtime for who calls it. */
 export const COMMAND_LINE: Judgement = Object.freeze<Judgement>({
   unknownCapabilities: "warn", missingCapabilities: "warn", missingModules: "warn", badVariables: "refuse", namelessAnnotations: "refuse", networkSysctls: "refuse", cgroups: "strict",
-  sharedUts: "name", callersProcessors: "undo", callersGroups: "honour", destinations: "within root", patience: "endless", hookEnvironment: "caller's", prestartStatus: "created",
+  sharedUts: "name", callersProcessors: "undo", callersGroups: "honour", destinations: "within root", bindFlags: "exact", patience: "endless", hookEnvironment: "caller's", prestartStatus: "created",
   poststartFailure: "ends", programErrors: "words", stub: "always", score: "born",
 });

@@ -33,17 +33,93 @@ describe.skipIf(why !== undefined)("the mounts of a bundle", () => {
   const seen = (at: string): string => `while read -r a b c d at options rest; do [ "$at" = ${at} ] && echo "$options \${rest##* }"; done < /proc/self/mountinfo`;
   const bind = (options: string[], source = data): object => ({ destination: "/mnt", type: "bind", source, options: ["bind", ...options] });
 
-  it("of a bind have the flags asked for and keep the source's others", () => {
+  const mappedUser: ConfigChange = (c) => {
+    c.linux.namespaces.push({ type: "user" });
+    Object.assign(c.linux, { uidMappings: [{ containerID: 0, hostID: 100000, size: 1000 }], gidMappings: [{ containerID: 0, hostID: 100000, size: 1000 }] });
+  };
+  /** A file system mounted with `options` as the source of binds, each with the options given: the flags that the container sees, or what is said. */
+  function binds(options: string, also: ConfigChange, of: (flags: (...o: string[]) => string) => void): void {
     const at = join(box.folder, "flags");
-    mkdirSync(at);
-    sh(`mount -t tmpfs -o nosuid,nodev,noatime tmpfs ${at}`);
+    mkdirSync(at, { recursive: true });
+    sh(`mount -t tmpfs -o mode=755 tmpfs ${at}; mount -o remount,bind,${options} ${at}`);
     try {
-      const options = (...o: string[]): string => box.run(seen("/mnt"), mounts(bind(o, at))).stdout.split(" ")[0] ?? "";
-      expect(options()).toBe("rw,nosuid,nodev,noatime");
-      expect(options("ro", "noexec")).toBe("ro,nosuid,nodev,noexec,noatime");
-      expect(options("suid", "ro", "rw")).toBe("rw,nodev,noatime");
-      expect(options("relatime")).toBe("rw,nosuid,nodev,relatime");
-      expect(options("strictatime", "nodiratime", "nosymfollow")).toBe("rw,nosuid,nodev,nodiratime,nosymfollow");
+      of((...o) => {
+        const { status, stdout, stderr } = box.run(`${seen("/tmp")}; true`, (c) => (mounts({ ...bind(o, at), destination: "/tmp" })(c), also(c)));
+        return status === 0 ? stdout.split(" ")[0] ?? "" : stderr.includes("mount_setattr: EPERM") ? "EPERM" : stderr;
+      });
+    } finally {
+      sh(`umount ${at}`);
+    }
+  }
+  // [flags of the source, options of the bind, what it has, what it has in a user namespace]
+  it.each([
+    ["ro,nosuid,nodev,noexec", [], "ro,nosuid,nodev,noexec,relatime", "ro,nosuid,nodev,noexec,relatime"],
+    ["ro,nosuid,nodev,noexec", ["rbind", "rprivate"], "ro,nosuid,nodev,noexec,relatime", "ro,nosuid,nodev,noexec,relatime"],
+    ["ro,nosuid,nodev,noexec", ["rbind", "rprivate", "rw"], "rw,relatime", "EPERM"],
+    ["ro,nosuid,nodev,noexec", ["dev"], "rw,relatime", "EPERM"],
+    ["ro,noexec,nosymfollow,nodiratime", ["dev"], "rw,nodiratime,relatime", "ro,noexec,nodiratime,relatime"],
+    ["ro", ["nosuid", "nodev", "rprivate"], "rw,nosuid,nodev,relatime", "ro,nosuid,nodev,relatime"],
+    ["nosuid,nodev,noexec,noatime", ["ro"], "ro,noatime", "ro,nosuid,nodev,noexec,noatime"],
+    ["nosuid,nodev,noatime", ["suid", "ro", "rw"], "rw,noatime", "EPERM"],
+    ["nodev,nosymfollow", ["ro", "symfollow"], "ro,relatime", "ro,nodev,relatime"],
+    ["noatime", ["atime"], "rw,noatime", "rw,noatime"],
+    ["noatime,nodiratime", ["norelatime"], "rw,noatime,nodiratime", "rw,noatime,nodiratime"],
+    ["nodiratime", ["diratime"], "rw,nodiratime,relatime", "rw,nodiratime,relatime"],
+    ["noatime", ["nodiratime"], "rw,nodiratime,relatime", "EPERM"],
+    ["noatime", ["relatime"], "rw,relatime", "EPERM"],
+    ["nodiratime", ["strictatime"], "rw", "EPERM"],
+    ["noatime", ["noatime", "ro"], "ro,noatime", "ro,noatime"],
+    ["noatime", ["nodiratime", "strictatime", "nosymfollow"], "rw,nodiratime,nosymfollow", "EPERM"],
+  ] as const)("of a bind of a source %s with %j are %s, and %s in a user namespace", (source, options, plain, mapped) => {
+    binds(source, () => undefined, (flags) => expect(flags(...options)).toBe(plain));
+    binds(source, mappedUser, (flags) => expect(flags(...options)).toBe(mapped));
+  });
+
+  /** What runc (1.2 and later) does with the same flags: mount(2) with them, and where that is not permitted with those of the source that are locked. */
+  const RUNC = `import ctypes, json, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+source, at, cases = json.load(sys.stdin)
+TIMES, LOCKED = 0x1200c00, 0x1200c0f
+for flags, cleared in cases:
+    libc.mount(source.encode(), at.encode(), None, 4096, None)
+    change = lambda more: libc.mount(None, at.encode(), None, 4096 | 32 | flags | more, None)
+    has = os.statvfs(source).f_flag & 0x1c0f
+    has = has & 0xc0f | (0x200000 if has & 0x1000 else 0 if has & 0x400 else 0x1000000)
+    good = (flags | cleared) == 0 or change(0) == 0 or not (has & cleared & LOCKED or flags & TIMES and flags & TIMES != has & TIMES) and change(has & LOCKED) == 0
+    print([line.split()[5] for line in open("/proc/self/mountinfo") if line.split()[4] == at][-1] if good else "EPERM")
+    libc.umount2(at.encode(), 2)`;
+  const BITS = { ro: 1, nosuid: 2, nodev: 4, noexec: 8, sync: 16, nosymfollow: 256, noatime: 1024, nodiratime: 2048, silent: 32768, relatime: 0x200000, strictatime: 0x1000000 };
+  const OFF = { rw: 1, suid: 2, dev: 4, exec: 8, async: 16, symfollow: 256, atime: 1024, diratime: 2048, loud: 32768, norelatime: 0x200000, nostrictatime: 0x1000000 };
+  const CASES = ["rprivate", "defaults", ...Object.keys(BITS), ...Object.keys(OFF), "ro,rw", "rw,nosuid", "noatime,relatime", "nodiratime,noatime", "nodiratime,strictatime", "nodiratime,relatime", "noatime,strictatime", "ro,noatime", "atime,ro", "atime,nodiratime",
+    "diratime,nosuid", "suid,ro,rw", "ro,nosuid,nodev,noexec"];
+  const PYTHON = spawnSync("python3", ["--version"]).status === 0;
+  it.skipIf(!PYTHON).each(["relatime", "ro,nosuid,nodev,noexec,noatime,nodiratime", "strictatime,nosymfollow,nodev"])("of a bind of a source %s are those of runc with all options, in a user namespace too", { timeout: 60_000 }, (source) => {
+    const at = join(box.folder, "runc-source");
+    const place = join(box.folder, "runc-place");
+    for (const dir of [at, place]) mkdirSync(dir, { recursive: true });
+    sh(`mount -t tmpfs -o mode=755 tmpfs ${at}; mount -o remount,bind,${source} ${at}`);
+    try {
+      const flagsOf = (words: string): [number, number] => words.split(",").reduce<[number, number]>(([set, clear], word) => {
+        const [on, off] = [(BITS as Record<string, number>)[word] ?? 0, (OFF as Record<string, number>)[word] ?? 0];
+        return [(set | on) & ~off, (clear | off) & ~on];
+      }, [0, 0]);
+      const input = JSON.stringify([at, place, CASES.map(flagsOf)]);
+      const runc = (...how: string[]): string[] => spawnSync("unshare", [...how, "--mount", "python3", "-c", RUNC], { encoding: "utf8", input }).stdout.trim().split("\n");
+      const optionsAt = (cases: string[], change: ConfigChange): string[] => {
+        const list = cases.map((words, i) => ({ destination: `/tmp/${i}`, type: "bind", source: at, options: ["rbind", ...words.split(",")] }));
+        const { stdout, stderr } = box.run("cat /proc/self/mountinfo", (c) => (mounts({ destination: "/tmp", type: "tmpfs", source: "tmpfs" }, ...list)(c), change(c)));
+        const lines = stdout.split("\n").map((line) => line.split(" "));
+        return stderr.includes("mount_setattr: EPERM") ? cases.map(() => "EPERM") : cases.map((_, i) => lines.find((line) => line[4] === `/tmp/${i}`)?.[5] ?? stderr);
+      };
+      const all = (how: string[], change: ConfigChange): void => {
+        const wanted = runc(...how);
+        const made = CASES.filter((_, i) => wanted[i] !== "EPERM");
+        const got = new Map(optionsAt(made, change).map((options, i) => [made[i], options]));
+        for (const words of CASES) if (!got.has(words)) got.set(words, optionsAt([words], change)[0] ?? "");
+        expect(CASES.map((words) => [words, got.get(words)])).toEqual(CASES.map((words, i) => [words, wanted[i]]));
+      };
+      all([], () => undefined);
+      all(["--user", "--map-root-user"], mappedUser);
     } finally {
       sh(`umount ${at}`);
     }
@@ -152,6 +228,68 @@ describe.skipIf(why !== undefined)("the mounts of a bundle", () => {
     };
     expect(box.run(owner, user)).toEqual(ok("0:0\n0:0\n"));
     expect(lstatSync(join(data, "new")).uid).toBe(0);
+  });
+
+  describe("of a bind of the container's own tree see the mounts before it", () => {
+    const maps = (hostID: number): object[] => [{ containerID: 0, hostID, size: 1000 }];
+    let outer = "";
+    beforeAll(() => {
+      outer = join(box.folder, "outer");
+      mkdirSync(join(outer, "x/closed/in"), { recursive: true });
+      writeFileSync(join(outer, "x/who"), "the mount's\n");
+      chownSync(join(outer, "x/who"), 7, 8);
+      chmodSync(join(outer, "x/closed"), 0o700);
+    });
+    const user: ConfigChange = (c) => {
+      c.linux.namespaces.push({ type: "user" });
+      Object.assign(c.linux, { uidMappings: maps(100000), gidMappings: maps(100000) });
+    };
+    type Run = (script: string, more: (root: string) => object[], closed?: boolean) => object;
+    const run = (change: ConfigChange): Run => (script, more, closed = false) => {
+      const bundle = box.make(script, change);
+      const root = join(bundle, "rootfs");
+      for (const dir of ["m/x", "f", "a", "b"]) mkdirSync(join(root, dir), { recursive: true }); // which a mapped root could not make
+      writeFileSync(join(root, "m/x/who"), "the image's\n");
+      symlinkSync("m", join(root, "link"));
+      const file = join(bundle, "config.json");
+      const config = JSON.parse(readFileSync(file, "utf8")) as Config;
+      mounts(...more(root))(config);
+      writeFileSync(file, JSON.stringify(config));
+      if (closed) chmodSync(bundle, 0o700);
+      return box.command(["run", "--bundle", bundle, box.id()]);
+    };
+    const first = (options = ["bind"], destination = "/m"): object => ({ destination, type: "bind", source: outer, options });
+    const then = (source: string, options = ["bind", "idmap"], hostID = 100000): object => ({ destination: "/f", type: "bind", source, options, ...(options[1]?.includes("idmap") ? { uidMappings: maps(hostID), gidMappings: maps(hostID) } : {}) });
+    const look = "cat /f/who; stat -c %u:%g /f/who";
+
+    it.each([["", () => undefined, "100007:100008"], [", in a user namespace", user, "7:8"]] as const)("with ids of its own%s", (_, change, ids) => {
+      const at = run(change);
+      const right = ok(`the mount's\n${ids}\n`);
+      for (const closed of [false, true]) {
+        expect(at(look, (root) => [first(), then(`${root}/m/x`)], closed)).toEqual(right);
+        expect(at(look, (root) => [first(["rbind"]), then(`${root}//m/../m/x/`, ["rbind", "ridmap"])], closed)).toEqual(right);
+        expect(at(look, (root) => [first(["bind"], "/link"), then(`${root}/m/x`)], closed)).toEqual(right);
+        expect(at(look, (root) => [first(), then(`${root}/link/x`)], closed)).toEqual(right);
+        expect(at(look, (root) => [first(["bind"], "/a"), { destination: "/b", type: "bind", source: `${root}/a/x`, options: ["bind"] }, then(`${root}/b`)], closed)).toEqual(right);
+        expect(at("ls -d /f/in", (root) => [first(), then(`${root}/m/x/closed/in/..`)], closed)).toEqual(ok("/f/in\n"));
+        expect(at("cat /f/who", (root) => [then(`${root}/m/x`), first()], closed)).toEqual(ok("the image's\n")); // not there yet
+      }
+      expect(at("cat /f/x/who", (root) => [first(), then(`${root}/m`)])).toEqual(ok("the mount's\n"));
+      expect(at(`${seen("/f")} | cut -d, -f1`, (root) => [first(["bind", "ro"]), then(`${root}/m/x`)])).toEqual(ok("ro\n")); // as what it is of
+      expect(at("true", (root) => [first(), then(`${root}/m/nowhere`)])).toEqual(refused("ENOENT"));
+      expect(at("cat /f/who", (root) => (symlinkSync(join(root, "m"), join(box.folder, `back${ids}`)), [first(), then(join(box.folder, `back${ids}`, "x"))]))).toEqual(ok("the mount's\n"));
+    });
+
+    it.each([["", () => undefined], [", in a user namespace", user]] as const)("without%s", (_, change) => {
+      const at = run(change);
+      for (const closed of [false, true]) {
+        for (const place of ["/m", "/link", "m//."]) expect(at("cat /f/who", (root) => [first(["bind"], place), then(`${root}/m/x`, ["bind"])], closed)).toEqual(ok("the mount's\n"));
+        expect(at("ls -d /f/in", (root) => [first(), then(`${root}/m/x/closed/in/..`, ["bind"])], closed)).toMatchObject({ stdout: change === user ? "" : "/f/in\n" });
+      }
+      const tmpfs = { destination: "/m", type: "tmpfs", source: "tmpfs", options: ["mode=711"] };
+      expect(at("stat -c %a /f", (root) => [tmpfs, then(`${root}/m`, ["bind"])])).toEqual(ok("711\n"));
+      if (change !== user) expect(at("stat -c %a /f", (root) => [tmpfs, then(`${root}/m`)])).toEqual(ok("711\n"));
+    });
   });
 
   it("leave the machine's mount table and the engine no namespace behind", () => {

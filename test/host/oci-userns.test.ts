@@ -51,6 +51,31 @@ describe.skipIf(why !== undefined)("a user namespace", () => {
     expect(box.run(script, (c) => mapped(c))).toEqual(ok(` 0 ${FIRST} 65536\n0\n0\n65534\n/dev/ptmx\n/dev/pts/ptmx\n0:0\n`));
   });
 
+  it("may bind a tree in which somebody has pinned a mount namespace, and finds all of it", () => {
+    const top = join(box.folder, "pins");
+    const script = `mkdir -p ${top}/a/b; touch ${top}/a/mnt; mount --bind ${top} ${top}; mount --make-private ${top}; mount -t tmpfs tmpfs ${top}/a/b; touch ${top}/a/b/file; unshare --mount=${top}/a/mnt true`;
+    const bound = (source: string, options: string[], run: string, destination = "/tmp"): ReturnType<typeof box.run> => box.run(run, (c) => {
+      mapped(c);
+      c.mounts.push({ destination, type: "bind", source, options });
+    });
+    try {
+      expect(spawnSync("sh", ["-ec", script]).status).toBe(0);
+      const refused = (what: string): object => ({ status: 1, stdout: "", stderr: expect.stringContaining(what) as string });
+      const look = (at: string): string => `ls ${at}/a ${at}/a/b; touch /tmp/x 2>&1 | grep -o Read-only`;
+      const all = (at: string): object => ok(`${at}/a:\nb\nmnt\n\n${at}/a/b:\nfile\nRead-only\n`);
+      expect(bound(top, ["rbind", "ro"], look("/tmp"))).toEqual(all("/tmp")); // in a folder that the container's root may not enter
+      expect(bound("/", ["rbind", "ro"], "true")).toEqual(refused("is or holds the file of a mount namespace"));
+      chmodSync(box.folder, 0o711);
+      expect(bound(top, ["rbind", "ro"], look("/tmp"))).toEqual(all("/tmp"));
+      expect(bound("/", ["rbind", "ro"], look(`/tmp${top}`))).toEqual(all(`/tmp${top}`));
+      expect(bound(`${top}/a/mnt`, ["bind"], "true", "/dev/pin")).toEqual(refused("is or holds the file of a mount namespace"));
+      expect(bound(top, ["rbind", "idmap"], "true")).toEqual(refused("is or holds the file of a mount namespace"));
+    } finally {
+      spawnSync("sh", ["-c", `umount ${top}/a/mnt ${top}/a/b; umount ${top}`]);
+      chmodSync(box.folder, 0o700);
+    }
+  });
+
   it("maps the caller alone when no maps are given", () => {
     expect(box.run("cat /proc/self/uid_map /proc/self/gid_map | tr -s ' '", (c) => c.linux.namespaces.push({ type: "user" }))).toEqual(ok(" 0 0 1\n 0 0 1\n"));
   });

@@ -3,16 +3,20 @@
 // outside: a command makes them itself, for the agent a helper does.
 import { isErrno, sys } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
-import { Fd } from "../../sys/fd.js";
-import { AT, fchmodat, fchownat, lstat, mknodat, S } from "../../sys/file.js";
+import { Fd, fdPath } from "../../sys/fd.js";
+import { AT, AT_FDCWD, fchmodat, fchownat, lstat, mknodat, O, openat2, openat2Raw, readlinkat, RESOLVE, S } from "../../sys/file.js";
 import { fsMount, MOUNT_ATTR, mountSetattr, MS, OPEN_TREE, openTree } from "../../sys/mount.js";
 import { NR } from "../../abi/nr.js";
-import { AppError, attempt } from "../../lib/errors.js";
+import { pidfdGetfd } from "../../sys/process.js";
+import { sendFds } from "../../sys/socket.js";
+import { AppError, attempt, because } from "../../lib/errors.js";
 import { descriptorsAside } from "../../lib/foreign.js";
 import { decimal } from "../../lib/text.js";
+import { cleanPath } from "../../oci/field.js";
 import { EXTRA, isBind, type MountPlan, PROPAGATION } from "../../oci/mounts.js";
 import type { IdMapping, Linux } from "../../oci/spec.js";
 import { describe, type Node, type Step } from "../../oci/steps.js";
+import type { Ask, Channel } from "../handshake.js";
 import { openNamespace } from "../namespace.js";
 import { copyOf } from "../child/root-tree.js";
 import { makeUserNamespace, type Maps } from "./user-namespace.js";
@@ -30,21 +34,39 @@ function outside(maps: readonly IdMapping[] = [], id: number): number | undefine
   return map === undefined ? undefined : id - map.containerID + map.hostID;
 }
 
-const MANY = 256; // mounts beyond which not each is compared with each: all that is in the container's tree is left to the child
+const mapIds = (tree: Fd, how: number, ids: Fd): void => mountSetattr(tree, "", how, MOUNT_ATTR.IDMAP, 0, 0, ids.n);
+const isBelow = (path: string, folder: string): boolean => folder === "/" || `${path}/`.startsWith(`${folder}/`);
 
-/** Binds whose source lies in the container's own tree, where earlier mounts are that only the child will see. */
-function builtInside(steps: readonly Step[]): ReadonlySet<Step> {
-  let root = "\0";
-  const places: string[] = [];
-  const found = new Set<Step>();
-  for (const step of steps) {
-    if (step.do === "root") root = `${step.path}/`;
-    if (step.do !== "mount") continue;
-    const { source, at } = step.mount;
-    if (source.startsWith(root) && (places.length > MANY || places.some((place) => `${place}/`.startsWith(`${source}/`) || `${source}/`.startsWith(`${place}/`)))) found.add(step);
-    places.push(root + at.slice(1));
-  }
-  return found;
+/** Where a path leads from outside; where that is nowhere yet, the path itself. */
+function real(path: string, follow = true): string {
+  const n = openat2Raw(AT_FDCWD, path, follow ? O.PATH : O.PATH | O.NOFOLLOW, 0);
+  if (n < 0) return cleanPath(path);
+  using fd = new Fd(n);
+  return readlinkat(AT_FDCWD, fdPath(fd));
+}
+
+/** Makes device nodes on a tmpfs that nobody else sees; undefined where the kernel does not copy from such (before 6.15). What it opens is `held`. */
+function nodeMaker({ uidMappings, gidMappings }: Linux, held: Fd[], root: boolean): (node: Node) => number | undefined {
+  let scratch: Fd | undefined;
+  let able = root;
+  return ({ type, mode, major, minor, uid, gid }) => {
+    const [owner, group] = [outside(uidMappings, uid), outside(gidMappings, gid)];
+    if (!able || type === "p" || owner === undefined || group === undefined) return undefined;
+    if (scratch === undefined) held.push((scratch = fsMount("tmpfs", [["mode", "0700"]], MOUNT_ATTR.NOSUID | MOUNT_ATTR.NOEXEC)));
+    const name = `node${held.length}`;
+    try {
+      mknodat(scratch, name, (type === "b" ? S.IFBLK : S.IFCHR) | mode, major, minor);
+      fchmodat(scratch, name, mode);
+      fchownat(scratch, name, owner, group);
+      const tree = openTree(scratch, name, OPEN_TREE.CLONE);
+      held.push(tree);
+      return tree.n;
+    } catch (error) {
+      if (!isErrno(error, E.EINVAL, E.EPERM)) throw error;
+      able = false;
+      return undefined;
+    }
+  };
 }
 
 /** Copies what has to be copied outside. Throws naming the mount; nothing stays open then. */
@@ -73,52 +95,36 @@ export function detach(steps: readonly Step[], linux: Linux): Detached {
   };
   const bound = (plan: MountPlan): Fd => {
     const tree = copy(plan.source, plan.flags, (plan.extra & EXTRA.SOURCE_LINK) === 0);
-    if ((plan.extra & EXTRA.IDMAP) !== 0) mountSetattr(tree, "", AT.EMPTY_PATH | (plan.extra & EXTRA.RIDMAP ? AT.RECURSIVE : 0), MOUNT_ATTR.IDMAP, 0, 0, idsOf(plan).n);
+    if ((plan.extra & EXTRA.IDMAP) !== 0) mapIds(tree, AT.EMPTY_PATH | (plan.extra & EXTRA.RIDMAP ? AT.RECURSIVE : 0), idsOf(plan));
     return tree;
   };
-  let scratch: Fd | undefined;
-  let able = root;
-  /** A device node on a tmpfs that nobody else sees; undefined where the kernel does not copy from such (before 6.15). */
-  const nodeOf = ({ type, mode, major, minor, uid, gid }: Node): number | undefined => {
-    const [owner, group] = [outside(linux.uidMappings, uid), outside(linux.gidMappings, gid)];
-    if (!able || type === "p" || owner === undefined || group === undefined) return undefined;
-    if (scratch === undefined) held.push((scratch = fsMount("tmpfs", [["mode", "0700"]], MOUNT_ATTR.NOSUID | MOUNT_ATTR.NOEXEC)));
-    const name = `node${held.length}`;
-    try {
-      mknodat(scratch, name, (type === "b" ? S.IFBLK : S.IFCHR) | mode, major, minor);
-      fchmodat(scratch, name, mode);
-      fchownat(scratch, name, owner, group);
-      const tree = openTree(scratch, name, OPEN_TREE.CLONE);
-      held.push(tree);
-      return tree.n;
-    } catch (error) {
-      if (!isErrno(error, E.EINVAL, E.EPERM)) throw error;
-      able = false;
-      return undefined;
-    }
-  };
-  const built = builtInside(steps);
+  const nodeOf = nodeMaker(linux, held, root);
+  let inside: string | undefined; // the container's tree, once something is mounted in it that only the child will see
+  let path = "";
   const made = (step: Step): Step => {
     if (step.do === "node" && user !== undefined) {
       const node = nodeOf(step.node);
       return node === undefined ? step : { ...step, made: node };
     }
+    if (step.do === "root") ({ path } = step);
     if (step.do === "root" && user !== undefined && root) return { ...step, made: copy(step.path, MS.REC, true).n };
-    if (step.do !== "mount" || !isBind(step.mount) || (step.mount.flags & MS.REMOUNT) !== 0) return step;
-    const mapped = (step.mount.extra & EXTRA.IDMAP) !== 0;
+    if (step.do !== "mount") return step;
+    const { mount } = step;
+    const tree = inside;
+    inside ??= real(path);
+    if (!isBind(mount) || (mount.flags & MS.REMOUNT) !== 0) return step;
+    const mapped = (mount.extra & EXTRA.IDMAP) !== 0;
     if (mapped && !root) throw new AppError("denied", "only root can map the ids of a mount");
     if (!mapped && (!root || (user === undefined && !shared))) return step;
-    if ((step.mount.extra & EXTRA.COPY_LINK) !== 0 && (lstat(step.mount.source).mode & S.IFMT) === S.IFLNK) return step;
-    if (!mapped && built.has(step)) return step;
-    return { ...step, made: bound(step.mount).n };
+    if ((mount.extra & EXTRA.COPY_LINK) !== 0 && (lstat(mount.source).mode & S.IFMT) === S.IFLNK) return step;
+    if (tree !== undefined && isBelow(real(mount.source, (mount.extra & EXTRA.SOURCE_LINK) === 0), tree)) return mapped ? { ...step, ids: idsOf(mount).n } : step;
+    return { ...step, made: bound(mount).n };
   };
   try {
-    return { steps: steps.map((step) => (step.do === "mount" || step.do === "root" || step.do === "node" ? attempt(describe(step), () => made(step)) : step)), close };
+    return { steps: steps.map((step) => (isCopied(step) ? attempt(describe(step), () => made(step)) : step)), close };
   } catch (error) {
     close();
     throw error;
-  } finally {
-    for (const fd of namespaces.values()) fd.close();
   }
 }
 
@@ -139,8 +145,9 @@ export async function detachAside(id: string, steps: readonly Step[], linux: Lin
   const user = linux.namespaces?.find((n) => n.type === "user")?.path ?? "";
   const n = user.startsWith(FD_PATH) ? decimal(user.slice(FD_PATH.length)) : undefined;
   const { fds, about } = await descriptorsAside(`copy the mounts of container ${id}`, COPY_MS, (_off) => {
-    const made = detach(steps, linux).steps.filter(isCopied).map((step) => step.made);
-    return { fds: made.filter((m) => m !== undefined).map((m) => new Fd(m)), about: made.map((m) => m !== undefined) };
+    const { steps: done } = detach(steps, linux);
+    const made = done.filter(isCopied).map((step) => step.made ?? ("ids" in step ? step.ids : undefined));
+    return { fds: made.filter((m) => m !== undefined).map((m) => new Fd(m)), about: done.filter(isCopied).map((step) => (step.made !== undefined ? "made" : "ids" in step ? "ids" : "")) };
   }, n === undefined ? [] : [new Fd(n)]);
   const close = (): void => fds.forEach((fd) => fd.close());
   return {
@@ -148,7 +155,31 @@ export async function detachAside(id: string, steps: readonly Step[], linux: Lin
     into: (again) => {
       let at = 0;
       let next = 0;
-      return { close, steps: again.map((step) => (isCopied(step) && about[at++] === true ? { ...step, made: (fds[next++] as Fd).n } : step)) };
+      return { close, steps: again.map((step) => {
+        const what = isCopied(step) ? about[at++] : "";
+        return what ? { ...step, [what]: (fds[next++] as Fd).n } : step;
+      }) };
     },
   };
+}
+
+/**
+ * Answers a child, whose descriptors the numbers are: its copy of mounts gets the ids of a user namespace (mount_setattr(2),
+ * MOUNT_ATTR_IDMAP), or a path is opened in a helper. Rejects naming it.
+ */
+export async function answer(child: Fd, gate: Channel, ask: Ask): Promise<void> {
+  using own = pidfdGetfd(child, ask.say === "map" ? ask.tree : ask.base);
+  try {
+    if (ask.say === "map") {
+      using ids = pidfdGetfd(child, ask.ids);
+      mapIds(own, ask.how, ids);
+      return sendFds(gate.fd, new Uint8Array(1), [own]);
+    }
+    const { path, follow } = ask;
+    const { fds: [fd] } = await descriptorsAside(`open ${path}`, COPY_MS, (_off) => ({ fds: [openat2(own, path, follow ? O.PATH : O.PATH | O.NOFOLLOW, RESOLVE.IN_ROOT)], about: null }), [own]);
+    using source = fd as Fd;
+    sendFds(gate.fd, new Uint8Array(1), [source]);
+  } catch (error) {
+    throw because(`mounts: ${ask.path}`, error);
+  }
 }

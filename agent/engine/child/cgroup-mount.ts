@@ -9,7 +9,8 @@ import { readText } from "../../lib/fs.js";
 import { lines } from "../../lib/text.js";
 import type { MountPlan } from "../../oci/mounts.js";
 import type { Step } from "../../oci/steps.js";
-import { attributes, bind, copyOf, IN_ROOT, makeDirectory, spread } from "./root-tree.js";
+import { attributes } from "./mount-flags.js";
+import { bind, copyOf, IN_ROOT, makeDirectory, spread } from "./root-tree.js";
 
 type CgroupMount = Extract<Step, { do: "cgroup-mount" }>;
 

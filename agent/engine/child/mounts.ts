@@ -1,14 +1,15 @@
 // The mounts of a container in the child, each onto a descriptor of its place: binds as detached copies that get their flags before
 // anybody sees them, file systems by mount(2) (container-engine 1.3, 1.4). What is seldom asked for is in rare-mounts.ts.
-import { SysError } from "../../sys/call.js";
+import { isErrno, SysError } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import { closeNumber, Fd, fdPath } from "../../sys/fd.js";
-import { modeOf, O, openat2, S } from "../../sys/file.js";
+import { AT, modeOf, O, openat2, S } from "../../sys/file.js";
 import { mount, moveMountFds, MS } from "../../sys/mount.js";
 import { lazy } from "../../lib/lazy.js";
 import { EXTRA, isBind, type MountPlan } from "../../oci/mounts.js";
 import type { Step } from "../../oci/steps.js";
-import { attributes, copyOf, find, flag, IN_ROOT, makeDirectory, makeFile, realDirectory, spread, type Tree } from "./root-tree.js";
+import { attributes, flag } from "./mount-flags.js";
+import { copyOf, find, IN_ROOT, makeDirectory, makeFile, realDirectory, spread, type Tree } from "./root-tree.js";
 
 const others = lazy<typeof import("./proc-of.js")>("engine/child/proc-of.js");
 const rare = lazy<typeof import("./rare-mounts.js")>("engine/child/rare-mounts.js");
@@ -32,24 +33,45 @@ function bindTarget(root: Fd, plan: MountPlan, tree: Fd): number {
   return isKernels(plan) ? realDirectory(root, plan.at) : makeDirectory(root, plan.at);
 }
 
-function bindOne(tree: Tree, plan: MountPlan, made: number | undefined): void {
+type Mount = Extract<Step, { do: "mount" }>;
+
+/** A copy of the source as it is among the mounts so far. */
+function copySource(tree: Tree, plan: MountPlan): Fd {
+  try {
+    return copyOf(plan.source, plan.flags, (plan.extra & EXTRA.SOURCE_LINK) === 0);
+  } catch (error) {
+    if (tree.parent === undefined || !isErrno(error, E.EACCES)) throw error;
+    return rare().copyForeign(tree, tree.parent, plan);
+  }
+}
+
+function bindOne(tree: Tree, { mount: plan, made, ids }: Mount): void {
   const { root } = tree;
-  const copy = made === undefined ? copyOf(plan.source, plan.flags, (plan.extra & EXTRA.SOURCE_LINK) === 0) : new Fd(made); // resolved once: what is looked at is what is mounted
-  flag(copy, plan.flags, plan.cleared);
+  let copy = made === undefined ? copySource(tree, plan) : new Fd(made); // resolved once: what is looked at is what is mounted
+  if (ids !== undefined) rare().mapIds(tree, copy, plan, ids);
+  flag(copy, plan, AT.EMPTY_PATH, made !== undefined && plan.locked);
   const target = bindTarget(root, plan, copy);
-  moveMountFds(copy, target);
+  try {
+    moveMountFds(copy, target);
+  } catch (error) {
+    if (made === undefined || tree.parent === undefined || !isErrno(error, E.ELOOP)) throw error;
+    copy = rare().sameAs(tree, copy, plan, copySource(tree, plan));
+    flag(copy, plan);
+    moveMountFds(copy, target);
+  }
   closeNumber(target);
   afterwards(root, plan, copy);
   if (plan.at === "/") tree.coverRoot(copy);
   else copy.close();
 }
 
-/** Mounts one entry. `made`: a bind's copy that the parent has made. */
-export function mountOne(tree: Tree, { mount: plan, made }: Extract<Step, { do: "mount" }>): void {
+/** Mounts one entry. */
+export function mountOne(tree: Tree, step: Mount): void {
   const { root } = tree;
+  const { mount: plan } = step;
   if ((plan.flags & MS.REMOUNT) !== 0) return rare().remount(root, plan);
   if ((plan.extra & EXTRA.COPY_LINK) !== 0 && rare().copyLink(root, plan)) return;
-  if (isBind(plan)) return bindOne(tree, plan, made);
+  if (isBind(plan)) return bindOne(tree, step);
   let { data } = plan;
   let target = isKernels(plan) ? realDirectory(root, plan.at) : find(root, plan.at);
   if (target < 0) target = makeDirectory(root, plan.at);

@@ -8,7 +8,10 @@ import { AT, AT_FDCWD, fstat, makedev, modeOf, O, open, openat2, openat2Raw, rea
 import { NR } from "../../abi/nr.js";
 import { fsMount, mountSetattr, MOUNT_ATTR, moveMountFds, MS, OPEN_TREE, openTree } from "../../sys/mount.js";
 import { AppError, messageOf } from "../../lib/errors.js";
+import { cleanPath } from "../../oci/field.js";
 import type { MountPlan } from "../../oci/mounts.js";
+import type { ChildEnd } from "../handshake.js";
+import { flag } from "./mount-flags.js";
 
 export const IN_ROOT = RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS;
 
@@ -17,12 +20,15 @@ export class Tree {
   #root: Fd | undefined;
   #null: Fd | undefined;
   #emptyDir: Fd | undefined;
-  #covers = false;
   #path = "";
   #folder = "";
   #folderFd = -1;
+  /** The new root covers the old one, since its path is closed to this process. */
+  covers = false;
   /** Both ends of the terminal, once it has been opened. */
   terminal: { readonly master: Fd; readonly slave: Fd } | undefined;
+  /** In a user namespace: who has the rights that this process has not. */
+  parent: ChildEnd | undefined;
   /** The pid namespace that its procfs shows, where that is not this process's own. */
   pids: Fd | undefined;
 
@@ -38,8 +44,8 @@ export class Tree {
   mountRoot(path: string, made: number | undefined): void {
     this.#path = path;
     const n = openat2Raw(AT_FDCWD, path, O.PATH | O.DIRECTORY, RESOLVE.NO_SYMLINKS);
-    this.#covers = made !== undefined && n === -E.EACCES;
-    const at = this.#covers ? open("/", O.PATH | O.DIRECTORY) : new Fd(check("openat2", n));
+    this.covers = made !== undefined && n === -E.EACCES;
+    const at = this.covers ? open("/", O.PATH | O.DIRECTORY) : new Fd(check("openat2", n));
     const tree = made === undefined ? openTree(at, "", OPEN_TREE.CLONE | AT.EMPTY_PATH | AT.RECURSIVE) : new Fd(made);
     moveMountFds(tree, at);
     at.close();
@@ -49,6 +55,12 @@ export class Tree {
   /** The root of a container that has no mount tree of its own. */
   openRoot(path: string): void {
     this.#root = openat2(AT_FDCWD, path, O.PATH | O.DIRECTORY, RESOLVE.NO_SYMLINKS);
+  }
+
+  /** Where a path of the machine's begins for the parent, and what it is there: at the container's root if that covers the old one, or (undefined) at this process's. */
+  wayFor(path: string): { readonly base: Fd | undefined; readonly path: string } {
+    const [clean, own] = [cleanPath(path), cleanPath(this.#path)];
+    return this.covers && `${clean}/`.startsWith(`${own}/`) ? { base: this.root, path: clean.slice(own.length) || "/" } : { base: undefined, path };
   }
 
   /** Something was mounted on the root itself: it is the root now. */
@@ -80,7 +92,7 @@ export class Tree {
    * namespace), or the old root is covered already.
    */
   #ownNull(): Fd | undefined {
-    if (this.#covers) return undefined;
+    if (this.covers) return undefined;
     using own = fsMount("tmpfs", [["nr_blocks", "1"], ["nr_inodes", "3"], ["mode", "0555"]], MOUNT_ATTR.NOSUID | MOUNT_ATTR.NOEXEC);
     const r = sys(NR.mknodat, own.n, "null", S.IFCHR | 0o666, makedev(1, 3)); // the umask is 0 here
     if (r === -E.EPERM) return undefined;
@@ -218,38 +230,15 @@ export function makePlain(folder: number, name: string): number {
   return check("openat2", n);
 }
 
-/** MS_* flags as mount_setattr(2) wants them: what to set and what to clear. */
-export function attributes(flags: number, cleared: number): { set: number; clear: number } {
-  const same = MOUNT_ATTR.RDONLY | MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV | MOUNT_ATTR.NOEXEC;
-  let set = flags & same;
-  let clear = cleared & same;
-  if (flags & MS.NODIRATIME) set |= MOUNT_ATTR.NODIRATIME;
-  if (cleared & MS.NODIRATIME) clear |= MOUNT_ATTR.NODIRATIME;
-  if (flags & MS.NOSYMFOLLOW) set |= MOUNT_ATTR.NOSYMFOLLOW;
-  if (cleared & MS.NOSYMFOLLOW) clear |= MOUNT_ATTR.NOSYMFOLLOW;
-  if ((flags | cleared) & (MS.NOATIME | MS.RELATIME | MS.STRICTATIME)) {
-    clear |= MOUNT_ATTR.ATIME;
-    if (flags & MS.NOATIME) set |= MOUNT_ATTR.NOATIME;
-    else if (flags & MS.STRICTATIME) set |= MOUNT_ATTR.STRICTATIME;
-  }
-  return { set, clear };
-}
-
 /** A detached copy of what `source` (a path of the agent, or a descriptor) names; MS_REC takes the mounts below it along. */
 export function copyOf(source: string | Fd, flags: number, follow = true): Fd {
   const how = OPEN_TREE.CLONE | (flags & MS.REC ? AT.RECURSIVE : 0) | (follow ? 0 : AT.SYMLINK_NOFOLLOW);
   return typeof source === "string" ? openTree(AT_FDCWD, source, how) : openTree(source, "", how | AT.EMPTY_PATH);
 }
 
-/** Gives a copy its flags; unmentioned ones stay as they are at the source. */
-export function flag(tree: Fd, flags: number, cleared: number, how: number = AT.EMPTY_PATH): void {
-  const { set, clear } = attributes(flags, cleared);
-  if ((set | clear) !== 0) mountSetattr(tree, "", how, set, clear);
-}
-
 export function bind(source: string | Fd, target: number, flags: number, cleared: number): void {
   const tree = copyOf(source, flags);
-  flag(tree, flags, cleared);
+  flag(tree, { flags, cleared, dropped: 0, clearRecursive: 0 });
   moveMountFds(tree, target);
   tree.close();
 }

@@ -31,6 +31,7 @@ export function runInit(args: ChildArgs): never {
     beUser(args);
     const tree = new Tree();
     tree.pids = args.inside;
+    if (args.newUser) tree.parent = args.channel;
     const joined = args.inside !== undefined && args.newUser && !forks(args);
     if (args.inside !== undefined && joined) setns(args.inside, CLONE.NEWPID); // later there may be no right to
     for (const step of args.build) attemptStep(step, () => applyToTree(tree, step) || applyToProcess(step) || hookStep(args, step, tree));
@@ -81,7 +82,7 @@ function arrive(args: ChildArgs, pidfd?: Fd): readonly OpenLabel[] {
   const { ends, channel, door } = args;
   const namespaces = openNamespaces(args.arrive);
   const opened = args.labels.length > 0 && args.inside === undefined ? labels().openLabels(args.labels) : [];
-  const made = args.build.flatMap((step) => ("made" in step && step.made !== undefined ? [step.made] : []));
+  const made = args.build.flatMap((step) => ["made" in step ? step.made : undefined, "ids" in step ? step.ids : undefined].filter((n) => n !== undefined));
   const kept = [channel.fd, door, ends?.stdin, ends?.stdout, ends?.stderr, pidfd, args.inside, ...opened.map(({ dir }) => dir), ...namespaces.map(({ fd }) => fd)];
   closeOthers([...kept.flatMap((fd) => (fd === undefined ? [] : [fd.n])), ...made, ...args.keep]);
   for (const step of args.arrive) if (step.do !== "join") attemptStep(step, () => applyToProcess(step));

@@ -21,6 +21,15 @@ describe("mount options", () => {
   it.each([["rw", 1], ["suid", 2], ["dev", 4], ["exec", 8], ["atime", 0x400], ["symfollow", 0x100]])("%s clears, and says so", (option, flag) => {
     expect(plan(option)).toMatchObject({ flags: 0, cleared: flag, data: "" });
   });
+  const OTHERS = 1 | 2 | 4 | 8 | 0x100;
+  it.each([
+    [[], 0], [["rbind", "rprivate", "rro", "idmap"], 0], [["defaults"], 0], [["remount"], OTHERS], [["rw"], OTHERS & ~1], [["ro", "nodev"], OTHERS & ~5], [["noatime"], OTHERS], [["atime"], OTHERS], [["sync"], OTHERS],
+  ])("a bind with %j drops of its source's flags %d when it is to be exact", (options, dropped) => {
+    const of = (type: string, exact: boolean): ReturnType<typeof mountPlan> => mountPlan({ destination: "/x", type, source: "/s", options }, "", { exact, user: true });
+    expect(of("bind", true)).toMatchObject({ dropped, locked: true });
+    expect(of("bind", false)).toMatchObject({ dropped: 0, locked: false });
+    if (!(options as string[]).includes("rbind")) expect(of("tmpfs", true)).toMatchObject({ dropped: 0, locked: false });
+  });
   it("takes the last word", () => {
     expect(plan("ro", "rw")).toMatchObject({ flags: 0, cleared: 1 });
     expect(plan("rw", "ro")).toMatchObject({ flags: 1, cleared: 0 });
