@@ -85,7 +85,7 @@ export async function createContainer(args: CreateArgs): Promise<Container> {
       gate = started.channel;
       gate.program = spec.process.args[0] ?? "";
       gate.judgement = judgement;
-      process = processOf(id, started.cloned, started.streams, args.own);
+      process = processOf(id, started, args.own);
       cgroup.restrictDevices(spec.linux.resources);
       const container = record(args, cgroup, group, process, gate, filter);
       args.born?.(container);
@@ -104,8 +104,12 @@ export async function createContainer(args: CreateArgs): Promise<Container> {
         if (group !== undefined) resctrl().removeGroups(group.made);
         if (process !== undefined && spec.hooks?.poststop?.length) await hooks().runHooks("poststop", spec.hooks.poststop, hooks().stateOf(subject(args), "stopped", 0), judgement, true);
       };
-      if (process === undefined) await clear();
-      else await abandon(process, clear);
+      const clearOrOwe = (): Promise<void> => clear().catch((why: unknown) => {
+        if (args.owe === undefined) throw why;
+        args.owe(why, clear);
+      });
+      if (process === undefined) await clearOrOwe();
+      else await abandon(process, clearOrOwe);
       throw error;
     } finally {
       copies?.close();

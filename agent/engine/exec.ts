@@ -54,7 +54,7 @@ function start(container: Container, execId: string, spec: ProcessSpec, limits: 
   const unprivileged = template.userNamespace && sys(NR.geteuid) !== 0;
   const user = template.userNamespace && !unprivileged ? CLONE.NEWUSER : 0;
   const { runExec } = child();
-  const { cloned, channel, streams } = birth({
+  const born = birth({
     place: {
       flags: 0, before: initial === undefined ? undefined : () => schedule().beOn(initial),
       ...(unprivileged ? { joined: [{ type: "user", path: `/proc/${init.pid}/ns/user`, kind: CLONE.NEWUSER }] } : {}),
@@ -68,7 +68,8 @@ function start(container: Container, execId: string, spec: ProcessSpec, limits: 
       to.tell("go");
     },
   });
-  const process = processOf(execId, cloned, streams, own);
+  const { channel } = born;
+  const process = processOf(execId, born, own);
   channel.program = spec.args[0] ?? "";
   channel.judgement = judgement;
   return { process, channel, done: untilRunning(container, process, channel, own, plan) };

@@ -166,9 +166,10 @@ function waitFor(pid: number, seconds: number | undefined): number {
     const pidfd = sys(NR.pidfd_open, pid, 0);
     const poll = new Int32Array([pidfd, 1]); // struct pollfd: fd, then events POLLIN
     const patience = new Int32Array([Math.min(seconds, 0x7fffffff), 0, 0, 0]); // struct timespec
-    killed = sys(NR.ppoll, poll.buffer as ArrayBuffer, 1, patience.buffer as ArrayBuffer, null, 0) === 0;
+    // without a descriptor its time cannot be measured: it ends with this process's own
+    killed = pidfd >= 0 && sys(NR.ppoll, poll.buffer as ArrayBuffer, 1, patience.buffer as ArrayBuffer, null, 0) === 0;
     if (killed) kill(pid, SIG.KILL);
-    sys(NR.close, pidfd);
+    if (pidfd >= 0) sys(NR.close, pidfd);
   }
   const status = new Int32Array(1);
   sys(NR.wait4, pid, status.buffer as ArrayBuffer, 0, null);

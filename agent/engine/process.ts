@@ -2,8 +2,10 @@
 // waited for stays only as long as it has output that nobody has read.
 import { E } from "../abi/errno.js";
 import type { Fd } from "../sys/fd.js";
+import { SIG } from "../sys/poll.js";
 import { pidfdSendSignal } from "../sys/process.js";
 import { after } from "../lib/loop.js";
+import { killChild } from "../lib/reaper.js";
 import type { Streams } from "./stdio/streams.js";
 
 export interface Process {
@@ -49,7 +51,9 @@ export function whenEnded(process: Process, tell: (status: number) => void): () 
   return () => void process.waiters.delete(tell);
 }
 
-/** Sends a signal; 0 or the negative errno (ESRCH once it has ended). */
+/** Sends a signal; 0 or the negative errno (ESRCH once it has ended). A child of the agent is killed even if its descriptor does not serve. */
 export function signal(process: Process, number: number): number {
-  return process.status !== undefined ? -E.ESRCH : pidfdSendSignal(process.pidfd, number);
+  if (process.status !== undefined) return -E.ESRCH;
+  const r = pidfdSendSignal(process.pidfd, number);
+  return r < 0 && number === SIG.KILL && killChild(process.pid) ? 0 : r;
 }

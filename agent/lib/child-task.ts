@@ -54,6 +54,9 @@ function toError(what: string, reply: Reply): Error {
 /** The helper could not be made, for want of what the kernel or the limits give: nothing of its work has been done. */
 export class NotStarted extends AppError {}
 
+/** The helper was killed at its deadline, or its answer could not be heard: what it has done is not known. */
+export class Unanswered extends AppError {}
+
 /** In the helper: `fn` and its report, then the end. */
 function help(write: Fd, keep: readonly Fd[], fn: () => Json): never {
   try {
@@ -89,7 +92,7 @@ function begin(what: string, fn: () => Json, keep: readonly Fd[], born: (() => (
 
 /**
  * Runs `fn` in a forked child; rejects with its error (SysError and AppError survive), or with kind "deadline" after `ms`
- * milliseconds, when the child is killed; with NotStarted when there is no child. `keep` names descriptors that the child needs.
+ * milliseconds, when the child is killed (Unanswered); with NotStarted when there is no child. `keep` names descriptors that the child needs.
  * `born` is called in the parent when the child is there; what it returns is called when the child has been reaped, which may be
  * long after the deadline, or never.
  */
@@ -103,11 +106,11 @@ export async function childTask<T extends Json>(what: string, ms: number, fn: ()
   });
   const bytes = await reply.promise;
   timer.cancel();
-  if (late) throw new AppError("deadline", `${what}: not finished after ${ms} ms`);
+  if (late) throw new Unanswered("deadline", `${what}: not finished after ${ms} ms`);
   const said = replyIn(bytes);
   if (said === undefined) {
     killChild(pid); // it lives if its end of the pipe could not be read
-    throw new AppError("internal", `${what}: the helper process died`);
+    throw new Unanswered("internal", `${what}: the helper process died`);
   }
   if (said.ok === undefined) throw toError(what, said);
   return said.ok as T;

@@ -25,8 +25,9 @@ export class AppError extends Error {
   }
 }
 
-/** The message of anything thrown. */
+/** The message of anything thrown. The engine throws null when there is no room for an error. */
 export function messageOf(error: unknown): string {
+  if (error === null) return "out of memory";
   return error instanceof Error ? error.message : String(error);
 }
 

@@ -3,7 +3,7 @@
 // a `ForeignPath` is no string, and only code that holds an `OffLoop` gets its text. `aside` alone gives one, in a process of its own.
 import type { Fd } from "../sys/fd.js";
 import { receiveFds, sendFds, SOCK, socketpair } from "../sys/socket.js";
-import { childTask, type Json } from "./child-task.js";
+import { childTask, type Json, Unanswered } from "./child-task.js";
 import { AppError } from "./errors.js";
 import { Level, log } from "./log.js";
 
@@ -67,31 +67,33 @@ export interface Asking {
  * Runs `fn` in a helper process and resolves with what it returns; see `childTask`. Rejects with kind "deadline" after `ms`
  * milliseconds: the helper is killed, and left alone if even that does not end it (a request to a FUSE server cannot be interrupted
  * once it has been read). While one is stuck, another try of the same `key` is refused at once; beyond 64 helpers all are ("exhausted").
- * `atLast` is called when one that was late has ended: what it may have done meanwhile is to be undone.
+ * `atLast` is called when one has ended that was late, or of which nobody knows what it did: what it may have done is to be undone.
  */
 export async function aside<T extends Json>(what: string, ms: number, fn: (off: OffLoop) => T, { keep = [], key = what, atLast }: Asking = {}): Promise<T> {
   mustNotWait(what, key);
   if (alive >= MOST) throw new AppError("exhausted", `${what}: ${alive} helper processes wait for file systems already`);
   let there = false;
   let isLate = false;
+  let unknown = false;
   const born = (): (() => void) => {
     alive++;
     there = true;
     return () => {
       alive--;
       there = false;
-      if (!isLate) return;
-      noteEnd(key);
-      atLast?.();
+      if (isLate) noteEnd(key);
+      if (unknown) atLast?.();
     };
   };
   try {
     return await childTask(what, withPatience(ms), () => fn(undefined as unknown as OffLoop), keep, born);
   } catch (error) {
-    if (there && error instanceof AppError && error.kind === "deadline") {
-      isLate = true;
-      noteLate(key);
-    } else if (error instanceof AppError && error.kind === "deadline") atLast?.();
+    if (error instanceof Unanswered) {
+      unknown = there;
+      isLate = there && error.kind === "deadline";
+      if (isLate) noteLate(key);
+      if (!there) atLast?.();
+    }
     throw error;
   }
 }

@@ -14,6 +14,17 @@ export interface Gathered {
 }
 
 const chunk = new Uint8Array(4096);
+const none = new Uint8Array(0);
+
+function joined(parts: readonly Uint8Array[], size: number): Uint8Array {
+  const all = new Uint8Array(size);
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
 
 /** Takes `fd` over and begins to read; what comes beyond `limit` bytes is dropped. Throws SysError; the descriptor is closed then. */
 export function gather(fd: Fd, limit: number): Gathered {
@@ -24,13 +35,12 @@ export function gather(fd: Fd, limit: number): Gathered {
     if (!fd.open) return;
     watching.close();
     fd.close();
-    const all = new Uint8Array(size);
-    let at = 0;
-    for (const part of parts) {
-      all.set(part, at);
-      at += part.length;
+    let all: Uint8Array = none;
+    try {
+      all = joined(parts, size);
+    } finally {
+      done.resolve(all); // without room for it too: somebody waits
     }
-    done.resolve(all);
   };
   const take = (): void => {
     const n = readRaw(fd.n, chunk, 0, chunk.length);

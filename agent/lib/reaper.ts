@@ -26,9 +26,12 @@ export function exitOf(pid: number): Promise<ExitStatus> {
   return new Promise((done) => onExit(pid, done));
 }
 
-/** SIGKILL to the child `pid`, unless it has been reaped: then the number may be another's. Without a descriptor, which may be what there is none of. */
-export function killChild(pid: number): void {
-  if (waiting.has(pid)) sys(NR.kill, pid, SIG.KILL);
+/**
+ * SIGKILL to the child `pid`, unless it has been reaped: then the number may be another's. Without a descriptor, which may be what there
+ * is none of. False when it is none of those that somebody waits for.
+ */
+export function killChild(pid: number): boolean {
+  return waiting.has(pid) && sys(NR.kill, pid, SIG.KILL) === 0;
 }
 
 /** SIGKILL to every child that somebody waits for; their number. */

@@ -28,7 +28,6 @@ export function setDns(lines: readonly string[]): void {
 
 /** Uncovers the image's own file. */
 export function dropDns(): void {
-  if (!covered()) return;
-  attempt(`unmount ${TARGET}`, () => umount(TARGET, MNT.DETACH));
-  unlinkat(AT_FDCWD, OWN);
+  if (covered()) attempt(`unmount ${TARGET}`, () => umount(TARGET, MNT.DETACH));
+  if (statIf(OWN) !== undefined) unlinkat(AT_FDCWD, OWN); // it may be there and cover nothing, when that could not be done
 }

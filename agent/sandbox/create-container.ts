@@ -19,6 +19,7 @@ import { AGENT } from "../oci/judgement.js";
 
 const seccomp = lazy<typeof import("../engine/confine/seccomp.js")>("engine/confine/seccomp.js");
 const storage = lazy<typeof import("../storage/mount-all.js")>("storage/mount-all.js");
+const owed = lazy<typeof import("../lib/owed.js")>("lib/owed.js");
 const devices = lazy<typeof import("../devices/resolve.js")>("devices/resolve.js");
 
 export interface CreateArgs {
@@ -117,7 +118,7 @@ async function build(sandbox: Sandbox, args: CreateArgs, entry: Entry): Promise<
     if (spec.linux.seccomp !== undefined) await seccomp().readyFilter(spec.linux.seccomp);
     const linux = { ...spec.linux, namespaces: namespacesFor(sandbox, spec.linux, namespaces, args.sandboxPidns) };
     entry.container = await create({
-      judgement: AGENT, id, bundleDir: dir, spec: { ...spec, root, linux }, pipeSize: sandbox.settings.containerPipeSize,
+      judgement: AGENT, id, bundleDir: dir, spec: { ...spec, root, linux }, pipeSize: sandbox.settings.containerPipeSize, owe: (why, job) => oweFor(id, why, job),
     });
   } finally {
     for (const fd of fds) fd.close();
@@ -133,6 +134,7 @@ export async function createContainer(sandbox: Sandbox, args: CreateArgs): Promi
   sandbox.entries.set(args.id, entry);
   await entry.serial.run(async () => {
     try {
+      if (owing) await owed().paid(args.id);
       await build(sandbox, args, entry);
       rememberPidNamespace(sandbox, entry);
     } catch (error) {
@@ -149,13 +151,29 @@ function rememberPidNamespace(sandbox: Sandbox, entry: Entry): void {
   sandbox.pidNsOf = entry.id;
 }
 
+/** May be called again when it fails: it goes on where it stopped. */
+async function takeBack(sandbox: Sandbox, entry: Entry): Promise<void> {
+  if (entry.container !== undefined) await destroyContainer(entry.container);
+  entry.container = undefined;
+  const { storages } = entry;
+  entry.storages = [];
+  if (storages.length > 0) await storage().releaseAll(storages, sandbox.storages).catch((error: unknown) => log(Level.WARN, messageOf(error), { cid: entry.id })); // undo.ts tries again
+  await removeContainerDir(entry.id);
+}
+
+let owing = false; // has anything ever been left?
+
+/** Notes what could not be taken away: it goes later, and before the name is used again. */
+function oweFor(id: string, why: unknown, job: () => Promise<void>): void {
+  owing = true;
+  owed().owe(id, `what the creation of container ${id} has left`, why, job);
+}
+
 async function undo(sandbox: Sandbox, entry: Entry): Promise<void> {
   try {
-    if (entry.container !== undefined) await destroyContainer(entry.container);
-    if (entry.storages.length > 0) await storage().releaseAll(entry.storages, sandbox.storages);
-    await removeContainerDir(entry.id);
+    await takeBack(sandbox, entry);
   } catch (error) {
-    log(Level.WARN, `undoing the creation of ${entry.id} left something behind: ${messageOf(error)}`, { cid: entry.id });
+    oweFor(entry.id, error, () => takeBack(sandbox, entry));
   }
   sandbox.entries.delete(entry.id);
 }

@@ -8,6 +8,7 @@ import { ensureBase, type Sandbox } from "./sandbox.js";
 import { dropSharedNamespaces, makeSharedNamespaces } from "./shared-ns.js";
 
 const storage = lazy<typeof import("../storage/mount-all.js")>("storage/mount-all.js");
+const owed = lazy<typeof import("../lib/owed.js")>("lib/owed.js");
 const dns = lazy<typeof import("../network/dns.js")>("network/dns.js");
 const modules = lazy<typeof import("./kernel-modules.js")>("sandbox/kernel-modules.js");
 
@@ -58,6 +59,7 @@ async function reset(sandbox: Sandbox): Promise<void> {
     await storage().releaseAll(sandbox.mounts, sandbox.storages);
     sandbox.mounts = [];
   });
+  await tidy(() => owed().paid());
   await tidy(() => storage().releaseRest(sandbox.storages)); // with what could not be released before
   if (sandbox.hasDns) await tidy(() => {
     dns().dropDns();

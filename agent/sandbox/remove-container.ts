@@ -14,6 +14,13 @@ function remove(sandbox: Sandbox, entry: Entry): Promise<void> {
   return withReserve(() => take(sandbox, entry));
 }
 
+/** A second call goes on with what is left: others may use the same mount points, and each user gives them back once. */
+function release(sandbox: Sandbox, entry: Entry): Promise<void> {
+  if (entry.released === true) return storage().settledAt(entry.storages);
+  entry.released = true;
+  return storage().releaseAll(entry.storages, sandbox.storages);
+}
+
 async function take(sandbox: Sandbox, entry: Entry): Promise<void> {
   if (entry.container !== undefined) await destroyContainer(entry.container);
   entry.container = undefined; // a second call goes on behind this
@@ -32,7 +39,7 @@ async function take(sandbox: Sandbox, entry: Entry): Promise<void> {
       return false;
     }
   };
-  if (entry.storages.length > 0 && await tidy("release its storages", () => storage().releaseAll(entry.storages, sandbox.storages))) entry.storages = [];
+  if (entry.storages.length > 0 && await tidy("release its storages", () => release(sandbox, entry))) entry.storages = [];
   await tidy("remove its folder", () => removeContainerDir(entry.id));
   if (left.length > 0) throw new AppError("internal", `remove container ${entry.id}: ${left.join("; ")}`);
   if (sandbox.entries.get(entry.id) === entry) sandbox.entries.delete(entry.id);

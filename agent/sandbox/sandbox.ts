@@ -26,6 +26,8 @@ export interface Entry {
   container: Container | undefined;
   /** Mount points of the storages it uses, in the order they were mounted. */
   storages: string[];
+  /** They have been given back, if not all of it could be done. */
+  released?: boolean;
   /** Create, start, remove run one after the other; signals, waits and streams never queue here. */
   readonly serial: Serial;
 }

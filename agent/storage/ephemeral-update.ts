@@ -13,7 +13,7 @@ export async function updateEphemeralMounts(storages: readonly AskedStorage[]): 
   for (const { driver, source, fstype, options, mountPoint } of storages.map(storageOf)) {
     driverNamed(driver);
     if (driver !== "ephemeral") throw new AppError("internal", `Unsupported storage type for syncing mounts ${driver}. Only ephemeral storage update is supported`);
-    await aside(`make ${named(mountPoint)}`, DEADLINE_MS, (off) => (mkdirs(reach(mountPoint, off)), null));
     if (options.length > 0) await mountGeneric({ source, target: mountPoint, fstype, options });
+    else await aside(`make ${named(mountPoint)}`, DEADLINE_MS, (off) => (mkdirs(reach(mountPoint, off)), null));
   }
 }

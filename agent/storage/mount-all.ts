@@ -78,11 +78,17 @@ function giveBack(points: readonly string[], table: StorageTable): Promise<void>
   return undoAll(undo);
 }
 
-/** Gives back mount points that `mountAll` answered; those without another user are unmounted. Rejects with all failures. */
+/**
+ * Gives back mount points that `mountAll` answered, once; those without another user are unmounted. Rejects with all failures: what is
+ * left is tried again, and by `settledAt` at once.
+ */
 export async function releaseAll(points: readonly string[], table: StorageTable): Promise<void> {
-  await settled(points);
-  return giveBack(points, table);
+  await giveBack(points, table);
+  return settled(points);
 }
+
+/** Does what was left of these points when they were given back. Rejects when it still cannot be done. */
+export const settledAt = (points: readonly string[]): Promise<void> => settled(points);
 
 /** The end of the sandbox: everything that is still there goes, the newest first. */
 export async function releaseRest(table: StorageTable): Promise<void> {

@@ -1,10 +1,12 @@
 // The mount that most drivers end with: options sorted, the mount point made, mount(2) in a helper with a deadline, because a
 // disk or a share may let it wait for ever. See agent-api 13.3. A failure leaves no new mount and no new folder.
 import { AT, AT_FDCWD, fstat, memfdCreate, mkdirat, readlinkat, stat, S, unlinkat, open, O, writeAll } from "../sys/file.js";
+import { SysError } from "../sys/call.js";
+import { E } from "../abi/errno.js";
 import { type Fd, fdPath } from "../sys/fd.js";
 import { fsMount, MNT, mount, moveMountFds, MS, tryUmount } from "../sys/mount.js";
 import { AppError, attempt, because, messageOf } from "../lib/errors.js";
-import type { Json } from "../lib/child-task.js";
+import { type Json, Unanswered } from "../lib/child-task.js";
 import { aside, foreign, type ForeignPath, mustNotWait, named, type OffLoop, reach } from "../lib/foreign.js";
 import { createFile, mkdirs, statIf } from "../lib/fs.js";
 import { Level, log } from "../lib/log.js";
@@ -23,9 +25,10 @@ export interface MountWish { readonly source: ForeignPath; readonly target: Fore
 /** The same in the helper, and its options sorted. */
 interface Reached { readonly source: string; readonly target: string; readonly fstype: string; readonly options: MountOptions }
 
-/** Makes the mount point: a folder, or a file where a file is to be bound. True when it was not there. */
+/** Makes the mount point: a folder, or a file where a file is to be bound. True when it was not there. What is mounted again has to be. */
 function makeTarget({ source, target, fstype, options }: Reached, _off: OffLoop): boolean {
   if (statIf(target) !== undefined) return false;
+  if ((options.flags & MS.REMOUNT) !== 0) throw new SysError("mount", E.ENOENT);
   const binds = fstype === "bind" || (options.flags & MS.BIND) !== 0;
   if (!binds || (stat(source).mode & S.IFMT) === S.IFDIR) {
     const cut = target.lastIndexOf("/");
@@ -67,7 +70,8 @@ function mustNotCover(target: string, { flags }: MountOptions, _off: OffLoop): v
   if ((flags & MS.REMOUNT) === 0 && (real === "/" || OWN.includes(real))) throw new AppError("internal", `${real} is the agent's own`);
 }
 
-function perform({ source, target, fstype, options }: Reached, off: OffLoop): void {
+/** `done` is told when it is mounted, and not yet as it should be. */
+function perform({ source, target, fstype, options }: Reached, done: () => void, off: OffLoop): void {
   const { flags, propagation, data } = options;
   mustNotCover(target, options, off);
   const text = data.join(",");
@@ -75,6 +79,7 @@ function perform({ source, target, fstype, options }: Reached, off: OffLoop): vo
   if (text.length > DATA_LIMIT && fstype === "overlay") mountLong(target, options, off);
   else if (text.length > DATA_LIMIT) throw new AppError("internal", `options are longer than ${DATA_LIMIT} bytes`);
   else mount(source, target, binds ? undefined : fstype, flags, text);
+  done();
   // a bind takes its flags only when it is mounted again
   if (binds && (flags & REMOUNTABLE) !== 0) mount(undefined, target, undefined, MS.REMOUNT | MS.BIND | (flags & REMOUNTABLE));
   if (propagation !== 0) mount(undefined, target, undefined, propagation);
@@ -98,17 +103,14 @@ function withoutSlash(path: ForeignPath): ForeignPath {
 /** All of it, synchronously: the mount point too may lie on a share that does not answer. `then` is a last step with the mount point. */
 function mountNow(wish: Reached, then: LastStep | undefined, note: Fd, off: OffLoop): Done {
   const made = makeTarget(wish, off);
-  if (made) writeAll(note, "made");
   const mounted = (wish.options.flags & MS.REMOUNT) === 0;
+  let there = false;
   try {
-    perform(wish, off);
-    try {
-      if (then !== undefined) attempt(`prepare ${wish.target}`, () => then(wish.target, off));
-    } catch (error) {
-      if (mounted) tryUmount(wish.target, MNT.DETACH);
-      throw error;
-    }
+    if (made) writeAll(note, "made");
+    perform(wish, () => (there = mounted), off);
+    if (then !== undefined) attempt(`prepare ${wish.target}`, () => then(wish.target, off));
   } catch (error) {
+    if (there) tryUmount(wish.target, MNT.DETACH);
     if (made) removeTarget(wish.target, off);
     throw error;
   }
@@ -160,7 +162,7 @@ export async function mountGeneric(asked: MountWish, then?: LastStep): Promise<D
     try {
       return (await aside<Json>("helper", DEADLINE_MS, (off) => inHelper(off) as unknown as Json, { keep: [note], key: what, atLast })) as unknown as Done;
     } catch (error) {
-      if (error instanceof AppError && error.kind === "deadline") late = true;
+      if (error instanceof Unanswered) late = true; // the note is read, and closed, when it has ended
       throw error;
     } finally {
       if (!late) note.close();

@@ -6,7 +6,7 @@ import { AT, AT_FDCWD, S } from "../sys/file.js";
 import { MNT, tryUmount } from "../sys/mount.js";
 import { NR } from "../abi/nr.js";
 import { AppError, messageOf } from "../lib/errors.js";
-import { childTask, NotStarted } from "../lib/child-task.js";
+import { childTask, NotStarted, Unanswered } from "../lib/child-task.js";
 import { lazy } from "../lib/lazy.js";
 import { removeTree, statIf } from "../lib/fs.js";
 import { Level, log } from "../lib/log.js";
@@ -14,7 +14,8 @@ import { after, type Timer } from "../lib/loop.js";
 import type { Done } from "./types.js";
 
 const DEADLINE_MS = 30_000;
-const RETRY_MS = 1_000;
+const RETRY_MS = 1_000; // and less and less often
+const RETRY_MOST_MS = 60_000;
 const NOFOLLOW = 8;
 const memory = lazy<typeof import("./ephemeral.js")>("storage/ephemeral.js");
 
@@ -34,8 +35,10 @@ function removeTarget(point: string): void {
   if (r < 0 && r !== -E.ENOENT && r !== -E.EROFS && r !== -E.EBUSY) throw new SysError("rmdir", -r);
 }
 
-function undoOne(point: string, { mounted, folder, extra, pages }: Done): void {
+/** `unmounted` is told when nothing is mounted there any more: what has been there before must not go too when the rest is tried again. */
+function undoOne(point: string, { mounted, folder, extra, pages }: Done, unmounted: () => void): void {
   if (mounted) unmount(point);
+  unmounted();
   if (folder === "empty") removeTarget(point);
   if (folder === "tree") removeTree(point);
   for (const path of extra ?? []) removeTree(path);
@@ -44,28 +47,43 @@ function undoOne(point: string, { mounted, folder, extra, pages }: Done): void {
 
 type Point = readonly [point: string, done: Done];
 
-async function release(all: readonly Point[]): Promise<void> {
-  const failures = await childTask("release storages", DEADLINE_MS, () => {
-    const found: string[] = [];
-    for (const [point, done] of all) {
-      try {
-        undoOne(point, done);
-      } catch (error) {
-        found.push(`${point}: ${messageOf(error)}`);
-      }
-    }
-    return found;
-  });
-  if (failures.length > 0) throw new AppError("internal", `release storages: ${failures.join("; ")}`);
+interface Released { /** What is still there. */ readonly left: readonly Point[]; readonly error?: unknown }
+
+/** All of them, in one child. One that could not be heard may have done anything: all is tried again, but pages are not given back twice. */
+async function release(all: readonly Point[]): Promise<Released> {
+  try {
+    const failures = await childTask("release storages", DEADLINE_MS, () => {
+      const found: [at: number, mounted: boolean, why: string][] = [];
+      all.forEach(([point, done], i) => {
+        let { mounted } = done;
+        try {
+          undoOne(point, done, () => (mounted = false));
+        } catch (error) {
+          found.push([i, mounted, `${point}: ${messageOf(error)}`]);
+        }
+      });
+      return found;
+    });
+    if (failures.length === 0) return { left: [] };
+    const left = failures.map(([i, mounted]): Point => [(all[i] as Point)[0], { ...(all[i] as Point)[1], mounted }]);
+    return { left, error: new AppError("internal", `release storages: ${failures.map(([, , why]) => why).join("; ")}`) };
+  } catch (error) {
+    if (!(error instanceof Unanswered)) return { left: all, error };
+    // at the deadline: one of them waits for its host, and so would the next child
+    return { left: error.kind === "deadline" ? [] : all.map(([point, { pages: _, ...done }]) => [point, done]), error };
+  }
 }
 
-let owed: Point[] = []; // what no child could be made for; it is done as soon as there can be one
+let owed: readonly Point[] = []; // what could not be released; it is done as soon as it can be
 let settling: Promise<void> | undefined;
 let timer: Timer | undefined;
+let retryMs = RETRY_MS;
 
 function settleLater(): void {
-  timer ??= after(RETRY_MS, () => {
+  if (owed.length === 0) return;
+  timer ??= after(retryMs, () => {
     timer = undefined;
+    retryMs = Math.min(2 * retryMs, RETRY_MOST_MS);
     settle().catch((error: unknown) => log(Level.WARN, messageOf(error)));
   });
 }
@@ -76,15 +94,10 @@ function settle(): Promise<void> {
 
 async function settleNow(): Promise<void> {
   const all = owed;
-  try {
-    await release(all);
-    owed = owed.slice(all.length);
-  } catch (error) {
-    if (!(error instanceof NotStarted)) owed = owed.slice(all.length); // it has been tried
-    throw error;
-  } finally {
-    if (owed.length > 0) settleLater();
-  }
+  const { left, error } = await release(all);
+  owed = [...left, ...owed.slice(all.length)];
+  settleLater();
+  if (error !== undefined) throw error;
 }
 
 /**
@@ -97,16 +110,15 @@ export async function settled(points?: readonly string[]): Promise<void> {
 
 /**
  * Undoes everything in the given order. Rejects at the end with the failures there were, in one AppError; kind "exhausted" when no
- * child can be made for it now: then it is remembered and done later.
+ * child can be made for it now. What could not be undone is remembered and done later; only who has not answered in time is not asked again.
  */
 export async function undoAll(all: readonly Point[]): Promise<void> {
   if (all.length === 0) return;
-  try {
-    await release(all);
-  } catch (error) {
-    if (!(error instanceof NotStarted)) throw error;
-    owed = [...owed, ...all];
-    settleLater();
-    throw new AppError("exhausted", `${messageOf(error)}; they are released later: ${all.map(([point]) => point).join(" ")}`, error);
-  }
+  const { left, error } = await release(all);
+  if (error === undefined) return;
+  owed = [...owed, ...left];
+  retryMs = RETRY_MS;
+  settleLater();
+  if (!(error instanceof NotStarted)) throw error;
+  throw new AppError("exhausted", `${messageOf(error)}; they are released later: ${all.map(([point]) => point).join(" ")}`, error);
 }

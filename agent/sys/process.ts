@@ -84,6 +84,13 @@ export function pidOf(pidfd: Fd): number {
 export function pidfdSendSignal(pidfd: Fd, signal: number): number {
   return sys(NR.pidfd_send_signal, pidfd.n, signal, null, 0);
 }
+/**
+ * SIGKILL to a child that this process has not waited for: by its descriptor or, where that does not serve, by its number, which is still
+ * its own.
+ */
+export function killOwn({ pid, pidfd }: Cloned): void {
+  if (pidfdSendSignal(pidfd, SIG.KILL) < 0) kill(pid, SIG.KILL);
+}
 /** setsid(2). */
 export function setsid(): void {
   must("setsid", NR.setsid);

@@ -1,6 +1,10 @@
 // A pod's life by script, natively: every kind of call once or twice. Under an injected fault any step may fail; none may hang, and
-// what the steps made must go away again with RemoveContainer.
+// what the steps made must go away again: with RemoveContainer, and with the sandbox that is made anew when it is empty.
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import type { AgentClient } from "../../ctl/client/agent-client.js";
+import { SHM_PATH } from "../../ctl/container/default-spec.js";
+import { sandboxRequest } from "../helpers/guest.js";
 import type { Lab } from "../helpers/lab.js";
 import { named, outcome, type Oci } from "../helpers/lab.js";
 
@@ -8,79 +12,192 @@ const STEP_MS = 15_000;
 
 export class Hang extends Error {}
 
-const limited = async (what: string, work: Promise<unknown>): Promise<string> => {
+/** What a call said, in time. Throws Hang. */
+export const limited = async (what: string, work: Promise<unknown>, ms = STEP_MS): Promise<string> => {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<string>((done) => (timer = setTimeout(() => done("late"), STEP_MS)));
+  const late = new Promise<string>((done) => (timer = setTimeout(() => done("late"), ms)));
   const said = await Promise.race([outcome(work), late]);
   clearTimeout(timer);
-  if (said === "late") throw new Hang(`${what} was not answered within ${STEP_MS} ms`);
+  if (said === "late") throw new Hang(`${what} was not answered within ${ms} ms`);
   return said;
 };
 
 const SHARED = "/run/kata-containers/shared/containers";
+const SANDBOX = "/run/kata-containers/sandbox";
+
+/** What the script needs to be there: a link, and a folder that is watched. */
+export const prepare = (lab: Lab): void => {
+  lab.agent.inside("ip link add d0 address 02:00:00:00:00:01 type veth peer name p0; ip link set p0 up");
+  mkdirSync(join(lab.folder, "config"), { recursive: true });
+  writeFileSync(join(lab.folder, "config/key"), "value");
+};
 
 /** The steps, on a connection of their own, which a fault may cost; what each said. Throws Hang. `id` is the container's name. */
 export const live = async (lab: Lab, id: string): Promise<Map<string, string>> => {
-  const client = await lab.another().catch(() => lab.another()); // the fault may cost the first try
+  const client = await connected(lab);
   try {
-    return await steps(lab, client, id);
+    return await new Life(lab, client, id).steps();
   } finally {
     client.close();
   }
 };
 
-const steps = async (lab: Lab, client: AgentClient, id: string): Promise<Map<string, string>> => {
-  const said = new Map<string, string>();
-  const step = async (name: string, work: () => Promise<unknown>): Promise<boolean> => {
-    const result = await limited(name, work());
-    said.set(name, result);
-    return result === "OK";
-  };
-  const process = (args: string[], more: object = {}): object => ({ Args: args, Env: ["PATH=/bin"], Cwd: "/", User: {}, ...more });
-  const wish = lab.request(id, ["/bin/cat"], (spec: Oci) => {
-    spec.Linux.Resources["Memory"] = { Limit: 64 << 20 };
-    spec.Linux.Resources["Pids"] = { Limit: 50 };
-    spec.Linux["Seccomp"] = { DefaultAction: "SCMP_ACT_ALLOW", Architectures: ["SCMP_ARCH_X86_64"], Syscalls: [{ Names: ["mkdir"], Action: "SCMP_ACT_ERRNO", Args: [{ Index: 1, Value: 7, Op: "SCMP_CMP_EQ" }] }] };
-  }) as object;
-  const storages = [{ driver: "overlayfs", source: "none", fstype: "overlay", options: ["io.katacontainers.fs-opt.overlay-rw", `lowerdir=${lab.root}`], mount_point: `/run/kata-containers/${id}/rootfs` }];
-  await step("CopyFile", () => client.copyFile({ path: `${SHARED}/${id}/f`, file_size: 1, file_mode: 0o100644, dir_mode: 0o755, uid: 0, gid: 0, offset: 0, data: Buffer.from("x") } as never));
-  if (await step("CreateContainer", () => client.createContainer({ ...wish, storages } as never))) {
-    await step("StartContainer", () => client.startContainer({ container_id: id }));
-    await step("WriteStdin", () => client.writeStdin({ ...named(id), data: Buffer.from("through\n") }));
-    await step("ReadStdout", () => Promise.race([client.readStdout({ ...named(id), len: 100 }), client.waitProcess(named(id)), new Promise((done) => setTimeout(done, 1000))]));
-    for (const [name, more] of [["ExecProcess", {}], ["ExecProcess with a terminal", { Terminal: true }]] as const) {
-      const exec = named(id, `e${name.length}`);
-      if (!(await step(name, () => client.execProcess({ ...exec, process: process(["/bin/sh", "-c", "echo out; echo err >&2; exit 3"], more) } as never)))) continue;
-      await step(`${name}: ReadStdout`, () => client.readStdout({ ...exec, len: 100 }));
-      if (name === "ExecProcess") await step(`${name}: ReadStderr`, () => client.readStderr({ ...exec, len: 100 }));
-      else await step("TtyWinResize", () => client.ttyWinResize({ ...exec, row: 5, column: 6 }));
-      await step(`${name}: WaitProcess`, () => client.waitProcess(exec));
-    }
-    await step("StatsContainer", () => client.statsContainer({ container_id: id }));
-    await step("UpdateContainer", () => client.updateContainer({ container_id: id, resources: { Pids: { Limit: 60 } } } as never));
-    await step("PauseContainer", () => client.pauseContainer({ container_id: id }));
-    await step("ResumeContainer", () => client.resumeContainer({ container_id: id }));
-    await step("UpdateInterface", () => client.updateInterface({ interface: { device: "lo", name: "lo", IPAddresses: [{ address: "127.0.0.1", mask: "8" }], mtu: 65_536, hwAddr: "00:00:00:00:00:00" } } as never));
-    await step("ListRoutes", () => client.listRoutes({}));
-    await step("GetVolumeStats", () => client.getVolumeStats({ volume_guest_path: "/run" }));
-    await step("SignalProcess", () => client.signalProcess({ container_id: id, exec_id: "", signal: 9 }));
-  }
-  await step("RemoveContainer", () => client.removeContainer({ container_id: id }));
-  await step("a connection", () => lab.another().then((c) => c.close()));
-  return said;
+/** The fault may cost the first try. Throws Hang. */
+const connected = async (lab: Lab): Promise<AgentClient> => {
+  let client: AgentClient | undefined;
+  const work = lab.another().catch(() => lab.another()).then((made) => (client = made));
+  if ((await limited("a connection", work)) !== "OK" || client === undefined) throw new Hang("no connection could be made");
+  return client;
 };
 
-/**
- * Removes what a life under a fault has left, as its host would: again. A folder that stayed because every helper failed (a fault in all
- * children at once) goes with the next container of that name.
- */
-export const clean = async (lab: Lab, id: string): Promise<string> => {
-  await limited("ResumeContainer again", lab.client.resumeContainer({ container_id: id }));
-  let said = await limited("RemoveContainer again", lab.client.removeContainer({ container_id: id }));
-  if (lab.agent.inside("ls /run/kata-containers").split("\n").includes(id)) {
-    await limited("CreateContainer again", lab.client.createContainer(lab.request(id, ["/bin/true"])));
-    said = await limited("RemoveContainer of the new one", lab.client.removeContainer({ container_id: id }));
+/** A sandbox with storages of all kinds that need no device. */
+const sandbox = (lab: Lab): object => ({
+  ...sandboxRequest("lab", false), hostname: "faults", dns: ["nameserver 192.0.2.1"],
+  storages: [
+    { driver: "ephemeral", source: "shm", fstype: "tmpfs", options: ["noexec", "nosuid", "nodev", "mode=1777", "size=67108864"], mount_point: SHM_PATH },
+    { driver: "ephemeral", source: "tmpfs", fstype: "tmpfs", options: ["fsgid=1000"], mount_point: `${SANDBOX}/ephemeral/a`, fs_group: { group_id: 1000, group_change_policy: 0 } },
+    { driver: "local", source: "local", fstype: "local", options: ["mode=0770"], mount_point: `${SANDBOX}/local/a` },
+    { driver: "bind", source: join(lab.folder, "config"), fstype: "bind", options: ["rbind", "ro"], mount_point: `${SANDBOX}/config` },
+  ],
+});
+const plain = sandboxRequest("lab", false) as never;
+
+const process = (args: string[], more: object = {}): object => ({ Args: args, Env: ["PATH=/bin"], Cwd: "/", User: {}, ...more });
+
+class Life {
+  readonly said = new Map<string, string>();
+  readonly second: string;
+  constructor(readonly lab: Lab, readonly client: AgentClient, readonly id: string) {
+    this.second = `${id}b`;
   }
-  lab.agent.inside(`rm -rf ${SHARED}/${id}; rmdir ${SHARED} ${SHARED}/.. 2>/dev/null || true`);
-  return said;
+
+  async step(name: string, work: () => Promise<unknown>): Promise<boolean> {
+    const result = await limited(name, work());
+    this.said.set(name, result);
+    return result === "OK";
+  }
+
+  /** What a container is made of: a filter, limits, an overlay with a writable layer, a folder that is watched, volumes of the pod. */
+  get wish(): object {
+    const { lab, id } = this;
+    const wish = lab.request(id, ["/bin/cat"], (spec: Oci) => {
+      spec.Linux.Resources["Memory"] = { Limit: 64 << 20 };
+      spec.Linux.Resources["Pids"] = { Limit: 50 };
+      spec.Linux["Seccomp"] = { DefaultAction: "SCMP_ACT_ALLOW", Architectures: ["SCMP_ARCH_X86_64"], Syscalls: [{ Names: ["mkdir"], Action: "SCMP_ACT_ERRNO", Args: [{ Index: 1, Value: 7, Op: "SCMP_CMP_EQ" }] }] };
+    }) as object;
+    return {
+      ...wish,
+      storages: [
+        { driver: "overlayfs", source: "none", fstype: "overlay", options: ["io.katacontainers.fs-opt.overlay-rw", `lowerdir=${lab.root}`], mount_point: `/run/kata-containers/${id}/rootfs` },
+        { driver: "watchable-bind", source: join(lab.folder, "config"), fstype: "bind", options: [], mount_point: `${SHARED}/watchable/${id}` },
+        { driver: "ephemeral", source: "tmpfs", fstype: "tmpfs", options: [], mount_point: `${SANDBOX}/ephemeral/a` },
+        { driver: "local", source: "local", fstype: "local", options: [], mount_point: `${SANDBOX}/local/b` },
+      ],
+    };
+  }
+
+  async steps(): Promise<Map<string, string>> {
+    const { lab, client, id } = this;
+    await this.step("CreateSandbox", () => client.createSandbox(sandbox(lab) as never));
+    await this.guest();
+    await this.step("CopyFile", () => client.copyFile({ path: `${SHARED}/${id}/f`, file_size: 1, file_mode: 0o100644, dir_mode: 0o755, uid: 0, gid: 0, offset: 0, data: Buffer.from("x") } as never));
+    await this.step("CopyFile of a link", () => client.copyFile({ path: `${SHARED}/${id}/d/l`, file_size: 0, file_mode: 0o120777, dir_mode: 0o755, uid: 0, gid: 0, offset: 0, data: Buffer.from("f") } as never));
+    if (await this.step("CreateContainer", () => client.createContainer(this.wish as never))) await this.container();
+    await this.further();
+    await this.step("RemoveContainer", () => client.removeContainer({ container_id: id }));
+    await this.step("a connection", () => lab.another().then((c) => c.close()));
+    await this.step("CreateSandbox anew", () => client.createSandbox(plain));
+    return this.said;
+  }
+
+  async guest(): Promise<void> {
+    const { client } = this;
+    await this.step("GetGuestDetails", () => client.getGuestDetails({ mem_block_size: true } as never));
+    await this.step("ReseedRandomDev", () => client.reseedRandomDev({ data: Buffer.from("seed") } as never));
+    await this.step("UpdateInterface", () => client.updateInterface({ interface: { device: "eth0", name: "eth0", hwAddr: "02:00:00:00:00:01", mtu: 1400, IPAddresses: [{ address: "10.1.2.3", mask: "24" }] } } as never));
+    await this.step("UpdateRoutes", () => client.updateRoutes({ routes: { Routes: [{ dest: "", gateway: "10.1.2.1", device: "eth0" }, { dest: "10.9.0.0/16", device: "eth0", scope: 253 }] } } as never));
+    await this.step("AddARPNeighbors", () => client.addARPNeighbors({ neighbors: { ARPNeighbors: [{ toIPAddress: { address: "10.1.2.1" }, device: "eth0", lladdr: "02:00:00:00:00:07", state: 128 }] } } as never));
+    await this.step("ListInterfaces", () => client.listInterfaces({}));
+    await this.step("ListRoutes", () => client.listRoutes({}));
+    await this.step("GetVolumeStats", () => client.getVolumeStats({ volume_guest_path: "/run" }));
+    await this.step("UpdateEphemeralMounts", () => client.updateEphemeralMounts({ storages: [{ driver: "ephemeral", source: "tmpfs", fstype: "tmpfs", options: ["remount", "size=1048576"], mount_point: `${SANDBOX}/ephemeral/a` }] } as never));
+  }
+
+  async container(): Promise<void> {
+    const { client, id } = this;
+    await this.step("StartContainer", () => client.startContainer({ container_id: id }));
+    await this.step("WriteStdin", () => client.writeStdin({ ...named(id), data: Buffer.from("through\n") }));
+    await this.step("ReadStdout", () => Promise.race([client.readStdout({ ...named(id), len: 100 }), client.waitProcess(named(id)), new Promise((done) => setTimeout(done, 1000))]));
+    for (const [name, more] of [["ExecProcess", {}], ["ExecProcess with a terminal", { Terminal: true }]] as const) {
+      const exec = named(id, `e${name.length}`);
+      if (!(await this.step(name, () => client.execProcess({ ...exec, process: process(["/bin/sh", "-c", "echo out; echo err >&2; exit 3"], more) } as never)))) continue;
+      await this.step(`${name}: ReadStdout`, () => client.readStdout({ ...exec, len: 100 }));
+      if (name === "ExecProcess") await this.step(`${name}: ReadStderr`, () => client.readStderr({ ...exec, len: 100 }));
+      else await this.step("TtyWinResize", () => client.ttyWinResize({ ...exec, row: 5, column: 6 }));
+      await this.step(`${name}: WaitProcess`, () => client.waitProcess(exec));
+    }
+    if (await this.step("ExecProcess that reads", () => client.execProcess({ ...named(id, "reads"), process: process(["/bin/cat"]) } as never))) {
+      if (!(await this.step("CloseStdin", () => client.closeStdin(named(id, "reads"))))) await this.step("SignalProcess of one that reads", () => client.signalProcess({ ...named(id, "reads"), signal: 9 }));
+      await this.step("ExecProcess that reads: WaitProcess", () => client.waitProcess(named(id, "reads")));
+    }
+    await this.step("a client that leaves", () => this.leaveEarly());
+    await this.step("StatsContainer", () => client.statsContainer({ container_id: id }));
+    await this.step("UpdateContainer", () => client.updateContainer({ container_id: id, resources: { Pids: { Limit: 60 } } } as never));
+    await this.step("PauseContainer", () => client.pauseContainer({ container_id: id }));
+    await this.step("ResumeContainer", () => client.resumeContainer({ container_id: id }));
+  }
+
+  /** Everything that can wait waits for a client that leaves. The answer to Check comes when the agent has all of it. */
+  async leaveEarly(): Promise<void> {
+    const { id, lab } = this;
+    const away = await lab.another();
+    const waits = [away.waitProcess(named(id)), away.readStdout({ ...named(id), len: 10 }), away.readStderr({ ...named(id), len: 10 }), away.writeStdin({ ...named(id), data: Buffer.alloc(300_000) }), away.getOOMEvent({})];
+    for (const wait of waits) wait.catch(() => undefined);
+    try {
+      await away.check({});
+    } finally {
+      away.close();
+    }
+  }
+
+  /** A second container, in the first one's pid namespace; both end in it. */
+  async further(): Promise<void> {
+    const { lab, client, id, second } = this;
+    const wish = lab.request(second, ["/bin/sleep", "1000"]) as object;
+    if (await this.step("CreateContainer in a pid namespace", () => client.createContainer({ ...wish, sandbox_pidns: true } as never))) {
+      await this.step("StartContainer in a pid namespace", () => client.startContainer({ container_id: second }));
+      const waits = client.waitProcess(named(second));
+      waits.catch(() => undefined);
+      const exec = named(second, "joins");
+      if (await this.step("ExecProcess in a pid namespace", () => client.execProcess({ ...exec, process: process(["/bin/true"]) } as never))) await this.step("WaitProcess in a pid namespace", () => client.waitProcess(exec));
+      await this.step("SignalProcess of one", () => client.signalProcess({ ...named(second), signal: 15 }));
+      await this.step("SignalProcess of all", () => client.signalProcess({ container_id: second, exec_id: "", signal: 9 }));
+      if (this.said.get("SignalProcess of all") === "OK") await this.step("WaitProcess that waited", () => waits);
+    }
+    await this.step("SignalProcess", () => client.signalProcess({ container_id: id, exec_id: "", signal: 9 }));
+    await this.step("RemoveContainer in a pid namespace", () => client.removeContainer({ container_id: second }));
+  }
+}
+
+/** Removes what a life under a fault has left, as its host would: again. What the agent still owes it does by itself. */
+export const clean = async (lab: Lab, id: string, ms = STEP_MS): Promise<void> => {
+  for (const name of [`${id}b`, id]) {
+    await limited("ResumeContainer again", lab.client.resumeContainer({ container_id: name }), ms);
+    await limited("RemoveContainer again", lab.client.removeContainer({ container_id: name }), ms);
+  }
+  await limited("CreateSandbox again", lab.client.createSandbox(plain), ms);
+  lab.agent.inside(`rm -rf ${SHARED}/${id}; rmdir ${SHARED}/watchable ${SHARED} ${SHARED}/.. 2>/dev/null || true`);
+};
+
+/** A sandbox with two containers at work, for its end. */
+export const busy = async (lab: Lab, id: string): Promise<void> => {
+  const client = await connected(lab);
+  const life = new Life(lab, client, id);
+  await client.createSandbox(sandbox(lab) as never);
+  await client.createContainer(life.wish as never);
+  await client.startContainer({ container_id: id });
+  await client.execProcess({ ...named(id, "e"), process: process(["/bin/sleep", "1000"]) } as never);
+  await client.createContainer({ ...(lab.request(life.second, ["/bin/sleep", "1000"]) as object), sandbox_pidns: true } as never);
+  await client.startContainer({ container_id: life.second });
+  client.waitProcess(named(id)).catch(() => undefined);
 };

@@ -3,8 +3,7 @@
 import { isErrno } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import type { Fd } from "../../sys/fd.js";
-import { pidfdSendSignal, type Cloned } from "../../sys/process.js";
-import { SIG } from "../../sys/poll.js";
+import { type Cloned, killOwn } from "../../sys/process.js";
 import { AppError, because } from "../../lib/errors.js";
 import { lazy } from "../../lib/lazy.js";
 import type { Cgroup } from "../cgroup/group.js";
@@ -31,8 +30,19 @@ export interface BirthArgs {
   readonly cloned?: (cloned: Cloned, channel: Channel) => void;
 }
 
+/** A child that has just been made, with what leads to it. */
+export interface Newborn { readonly cloned: Cloned; readonly channel: Channel; readonly streams: Streams | undefined }
+
+/** Kills a child of which there is to be no record, and closes what leads to it; the loop reaps it. */
+export function disown({ cloned, channel, streams }: Newborn): void {
+  killOwn(cloned);
+  cloned.pidfd.close();
+  channel.close();
+  streams?.close();
+}
+
 /** Makes the child. Throws what failed, with nothing left behind; a killed child is reaped by the loop. */
-export function birth({ place, cgroup, like, pipes, ends: given, child, cloned: after }: BirthArgs): { cloned: Cloned; channel: Channel; streams: Streams | undefined } {
+export function birth({ place, cgroup, like, pipes, ends: given, child, cloned: after }: BirthArgs): Newborn {
   let stdio: Stdio | undefined;
   let ends: { parent: Channel; child: ChildEnd } | undefined;
   let folder: Fd | undefined;
@@ -55,10 +65,7 @@ export function birth({ place, cgroup, like, pipes, ends: given, child, cloned: 
     after?.(cloned, made.parent);
     return { cloned, channel: made.parent, streams: stdio?.streams };
   } catch (error) {
-    if (cloned !== undefined) {
-      pidfdSendSignal(cloned.pidfd, SIG.KILL);
-      cloned.pidfd.close();
-    }
+    if (cloned !== undefined && ends !== undefined) disown({ cloned, channel: ends.parent, streams: stdio?.streams });
     ends?.parent.close();
     stdio?.streams.close();
     throw error;

@@ -8,7 +8,7 @@ import { isBind } from "../../oci/mounts.js";
 import { makePlan, needsCopies, type ProcessPlan } from "../../oci/plan.js";
 import type { Linux, Spec } from "../../oci/spec.js";
 import type { Step } from "../../oci/steps.js";
-import { birth } from "./clone-process.js";
+import { birth, disown } from "./clone-process.js";
 import type { Cgroup } from "../cgroup/group.js";
 import { hierarchy } from "../cgroup/hierarchy.js";
 import type { Container, Filter, ResctrlGroup } from "../container.js";
@@ -35,6 +35,8 @@ export interface CreateArgs {
   readonly own?: OwnStreams | undefined;
   /** Called when the first process has been born and is busy; what it throws ends the birth. */
   readonly born?: (container: Container) => void;
+  /** Takes over what cannot be cleared away when the container has not come to be: `job` may be called again. Without it that is the error. */
+  readonly owe?: (why: unknown, job: () => Promise<void>) => void;
   /** A listening socket (SOCK_SEQPACKET) where another process will start the container: see `Channel`; the caller says "go" at the gate. */
   readonly door?: Fd | undefined;
   /** The root is moved over the old one, which pivot_root(2) cannot put away (an initramfs). */
@@ -129,8 +131,13 @@ export function startChild(args: StartArgs, spec: Checked, cgroup: Cgroup, group
   });
   try {
     const started = born();
-    const network = linux.namespaces?.find((n) => n.type === "network")?.path || `/proc/${started.cloned.pid}/ns/net`;
-    return { ...started, late, inside: joins, traits: process.traits, held: netDevices === undefined ? undefined : () => net().moveDevices(netDevices, network) };
+    try {
+      const network = linux.namespaces?.find((n) => n.type === "network")?.path || `/proc/${started.cloned.pid}/ns/net`;
+      return { ...started, late, inside: joins, traits: process.traits, held: netDevices === undefined ? undefined : () => net().moveDevices(netDevices, network) };
+    } catch (error) {
+      disown(started);
+      throw error;
+    }
   } finally {
     close();
   }

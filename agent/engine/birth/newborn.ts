@@ -4,23 +4,23 @@ import { sys } from "../../sys/call.js";
 import { type Fd, handOver } from "../../sys/fd.js";
 import { NR } from "../../abi/nr.js";
 import { SIG } from "../../sys/poll.js";
-import { type Cloned, pidfdGetfd, pidfdSendSignal, pidOf } from "../../sys/process.js";
+import { pidfdGetfd, pidfdSendSignal, pidOf } from "../../sys/process.js";
 import { AppError, messageOf } from "../../lib/errors.js";
 import { lazy } from "../../lib/lazy.js";
 import { Level, log } from "../../lib/log.js";
 import { after } from "../../lib/loop.js";
-import { leaveToHeirs, onExit, takeBack } from "../../lib/reaper.js";
+import { killChild, leaveToHeirs, onExit, takeBack } from "../../lib/reaper.js";
 import { agree } from "../../oci/caps.js";
 import type { ProcessPlan } from "../../oci/plan.js";
 import type { Judgement } from "../../oci/judgement.js";
 import type { Process as ProcessSpec, Seccomp } from "../../oci/spec.js";
 import type { Ends } from "../child/args.js";
+import { disown, type Newborn } from "./clone-process.js";
 import type { Filter } from "../container.js";
 import type { Born, Channel, Said } from "../handshake.js";
 import { statFields } from "../process-identity.js";
-import type { Streams } from "../stdio/streams.js";
 import type { Label } from "../confine/labels.js";
-import { ended, type Process } from "../process.js";
+import { ended, type Process, signal } from "../process.js";
 
 /**
  * The child's half. Who makes many containers has it before the first clone; who makes one lets the child load it, while the
@@ -83,12 +83,18 @@ export function takeMaster(process: Process, n: number, own: OwnStreams | undefi
   });
 }
 
-/** The record of a child that has just been made; its end is noted from now on. */
-export function processOf(execId: string, cloned: Cloned, streams: Streams | undefined, own?: OwnStreams): Process {
-  if (own?.left === true) leaveToHeirs(cloned.pid);
-  const process: Process = { execId, pid: cloned.pid, pidfd: cloned.pidfd, streams, status: undefined, collected: false, waiters: new Set() };
-  onExit(cloned.pid, (status) => ended(process, status));
-  return process;
+/** The record of a child that has just been made; its end is noted from now on. Without room for one the child is killed. */
+export function processOf(execId: string, child: Newborn, own?: OwnStreams): Process {
+  const { cloned, streams } = child;
+  try {
+    if (own?.left === true) leaveToHeirs(cloned.pid);
+    const process: Process = { execId, pid: cloned.pid, pidfd: cloned.pidfd, streams, status: undefined, collected: false, waiters: new Set() };
+    onExit(cloned.pid, (status) => ended(process, status));
+    return process;
+  } catch (error) {
+    disown(child);
+    throw error;
+  }
 }
 
 /**
@@ -111,7 +117,7 @@ export function takeOver(process: Process, { pid, pidfd: n }: Born, own: OwnStre
   process.pidfd = pidfd;
   if (own?.left === true) leaveToHeirs(pid);
   onExit(pid, (status) => ended(process, status)); // before the other is taken back, which reaps at once whoever has ended and is nobody's
-  pidfdSendSignal(helper, SIG.KILL);
+  if (pidfdSendSignal(helper, SIG.KILL) < 0) killChild(outside); // as long as it sleeps, the channel has no end
   onExit(outside, () => undefined);
   takeBack(outside);
   helper.close();
@@ -144,7 +150,7 @@ export async function abandon(process: Process, clear: () => Promise<void>): Pro
     if (process.status !== undefined) return done();
     const timer = after(ABANDON_MS, done);
     process.waiters.add(() => (timer.cancel(), done()));
-    pidfdSendSignal(process.pidfd, SIG.KILL);
+    signal(process, SIG.KILL);
     takeBack(process.pid);
   });
   await ended;

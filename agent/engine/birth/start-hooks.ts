@@ -1,7 +1,6 @@
 // startContainer hooks of a container whose pid namespace others are in: its process waits in there with nothing of the engine's, and so
 // cannot run them itself. Each is a further process of the container, with the rights and the limits of its program. Loaded only for them.
 import { memfdCreate } from "../../sys/file.js";
-import { pidfdSendSignal } from "../../sys/process.js";
 import { SIG } from "../../sys/poll.js";
 import { withDeadline } from "../../lib/async.js";
 import { because } from "../../lib/errors.js";
@@ -9,7 +8,7 @@ import type { Hook, Process as ProcessSpec } from "../../oci/spec.js";
 import type { Container } from "../container.js";
 import { execProcess } from "../exec.js";
 import { DEFAULT_SECONDS, judge, late, stateFile, stateOf, title } from "../hooks.js";
-import { whenEnded } from "../process.js";
+import { signal, whenEnded } from "../process.js";
 
 async function runOne(container: Container, process: ProcessSpec, hook: Hook): Promise<void> {
   using input = stateFile(stateOf(container, "created", container.initPid));
@@ -19,7 +18,7 @@ async function runOne(container: Container, process: ProcessSpec, hook: Hook): P
   const seconds = hook.timeout ?? (container.judgement.patience === "endless" ? undefined : DEFAULT_SECONDS);
   const end = new Promise<number>((done) => whenEnded(started, done));
   try {
-    judge(seconds === undefined ? await end : await withDeadline(hook.path, seconds * 1000, end, () => pidfdSendSignal(started.pidfd, SIG.KILL)).catch(() => { throw late(seconds); }), output);
+    judge(seconds === undefined ? await end : await withDeadline(hook.path, seconds * 1000, end, () => signal(started, SIG.KILL)).catch(() => { throw late(seconds); }), output);
   } finally {
     container.processes.delete(started.execId);
   }

@@ -9,7 +9,7 @@ import { chdir, fchdir, getdents, O, open, readRaw, statfs } from "../../sys/fil
 import { mount, MNT, mountOf, moveMountFds, MS, pivotRoot, umount } from "../../sys/mount.js";
 import { NR } from "../../abi/nr.js";
 import { SIG, waitReadable } from "../../sys/poll.js";
-import { CLONE, clone3, type Cloned, exitGroup, pidfdGetfd, pidfdOpen, pidfdSendSignal, setns, unshare } from "../../sys/process.js";
+import { CLONE, clone3, type Cloned, exitGroup, killOwn, pidfdGetfd, pidfdOpen, pidfdSendSignal, setns, unshare } from "../../sys/process.js";
 import { SOCK, socketpair } from "../../sys/socket.js";
 import { AppError, attempt } from "../../lib/errors.js";
 import { closeOthers } from "../../lib/child-task.js";
@@ -116,7 +116,7 @@ function contextIn(pidNamespace: Fd): Fd | undefined {
     here.close();
     there.close();
     if (twin !== undefined) {
-      pidfdSendSignal(twin.pidfd, SIG.KILL);
+      killOwn(twin);
       sys(NR.wait4, twin.pid, null, 0, null);
       twin.pidfd.close();
     }

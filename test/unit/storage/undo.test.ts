@@ -50,23 +50,28 @@ it("what cannot be released now is released later, by itself or before its place
   kernel.ms += 1001;
   await rounds(); // not yet
   delete kernel.on["clone"];
-  kernel.ms += 1001;
+  kernel.ms += 2001; // less and less often
   await rounds();
   expect(await succeed()).toBe(1);
   expect(await how(settled(["/c"]))).toBe("done");
   expect(kernel.open()).toEqual([]);
 });
 
-it("what has been tried and failed is its caller's to know", async () => {
+it("what has been tried and failed is its caller's to know, and is tried again", async () => {
   const failed = how(undoAll([["/d", done]]));
   await rounds();
   for (const [n, f] of kernel.files) {
     if (f.kind !== "pipe") continue;
-    f.bytes = [...Buffer.from('{"ok":["/d: busy"]}')];
+    f.bytes = [...Buffer.from('{"ok":[[0,false,"/d: busy"]]}')];
     f.ended = true;
     kernel.ready.set(n, 1);
   }
   await rounds();
   expect(await failed).toBe("internal: Error: release storages: /d: busy");
+  kernel.children.clear();
+  const again = how(settled(["/d"]));
+  await rounds();
+  expect(await succeed()).toBe(1);
+  expect(await again).toBe("done");
   expect(await how(settled(["/d"]))).toBe("done");
 });
