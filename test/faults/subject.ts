@@ -135,12 +135,12 @@ export const run = async ({ lab, rest }: Subject, one: Case): Promise<Result> =>
   }
   if (!alive(lab)) return result("died", lastWords(lab));
   if (hang !== "" && !one.on) return result("hung", hang);
-  if (!traced.trace().includes("(INJECTED)")) return result("unseen");
   try {
     await clean(lab, id, one.on ? DEADLINE_MS : undefined);
   } catch (error) {
     return result("hung", firstLine(error));
   }
+  if (!traced.trace().includes("(INJECTED)")) return result("unseen");
   try {
     await until("as before", () => stateOf(lab) === rest, SETTLE_MS);
   } catch {
