@@ -4,7 +4,7 @@ import { E } from "../abi/errno.js";
 import type { Fd } from "../sys/fd.js";
 import { SIG } from "../sys/poll.js";
 import { pidfdSendSignal } from "../sys/process.js";
-import { after } from "../lib/loop.js";
+import { after, turnIsOver } from "../lib/loop.js";
 import { killChild } from "../lib/reaper.js";
 import type { Streams } from "./stdio/streams.js";
 
@@ -22,7 +22,7 @@ export interface Process {
   readonly waiters: Set<(status: number) => void>;
 }
 
-const TOLD_AT_ONCE = 256; // of those who wait; then others have their turn
+const TOLD_AT_ONCE = 16; // of those who wait, before it is asked whether others have their turn
 
 /** The process has been reaped: its streams end when they are drained, and everybody who waits is told. */
 export function ended(process: Process, status: number): void {
@@ -35,7 +35,7 @@ export function ended(process: Process, status: number): void {
 function tellSome(waiters: Process["waiters"], status: number): void {
   let n = 0;
   for (const tell of waiters) {
-    if (++n > TOLD_AT_ONCE) return void after(0, () => tellSome(waiters, status));
+    if (++n % TOLD_AT_ONCE === 0 && turnIsOver()) return void after(0, () => tellSome(waiters, status));
     waiters.delete(tell);
     tell(status);
   }

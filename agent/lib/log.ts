@@ -103,12 +103,9 @@ export function log(level: Level, msg: string, fields?: Fields, subsystem = "age
   if (line.length > MOST_BYTES) line = record(level, cut(msg, FEW_CHARS), "", subsystem);
   const out = (output ??= new Outlet(1));
   out.unbounded = threshold >= Level.DEBUG;
-  const { lost } = out;
-  if (lost > 0 && out.n >= 0) {
-    if (!out.write(record(Level.WARN, `${lost} lines of the log were dropped: nobody has read them, or they came too fast`, "", "agent"), 0, level <= Level.ERROR)) return;
-    out.lost -= lost;
-  }
-  out.write(line, 0, level <= Level.ERROR); // a fault is not lost in a flood of refusals
+  const urgent = level <= Level.ERROR; // a fault is not lost in a flood of refusals
+  const lost = (n: number): Uint8Array => record(Level.WARN, `${n} lines of the log were dropped: nobody has read them, or they came too fast`, "", "agent");
+  if (out.tellLost(lost, urgent)) out.write(line, 0, urgent);
 }
 
 function record(level: Level, msg: string, more: string, subsystem: string): Uint8Array {

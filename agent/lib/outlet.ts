@@ -11,10 +11,14 @@ import { CLOCK, clockMs } from "../sys/system.js";
 const MSG_DONTWAIT_NOSIGNAL = 0x4040;
 const NONE = -1;
 /**
- * Bytes that a terminal gets at once, and each second. A virtual machine's serial console takes some three microseconds of its processor
- * for each byte, before write(2) returns: who makes lines faster than that (calls that fail) would take all of it.
+ * The part of its time that the agent may spend in writes to a terminal, and how many milliseconds of it may come at once. A virtual
+ * machine's serial console takes from three to forty microseconds of the guest's processor for each byte, before write(2) returns: who
+ * makes lines faster than that (calls that fail) would take all of it.
  */
-const TERMINAL_BYTES = 32768;
+const TERMINAL_SHARE = 0.25;
+const TERMINAL_MS = 250;
+/** Milliseconds between two lines about others that were lost. */
+const TELL_MS = 1000;
 
 export class Outlet {
   /** Where it writes; -1: nowhere. */
@@ -24,8 +28,9 @@ export class Outlet {
   #socket = false;
   #torn = false; // the last line went out in part
   #paced = false; // a terminal
-  #room = TERMINAL_BYTES;
+  #room = TERMINAL_MS; // milliseconds that it may still take
   #since = 0;
+  #told = -TELL_MS;
   /** Whoever wants every line, whatever it costs. */
   unbounded = false;
 
@@ -48,22 +53,40 @@ export class Outlet {
     if (own <= 2 && own !== -E.ENOENT && (sys(NR.fcntl, n, F.GETFL, 0) & O.NONBLOCK) === 0) this.n = NONE;
   }
 
-  /** Is there room for a line at a terminal now? What is urgent may take what comes in the next second. */
-  #mayTake(bytes: number, urgent: boolean): boolean {
+  /**
+   * Writes what `say` makes of the number of lines that were lost, but not with each line that follows. False when it did not fit, true
+   * also when there is nothing to tell.
+   */
+  tellLost(say: (lost: number) => Uint8Array, urgent: boolean): boolean {
+    const { lost } = this;
+    if (lost === 0 || this.n < 0) return true;
     const now = clockMs(CLOCK.MONOTONIC);
-    this.#room = Math.min(TERMINAL_BYTES, this.#room + ((now - this.#since) * TERMINAL_BYTES) / 1000);
-    this.#since = now;
-    if (bytes > this.#room + (urgent ? TERMINAL_BYTES : 0)) return false;
-    this.#room -= bytes;
+    if (now - this.#told < TELL_MS) return true;
+    if (!this.write(say(lost), 0, urgent)) return false;
+    this.#told = now;
+    this.lost -= lost;
     return true;
   }
 
-  /** Writes a line, which ends in a newline; false when it, or a part of it, did not fit within `ms` milliseconds. */
+  /**
+   * Writes a line, which ends in a newline; false when it, or a part of it, did not fit within `ms` milliseconds, or a terminal has no
+   * time for it. What is urgent may take as much time again.
+   */
   write(line: Uint8Array, ms = 0, urgent = false): boolean {
-    if (this.#paced && ms === 0 && !this.unbounded && !this.#mayTake(line.length, urgent)) {
+    if (!this.#paced || ms > 0 || this.unbounded) return this.#write(line, ms);
+    const begin = clockMs(CLOCK.MONOTONIC);
+    this.#room = Math.min(TERMINAL_MS, this.#room + (begin - this.#since) * TERMINAL_SHARE);
+    this.#since = begin;
+    if (this.#room <= (urgent ? -TERMINAL_MS : 0)) {
       this.lost++;
       return false;
     }
+    const written = this.#write(line, 0);
+    this.#room = Math.max(-2 * TERMINAL_MS, this.#room - (clockMs(CLOCK.MONOTONIC) - begin)); // a machine may be stopped in between
+    return written;
+  }
+
+  #write(line: Uint8Array, ms: number): boolean {
     let rest = this.#torn ? new Uint8Array([10, ...line]) : line;
     for (let tries = ms > 0 ? 8 : 1; tries > 0 && rest.length > 0 && this.n !== NONE; ) {
       const n = this.#socket ? sys(NR.sendto, this.n, rest, rest.length, MSG_DONTWAIT_NOSIGNAL, null, 0) : sys(NR.write, this.n, rest, rest.length);

@@ -10,7 +10,7 @@
 
 enum {
     LOADED_MAX = 256, /* modules that can be loaded */
-    JOBS = 1024, /* promises' jobs before descriptors and timers get their turn */
+    JOBS = 64, /* promises' jobs before descriptors and timers get their turn */
     EX_SOFTWARE = 70, /* sysexits(3): how this program ends when it cannot go on */
 };
 static JSModuleDef *loaded[LOADED_MAX];

@@ -4,7 +4,7 @@
 // peer ends its calls and nothing else.
 import { E } from "../abi/errno.js";
 import { Level, log } from "../lib/log.js";
-import { type Timer, after } from "../lib/loop.js";
+import { type Timer, after, turnIsOver } from "../lib/loop.js";
 import type { Call, Caller } from "./call.js";
 import { sendStatus, tooLong } from "./reply.js";
 import { CODE } from "./status.js";
@@ -36,7 +36,8 @@ const LARGE_BUFFER = 65536;
 const CONGESTED_BYTES = 262144; // queued output above which a peer is no longer read
 const HALF_FRAME_MS = 2000; // on a serial port: a frame whose rest does not come is garbage
 const TURNS = 64; // reads of a serial port before others get their turn
-const FRAMES = 128; // frames of one peer before others get their turn
+const FRAMES = 128; // frames of one peer before others get their turn, if they take no longer than a turn
+const ASKED = 4; // frames between two looks at the clock
 
 let bufferBytes = 4096; // LARGE_BUFFER as soon as a peer fills one: an agent that only hears small requests stays small
 let shared: Uint8Array | undefined; // absent while it is in use
@@ -123,12 +124,13 @@ export class Connection implements Caller, Holder {
     return buffer;
   }
 
-  /** Handles the frames in `buffer` that are complete and keeps the rest. */
-  private frames(buffer: Uint8Array): void {
+  /** Handles the frames in `buffer` that are complete and keeps the rest. A large one takes long: it has a turn of its own. */
+  private frames(buffer: Uint8Array, rested = false): void {
     let at = 0;
     let needed = HEADER_BYTES;
     let n = 0;
-    while (!this.congested && n < FRAMES) {
+    let late = false;
+    while (!this.congested && !late) {
       if (this.skip > 0) {
         const passed = Math.min(this.skip, this.fill - at);
         this.skip -= passed;
@@ -146,6 +148,8 @@ export class Connection implements Caller, Holder {
       } else if (this.fill - at < HEADER_BYTES + length) {
         needed = HEADER_BYTES + length;
         break;
+      } else if (length > LARGE_BUFFER && (n > 0 || !rested)) {
+        late = true;
       } else {
         n++;
         const good = this.frame(buffer, at, at + HEADER_BYTES + length);
@@ -153,6 +157,7 @@ export class Connection implements Caller, Holder {
         at += good || !this.channel.endless ? HEADER_BYTES + length : 1;
       }
       if (this.fill === 0) break; // the peer was lost meanwhile
+      late = late || n === FRAMES || (n > 0 && n % ASKED === 0 && turnIsOver());
     }
     if (n > 0) this.served = true;
     if (at === this.fill && this.own === undefined && buffer.length === bufferBytes && !this.channel.endless) {
@@ -162,7 +167,7 @@ export class Connection implements Caller, Holder {
     }
     this.rest(buffer, Math.min(at, this.fill), needed);
     if (n > 0 && this.held > 0) renew(this);
-    if (n === FRAMES && this.fill > 0 && !this.congested) this.giveWay();
+    if (late && this.fill > 0 && !this.congested) this.giveWay();
   }
 
   /** Keeps what is left of `buffer` from `at` on, and gives it back if it is the shared one. */
@@ -205,7 +210,7 @@ export class Connection implements Caller, Holder {
 
   /** Looks at what has come already. */
   private again(): void {
-    if (!this.resting && !this.congested && this.own !== undefined) this.frames(this.own);
+    if (!this.resting && !this.congested && this.own !== undefined) this.frames(this.own, true);
     if (!this.closed && !this.resting && !this.congested && this.channel.endless) this.readable();
   }
 

@@ -24,6 +24,8 @@ export interface Attack {
     readonly ends?: boolean;
     /** Kilobytes the agent may keep in the end, for attacks that make it hold something for good; else GROWTH_KB. */
     readonly keepsKb?: number;
+    /** Kilobytes the agent may have had meanwhile, for attacks on its memory. */
+    readonly mostKb?: number;
     /** Milliseconds that one attacker's end and removal may take; else REMOVAL_MS. */
     readonly removalMs?: number;
   };
@@ -43,6 +45,8 @@ export interface Patience {
   readonly longest: number;
   /** The same without the time in which the agent, or the one who asks, waited for a processor. */
   readonly net: number;
+  /** When that one was asked: milliseconds from the attack's begin. */
+  readonly at: number;
   /** The connection was lost. */
   readonly lost: boolean;
 }

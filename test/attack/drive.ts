@@ -62,7 +62,7 @@ const settled = async (read: () => Promise<State>, before: State): Promise<strin
 export const baselineOf = async (ground: Ground, measure: Measure, seconds: number, id: string): Promise<Patience> => {
   await ground.client.createContainer(containerRequest({ id, rootPath: ground.root, args: ["/bin/sh", "-c", "while :; do :; done"] }) as never);
   await ground.client.startContainer({ container_id: id });
-  await measure.watch(ground.address, ground.thread);
+  await measure.watch(ground.address, ground.threads);
   await new Promise((done) => setTimeout(done, seconds * 1000));
   const patience = await measure.report();
   await ground.client.removeContainer({ container_id: id });
@@ -77,7 +77,7 @@ export const drive = async (attack: Attack, ground: Ground, measure: Measure, ru
   const look = (script: string): Promise<string> => scene.shell(bystander, script);
   const note = (what: string) => (error: unknown): void => scene.fault(`${what}: ${error instanceof Error ? error.message : String(error)}`);
   let did: Did = {};
-  let patience: Patience = { checks: 0, longest: 0, net: 0, lost: false };
+  let patience: Patience = { checks: 0, longest: 0, net: 0, at: 0, lost: false };
   let removalMs = NaN;
   let before: State | undefined;
   let memory = { before: NaN, peak: NaN, after: NaN };
@@ -85,8 +85,9 @@ export const drive = async (attack: Attack, ground: Ground, measure: Measure, ru
     await bystand(ground, bystander);
     await unharmed(scene); // what is made once and kept is there from now on
     before = await ground.state(look);
-    memory = { ...memory, before: ground.memory().now };
-    await measure.watch(ground.address, ground.thread);
+    await ground.resetPeak();
+    memory = { ...memory, before: (await ground.memory()).now };
+    await measure.watch(ground.address, ground.threads);
     try {
       did = await within(attack.run(scene), ATTACK_MS, "the attack's end");
     } catch (error) {
@@ -101,8 +102,13 @@ export const drive = async (attack: Attack, ground: Ground, measure: Measure, ru
     note("the run")(error);
   }
   scene.closeAll();
-  const { now, peak } = ground.memory();
-  memory = { ...memory, after: now, peak };
+  if (ground.alive() && attack.needs.ends !== true) {
+    const { now, peak } = await within(ground.memory(), 30_000, "a look at the agent").catch((error: unknown) => {
+      note("memory")(error);
+      return { now: NaN, peak: NaN };
+    });
+    memory = { ...memory, after: now, peak };
+  }
   await outcome(within(ground.client.removeContainer({ container_id: bystander }), 10_000, "removal of the bystander"));
   scene.faults.push(...judge(attack, ground, patience, memory, removalMs, rules));
   return { name: attack.name, item: attack.item, where: ground.where, did, patience, removalMs, memory, ms: performance.now() - begin, faults: scene.faults };
@@ -115,6 +121,7 @@ const judge = ({ needs }: Attack, ground: Ground, patience: Patience, memory: Ou
   else if (needs.ends !== true && patience.lost) faults.push("the watcher's connection was lost");
   if (patience.net > limit) faults.push(`a Check took ${patience.net.toFixed(0)} ms (limit ${limit})`);
   if (removalMs > (needs.removalMs ?? REMOVAL_MS)) faults.push(`the removal took ${removalMs.toFixed(0)} ms`);
+  if (needs.mostKb !== undefined && memory.peak - memory.before > needs.mostKb) faults.push(`the agent took ${memory.peak - memory.before} kB`);
   const grown = memory.after - memory.before;
   if (grown > (needs.keepsKb ?? GROWTH_KB)) faults.push(`the agent has grown by ${grown} kB`);
   const bug = ground.log().split("\n").find((line) => /runtime error:|AddressSanitizer|LeakSanitizer|TypeError|ReferenceError|RangeError|InternalError|"level":"CRIT"/.test(line));

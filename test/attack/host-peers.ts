@@ -26,14 +26,14 @@ const here = async (scene: Scene, ...words: (string | number)[]): Promise<Did> =
 };
 
 const promises = async (scene: Scene, peers: number, bytes: Uint8Array): Promise<Did> => {
-  const before = scene.ground.memory().now;
+  const before = (await scene.ground.memory()).now;
   for (let i = 0; i < peers; i += 50) {
     const some = await Promise.all(Array.from({ length: 50 }, () => scene.raw()));
     for (const stream of some) stream.write(bytes);
   }
   await scene.client.check();
   await scene.pause(1);
-  const held = scene.ground.memory().now - before;
+  const held = (await scene.ground.memory()).now - before;
   if (held > PROMISES_KB) scene.fault(`${peers} peers that sent ${bytes.length} bytes each cost ${held} kB`);
   return { peers, "held kB": held };
 };
@@ -51,14 +51,14 @@ const pendingWrites = async (scene: Scene): Promise<Did> => {
   scene.attackers.add(deaf);
   await scene.client.createContainer(scene.request(deaf, ["/bin/sleep", "1000"]));
   await scene.client.startContainer({ container_id: deaf });
-  const before = scene.ground.memory().now;
+  const before = (await scene.ground.memory()).now;
   const writer = await scene.another();
   const data = Buffer.alloc(1 << 20, "x");
   const count = scene.many(200, 60);
   const all = Array.from({ length: count }, () => outcome(writer.writeStdin({ ...named(deaf), data })));
   await scene.pause(1);
   await scene.client.check();
-  const held = scene.ground.memory().now - before;
+  const held = (await scene.ground.memory()).now - before;
   if (held > PROMISES_KB) scene.fault(`${count} pending writes of 1 MB cost ${held} kB`);
   await scene.client.signalProcess({ container_id: deaf, exec_id: "", signal: 9 });
   const said = await within(Promise.all(all), 30_000, "the end of the pending writes");

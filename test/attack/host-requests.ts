@@ -1,6 +1,5 @@
 // From the host's side: single requests that are too much, too long, wrong, or lead to where nothing answers.
 import { spawn } from "node:child_process";
-import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { encodeRequest } from "../../ctl/client/agent-client.js";
 import { schema } from "../../ctl/client/schema.js";
@@ -25,17 +24,17 @@ class Tally {
   }
 }
 
-const resetPeak = (scene: Scene): void => {
-  if (scene.ground.agent !== undefined) writeFileSync(`/proc/${scene.ground.agent.pid}/clear_refs`, "5");
-};
-
-/** Sends each and says how it was answered; a lost connection or no answer is a fault. */
+/**
+ * Sends each and says how it was answered; a lost connection or no answer is a fault. What one request takes is looked at where that
+ * costs nothing; elsewhere the driver looks at all of them together.
+ */
 const sendAll = async (scene: Scene, all: Iterable<{ service: string; name: string; what: string; payload: () => Uint8Array }>, most?: number): Promise<Did> => {
   const tally = new Tally();
   let client = await scene.another();
   for (const { service, name, what, payload } of all) {
-    if (most !== undefined) resetPeak(scene);
-    const before = scene.ground.memory().now;
+    const looked = most !== undefined && scene.ground.agent !== undefined;
+    if (looked) await scene.ground.resetPeak();
+    const before = looked ? (await scene.ground.memory()).now : NaN;
     const said = await outcome(within(client.connection.call(service, name, payload()), ANSWER_MS, what));
     tally.add(said);
     if (noAnswer(said)) {
@@ -43,8 +42,8 @@ const sendAll = async (scene: Scene, all: Iterable<{ service: string; name: stri
       if (!scene.ground.alive() || scene.faults.length > MANY_FAULTS) break;
       client = await scene.another();
     }
-    const grown = scene.ground.memory().peak - before;
-    if (most !== undefined && grown > most) scene.fault(`${what} took ${grown} kB`);
+    const grown = looked ? (await scene.ground.memory()).peak - before : NaN;
+    if (grown > (most ?? Infinity)) scene.fault(`${what} took ${grown} kB`);
   }
   return tally.did;
 };
@@ -187,7 +186,7 @@ const netlink = async (scene: Scene): Promise<Did> => {
 };
 
 export const REQUESTS: readonly Attack[] = [
-  { name: "many-empty", item: "every repeated field of every request with 3.8 MB of empty elements", needs: { where: ["host", "vm"], quick: true }, run: (scene) => repeated(scene) },
+  { name: "many-empty", item: "every repeated field of every request with 3.8 MB of empty elements", needs: { where: ["host", "vm"], quick: true, mostKb: MOST_KB }, run: (scene) => repeated(scene) },
   { name: "many-filled", item: "the same with elements that hold a text", needs: { where: ["host"] }, run: (scene) => repeated(scene, Buffer.from([0x0a, 0x01, 0x61])) },
   { name: "texts", item: "every text of every request: long, with NUL, not UTF-8, a way up", needs: { where: ["host", "vm"], quick: true }, run: texts },
   { name: "texts-of-create", item: "every text of a whole CreateContainer in turn", needs: { where: ["host"], quick: true }, run: textsOfCreate },

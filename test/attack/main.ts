@@ -38,7 +38,7 @@ let round = 0;
 const prefix = (): string => `atk${process.pid}r${round++}n`;
 
 const broken = (attack: Attack, where: Where, error: unknown): Outcome => ({
-  name: attack.name, item: attack.item, where, did: {}, patience: { checks: 0, longest: NaN, net: NaN, lost: true }, removalMs: NaN, memory: { before: NaN, peak: NaN, after: NaN }, ms: 0,
+  name: attack.name, item: attack.item, where, did: {}, patience: { checks: 0, longest: NaN, net: NaN, at: NaN, lost: true }, removalMs: NaN, memory: { before: NaN, peak: NaN, after: NaN }, ms: 0,
   faults: [`it could not be run: ${error instanceof Error ? error.message : String(error)}`],
 });
 

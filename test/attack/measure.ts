@@ -16,8 +16,8 @@ export class Measure {
     return (await answer)[0] as unknown;
   }
   /** Begins to ask. Rejects when the agent cannot be reached. */
-  async watch(address: string, pid: number | undefined): Promise<void> {
-    const said = await this.#say({ go: "watch", address, pid });
+  async watch(address: string, threads: readonly number[]): Promise<void> {
+    const said = await this.#say({ go: "watch", address, threads });
     if (said !== "watching") throw new Error(`the watcher: ${JSON.stringify(said)}`);
   }
   /** Ends the watch. */

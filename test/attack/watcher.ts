@@ -1,6 +1,6 @@
 // The measuring process: asks Check on a connection of its own every ten milliseconds and keeps the longest answer. Since the machine
-// may be busy with others, it subtracts the time in which the agent and itself waited for a processor (proc_pid_schedstat: second
-// number, nanoseconds). Commands come by the channel of child_process.fork.
+// may be busy with others, it subtracts the time in which a thread that the answer passes through, or itself, waited for a
+// processor (/proc/PID/schedstat: second number, nanoseconds; a thread that sleeps does not wait for one). Commands come by the channel of child_process.fork.
 import { readFileSync } from "node:fs";
 import type { Duplex } from "node:stream";
 import { encodeFrame, FRAME_REQUEST, FrameReader } from "../../ctl/client/frame.js";
@@ -8,7 +8,7 @@ import { RequestEnvelope } from "../../ctl/client/schema.js";
 import { openStream } from "../../ctl/client/transport.js";
 import type { Patience } from "./attack.js";
 
-export type Command = { readonly go: "watch"; readonly address: string; readonly pid: number | undefined } | { readonly go: "report" };
+export type Command = { readonly go: "watch"; readonly address: string; readonly threads: readonly number[] } | { readonly go: "report" };
 
 const EVERY_MS = 10;
 const data = RequestEnvelope.encode(RequestEnvelope.create({ service: "grpc.Health", method: "Check", payload: new Uint8Array(0) })).finish();
@@ -26,11 +26,13 @@ class Watcher {
   checks = 0;
   longest = 0;
   net = 0;
+  at = 0;
   lost = false;
   #stream: Duplex | undefined;
   #asked: { at: number; delays: number } | undefined;
   #timer: NodeJS.Timeout | undefined;
-  constructor(readonly pid: number | undefined) {}
+  readonly #began = performance.now();
+  constructor(readonly threads: readonly number[]) {}
 
   async start(address: string): Promise<void> {
     const reader = new FrameReader();
@@ -42,7 +44,7 @@ class Watcher {
   }
 
   #delays(): number {
-    return delay("/proc/thread-self/schedstat") + (this.pid === undefined ? 0 : delay(`/proc/${this.pid}/schedstat`));
+    return delay("/proc/thread-self/schedstat") + this.threads.reduce((sum, tid) => sum + delay(`/proc/${tid}/schedstat`), 0);
   }
 
   #ask(): void {
@@ -55,7 +57,8 @@ class Watcher {
     if (this.#asked === undefined) return;
     const ms = performance.now() - this.#asked.at;
     this.longest = Math.max(this.longest, ms);
-    this.net = Math.max(this.net, ms - (this.#delays() - this.#asked.delays));
+    const net = ms - (this.#delays() - this.#asked.delays);
+    if (net > this.net) [this.net, this.at] = [net, this.#asked.at - this.#began];
   }
 
   #answered(): void {
@@ -68,18 +71,18 @@ class Watcher {
   /** The figures so far, with a Check that is still waited for; ends the watch. */
   report(): Patience {
     this.#note();
-    const { checks, longest, net, lost } = this;
+    const { checks, longest, net, at, lost } = this;
     clearTimeout(this.#timer);
     this.lost = true;
     this.#stream?.destroy();
-    return { checks, longest, net: Math.max(0, net), lost };
+    return { checks, longest, net: Math.max(0, net), at, lost };
   }
 }
 
 let watcher: Watcher | undefined;
 process.on("message", (command: Command) => {
-  if (command.go === "report") return void process.send?.(watcher?.report() ?? { checks: 0, longest: 0, net: 0, lost: true });
-  watcher = new Watcher(command.pid);
+  if (command.go === "report") return void process.send?.(watcher?.report() ?? { checks: 0, longest: 0, net: 0, at: 0, lost: true });
+  watcher = new Watcher(command.threads);
   watcher.start(command.address).then(
     () => process.send?.("watching"),
     (error: unknown) => process.send?.({ failed: String(error) }),

@@ -7,7 +7,7 @@ const { E } = await import("../../../agent/abi/errno.js");
 /** All there are, by name, but the one that means that nobody waits. */
 const ERRNOS = Object.entries((await import("../../../agent/abi/errno.js")) as unknown as { E: Record<string, number> }).flatMap(([, e]) => Object.entries(e)).filter(([name, n]) => typeof n === "number" && name !== "EAGAIN");
 const { EPOLL } = await import("../../../agent/sys/poll.js");
-const { after, guarded, onCrash, tick, watch, watched } = await import("../../../agent/lib/loop.js");
+const { after, guarded, onCrash, tick, turnIsOver, watch, watched } = await import("../../../agent/lib/loop.js");
 const { provide } = await import("../../helpers/fake-native.js");
 provide("lib__crowd.js", await import("../../../agent/lib/crowd.js"));
 const { onExit, startReaper, killChild } = await import("../../../agent/lib/reaper.js");
@@ -201,6 +201,37 @@ describe("a round of the loop", () => {
       expect(run.length - had).toBeLessThanOrEqual(256);
     }
     expect(run).toEqual([...run].sort());
+  });
+
+  it("runs timers that take long one by one, in their order, and events in between", () => {
+    const run: (number | string)[] = [];
+    const other = watch(ready(), EPOLL.IN, () => run.push("event"));
+    for (let i = 0; i < 3; i++) {
+      after(1, () => {
+        run.push(i);
+        kernel.ms += 10;
+      });
+    }
+    after(2, () => run.push("quick"));
+    kernel.ms += 20;
+    for (let i = 0; i < 4; i++) tick(true);
+    expect(run).toEqual(["event", 0, "event", 1, "event", 2, "event", "quick"]);
+    other.close();
+  });
+
+  it("gives each callback two milliseconds of its own, counted from when it asks first", () => {
+    const pieces: number[] = [];
+    const long = (cost: number) => (): void => {
+      let n = 1;
+      for (; !turnIsOver() && n < 100; n++) kernel.ms += cost;
+      pieces.push(n);
+    };
+    const watches = [watch(ready(), EPOLL.IN, long(1)), watch(ready(), EPOLL.IN, long(1)), watch(ready(), EPOLL.IN, long(50))];
+    tick(true);
+    after(0, long(1));
+    for (const one of watches) one.close();
+    tick(true);
+    expect(pieces).toEqual([3, 3, 2, 3]);
   });
 });
 

@@ -4,7 +4,9 @@ import type { Call } from "../../../agent/rpc/call.js";
 import type { Handlers } from "../../../agent/rpc/methods.js";
 import { AGENT, HEALTH, MemoryChannel, decoded, encoded, frame, request } from "./memory-channel.js";
 
+const turn = vi.hoisted(() => ({ isOver: (): boolean => false }));
 vi.mock("../../../agent/lib/loop.js", () => ({
+  turnIsOver: () => turn.isOver(),
   after: (ms: number, run: () => void) => {
     const t = setTimeout(run, ms);
     return { cancel: () => clearTimeout(t) };
@@ -73,6 +75,12 @@ const connect = (endless = false): MemoryChannel => {
 let server = new Server();
 const id = (containerId: string): Uint8Array => encoded("grpc.StartContainerRequest", { container_id: containerId });
 const check = (stream: number): Uint8Array => request(stream, HEALTH, "Check");
+/** Lets the peer go on while timers run. */
+const runUntil = (channel: MemoryChannel, done: () => boolean): Promise<boolean> =>
+  vi.waitUntil(() => {
+    channel.run();
+    return done();
+  }, { interval: 1 });
 const only = (channel: MemoryChannel): { code: number; message: string; stream: number; payload: Uint8Array } => {
   const replies = channel.replies();
   expect(replies.length).toBe(1);
@@ -185,13 +193,13 @@ describe("calls", () => {
     }
   });
 
-  test("the largest frame is taken, and a reply over the limit becomes an error that says so", () => {
+  test("the largest frame is taken, and a reply over the limit becomes an error that says so", async () => {
     const channel = connect();
     const overhead = request(1, AGENT, "WriteStdin", encoded("grpc.WriteStreamRequest", { data: new Uint8Array(4000000) })).length - 10 - 4000000;
     const largest = request(1, AGENT, "WriteStdin", encoded("grpc.WriteStreamRequest", { data: new Uint8Array(4194304 - overhead) }));
     expect(largest.length).toBe(4194314);
     channel.input = largest;
-    channel.run();
+    await runUntil(channel, () => channel.output.length > 0);
     expect(decoded("grpc.WriteStreamResponse", only(channel).payload)["len"]).toBe(4194304 - overhead);
     channel.send(request(3, AGENT, "GetMetrics"));
     expect(only(channel)).toMatchObject({ stream: 3, code: 3, message: expect.stringMatching(/^message length 419\d+ exceed maximum message size of 4194304$/) as string });
@@ -316,6 +324,31 @@ describe("the connection", () => {
     channel.run();
     expect(channel.replies().map((r) => r.stream)).toEqual([...reads.map((_r, i) => 2 * i + 1), 99]);
     expect(started).toEqual(["last"]);
+  });
+
+  test("frames that take long have others' turns in between, and keep their order", async () => {
+    const channel = connect();
+    let pieces = 0;
+    turn.isOver = () => ++pieces > 0;
+    try {
+      channel.send(...Array.from({ length: 10 }, (_v, i) => request(2 * i + 1, AGENT, "StartContainer", id(`c${i}`))));
+      expect(started.length).toBeLessThan(10);
+      expect(channel.reads).toBe(false);
+      await vi.waitUntil(() => started.length === 10);
+      expect(started).toEqual(Array.from({ length: 10 }, (_v, i) => `c${i}`));
+      expect(pieces).toBe(2);
+      expect(channel.reads).toBe(true);
+    } finally {
+      turn.isOver = () => false;
+    }
+  });
+
+  test("a large frame has a turn of its own", async () => {
+    const channel = connect();
+    channel.send(request(1, AGENT, "StartContainer", id("small")), request(3, AGENT, "StartContainer", id("x".repeat(65_500))), request(5, AGENT, "StartContainer", id("behind")));
+    expect(started).toEqual(["small"]);
+    await runUntil(channel, () => started.length === 3);
+    expect(started.map((text) => text.slice(0, 6))).toEqual(["small", "xxxxxx", "behind"]);
   });
 
   test("whenWritable waits until the peer takes replies again, or is gone: whoever waits must be told", () => {
