@@ -7,7 +7,7 @@ import { RequestEnvelope } from "../../ctl/client/schema.js";
 import { named, outcome, until } from "../helpers/lab.js";
 import { startPrivateAgent } from "../helpers/private-agent.js";
 import type { Attack, Did } from "./attack.js";
-import { noAnswer, within, type Scene } from "./scene.js";
+import { limits, noAnswer, within, type Scene } from "./scene.js";
 
 /** What may be held for peers that only promise. */
 const PROMISES_KB = 64 * 1024;
@@ -159,10 +159,12 @@ const descriptors = async (scene: Scene): Promise<Did> => {
   scene.attackers.add(id);
   await scene.client.createContainer(scene.request(id, ["/bin/sleep", "1000"]));
   await scene.client.startContainer({ container_id: id });
+  const hungry = await scene.attacker(["oom", 2, 32], limits({ Memory: { Limit: 12 << 20 } }));
   const peers = await Promise.all(Array.from({ length: 200 }, () => scene.raw().catch(() => undefined)));
   await scene.pause(0.3);
   const exec = await outcome(within(scene.client.execProcess({ ...named(id, "e"), process: { Args: ["/bin/true"], Env: [], Cwd: "/", User: {} } } as never), 30_000, "an exec"));
   const create = await outcome(within(scene.client.createContainer(scene.request(scene.name(), ["/bin/true"])), 30_000, "a create"));
+  await scene.says(hungry, "done", 60_000); // it has run out of memory meanwhile, which is told by a descriptor
   const killed = await outcome(within(scene.client.signalProcess({ container_id: id, exec_id: "", signal: 9 }), 10_000, "SignalProcess"));
   const removed = await outcome(within(scene.client.removeContainer({ container_id: id }), 20_000, "RemoveContainer"));
   scene.expect(killed === "OK", `with no descriptor left SignalProcess says ${killed}`);

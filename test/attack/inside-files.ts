@@ -10,7 +10,7 @@ const SHARED = "/run/kata-containers/shared/containers";
 const LONG_MS = 120_000;
 
 /** A container with a writable layer of its own, which goes with it. */
-const layered = (scene: Scene): { id: string; more: object } => {
+export const layered = (scene: Scene): { id: string; more: object } => {
   const id = scene.name();
   const options = ["io.katacontainers.fs-opt.overlay-rw", `lowerdir=${scene.ground.root}`];
   return { id, more: { storages: [{ driver: "overlayfs", source: "none", fstype: "overlay", options, mount_point: `/run/kata-containers/${id}/rootfs` }] } };

@@ -115,6 +115,14 @@ export const PROCESSES: readonly Attack[] = [
     },
   },
   {
+    name: "fork-bomb-by-memory", item: "the same with no limit but that of its memory", needs: { where: ["vm"] },
+    run: async (scene) => {
+      await outcome(scene.says(await scene.attacker(["forks"], limits({ Memory: { Limit: 48 << 20 } })), "up")); // it may be the first that ends
+      await scene.pause(scene.seconds(5));
+      return { megabytes: 48 };
+    },
+  },
+  {
     name: "exit-storm", item: "orphans that end as fast as they can be made", needs: { where: ["host", "vm"], quick: true },
     run: async (scene) => {
       const all = await Promise.all(Array.from({ length: 3 }, () => scene.attacker(["exits", scene.seconds(5)], limits(PIDS))));

@@ -27,9 +27,16 @@ type Join = Extract<Step, { do: "join" }>;
 /** A namespace that is to be joined, open. */
 export interface Opened { readonly step: Join; readonly fd: Fd }
 
-/** Opens all namespaces before the first is joined: their paths may vanish with it, or name descriptors that are closed soon. */
+/**
+ * Opens all namespaces before the first is joined: their paths may vanish with it, or name descriptors that are closed soon. Throws
+ * "invalid" for the mount namespace that this process is in: the container's root would become that of the engine and everybody else.
+ */
 export function openNamespaces(steps: readonly Step[]): Opened[] {
-  return steps.filter((s) => s.do === "join").map((step) => ({ step, fd: openNamespace(step.path) }));
+  return steps.filter((s) => s.do === "join").map((step) => {
+    const fd = openNamespace(step.path);
+    if (step.kind === CLONE.NEWNS && fstat(fd).ino === stat("/proc/self/ns/mnt").ino) throw new AppError("invalid", `${describe(step)}: it is the runtime's own`);
+    return { step, fd };
+  });
 }
 
 /** Joins them in their order. */
