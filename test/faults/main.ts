@@ -1,6 +1,6 @@
 // `make faults`: a pod's life natively, with one system call of the agent failing each time (strace -e inject). The agent must answer,
 // go on, and leave nothing; afterwards a life without a fault must succeed on the same agent. Ends with 1 when one did not hold.
-//   ONLY=CALL:NUMBER[+]:ERRNO[:f][:end],... these cases   FULL=1 all of them   MINUTES=10   PART=1/2 every second one
+//   ONLY=CALL:NUMBER[+]:ERRNO[:f][:end],... these cases   FULL=1 all of them   MINUTES=10   PART=1/2 every second one   SKIP=n not the first ones
 //   --docs writes docs/faults.md   --results FILE keeps what was found, --from FILE,... writes docs/faults.md from such
 import { readFileSync, writeFileSync } from "node:fs";
 import { whyNot } from "../helpers/private-agent.js";
@@ -55,10 +55,10 @@ const allCases = async (): Promise<Case[]> => {
   return mixed(lists);
 };
 
-/** Every n-th case. */
+/** Every n-th case, without the first ones that an earlier run has had. */
 const partOf = (cases: readonly Case[]): Case[] => {
   const [which = 1, of = 1] = (process.env["PART"] ?? "1/1").split("/").map(Number);
-  return cases.filter((_, i) => i % of === which - 1);
+  return cases.filter((_, i) => i % of === which - 1).slice(Number(process.env["SKIP"] ?? "0"));
 };
 
 const option = (name: string): string | undefined => {
@@ -99,7 +99,8 @@ const runAll = async (cases: readonly Case[], told: boolean, stopped: () => bool
 const main = async (): Promise<number> => {
   const from = option("--from");
   if (from !== undefined) {
-    writeFileSync("docs/faults.md", docs(from.split(",").flatMap((file) => JSON.parse(readFileSync(file, "utf8")) as Result[])));
+    const all = new Map(from.split(",").flatMap((file) => JSON.parse(readFileSync(file, "utf8")) as Result[]).map((result) => [nameOf(result.one), result])); // the last word on each
+    writeFileSync("docs/faults.md", docs([...all.values()]));
     return 0;
   }
   const why = whyNot();

@@ -8,7 +8,7 @@ import { cgroups, sweep } from "../soak/traces.js";
 import { type Case } from "./cases.js";
 import { busy, clean, Hang, limited, live, prepare } from "./pod.js";
 
-const SETTLE_MS = 10_000;
+const SETTLE_MS = 30_000;
 const REST_MS = 300;
 /** What a fault that stayed has interrupted goes on by its own deadline at the latest: a minute for what gets ready. */
 const DEADLINE_MS = 75_000;
