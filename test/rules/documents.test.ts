@@ -26,15 +26,27 @@ const ONE = String.raw`\d+(?:\.T?\d+[a-z]?)*`;
 const PLACE = new RegExp(String.raw`^(?:#{2,3} (${ONE})\.? |\*\*(${ONE})\*\* )`, "gm");
 const places = new Map(PAGES.map((page) => [page as string, new Set([...read(join(root, "docs", `${page}.md`)).matchAll(PLACE)].map((m) => (m[1] ?? m[2]) as string))]));
 
-const CITATION = new RegExp(String.raw`\b(${PAGES.join("|")}) (${ONE}(?:(?:, | and |, and | to )${ONE})*)`, "g");
+/** A page, places in it, and perhaps items of a numbered list in the last of them: "container-engine 2.2 steps 21 to 26". */
+const CITATION = new RegExp(String.raw`\b(${PAGES.join("|")}) (${ONE}(?:(?:, | and |, and | to )${ONE})*)(?:,? (?:steps?|rule) (\d+)(?: to (\d+))?)?`, "g");
 
 /** A comment's lines as one: a citation may be broken between two numbers. */
 const joined = (text: string): string => text.replace(/\n[ \t]*(?:\/\/|\*)[ \t]+/g, " ");
 
-interface Citation { readonly page: string; readonly place: string }
+interface Citation { readonly page: string; readonly place: string; readonly items: readonly string[] }
 
 const citations = (text: string): Citation[] =>
-  [...joined(text).matchAll(CITATION)].flatMap(([, page = "", list = ""]) => [...list.matchAll(new RegExp(ONE, "g"))].map(([place]) => ({ page, place })));
+  [...joined(text).matchAll(CITATION)].flatMap(([, page = "", list = "", ...items]) => {
+    const all = [...list.matchAll(new RegExp(ONE, "g"))].map(([place]) => place);
+    return all.map((place, i) => ({ page, place, items: i === all.length - 1 ? items.filter((item) => item !== undefined) : [] }));
+  });
+
+/** What stands at a place: to the next one. */
+function textAt({ page, place }: Citation): string {
+  const text = read(join(root, "docs", `${page}.md`));
+  const all = [...text.matchAll(PLACE)];
+  const at = all.findIndex((m) => (m[1] ?? m[2]) === place);
+  return at < 0 ? "" : text.slice(all[at]?.index, all[at + 1]?.index);
+}
 
 const self = resolve(import.meta.filename);
 const sources = ["agent", "bench", "ctl", "image-builder", "protos", "test", "tools"].flatMap((d) => files(join(root, d), [".ts", ".mjs", ".c", ".h"]))
@@ -42,15 +54,22 @@ const sources = ["agent", "bench", "ctl", "image-builder", "protos", "test", "to
 
 describe("citations", () => {
   it("are found, also over two lines", () => {
-    const text = "// as others (agent-api 9, 25.T5, 26.7,\n// 26.9 and 26.12; container-engine 3.2b): see ttrpc 6 to 8.";
+    const text = "// as others (agent-api 9, 25.T5, 26.7,\n// 26.9 and 26.12; container-engine 3.2b): see ttrpc 6 to 8, and container-engine 2.2 steps 21 to 26.";
     expect(citations(text).map(({ page, place }) => `${page} ${place}`)).toEqual([
-      "agent-api 9", "agent-api 25.T5", "agent-api 26.7", "agent-api 26.9", "agent-api 26.12", "container-engine 3.2b", "ttrpc 6", "ttrpc 8",
+      "agent-api 9", "agent-api 25.T5", "agent-api 26.7", "agent-api 26.9", "agent-api 26.12", "container-engine 3.2b", "ttrpc 6", "ttrpc 8", "container-engine 2.2",
     ]);
+    expect(citations(text).at(-1)?.items).toEqual(["21", "26"]);
   });
   it("name places that are there", () => {
     const found = sources.flatMap((file) => citations(read(file)).map((c) => ({ ...c, file: relative(root, file) })));
     expect(found.length, "none is found: the rule is broken").toBeGreaterThan(50);
     expect(found.filter(({ page, place }) => !places.get(page)?.has(place)).map(({ page, place, file }) => `${file}: ${page} ${place}`)).toEqual([]);
+  });
+  it("of items of a list name items that are there", () => {
+    const found = sources.flatMap((file) => citations(read(file)).flatMap((c) => c.items.map((item) => ({ ...c, item, file: relative(root, file) }))));
+    expect(found.length, "none is found: the rule is broken").toBeGreaterThan(3);
+    const missing = found.filter((c) => !new RegExp(String.raw`(?:^|\s)${c.item}\. `, "m").test(textAt(c)));
+    expect(missing.map(({ page, place, item, file }) => `${file}: ${page} ${place}, ${item}.`)).toEqual([]);
   });
   it("are spelt with the page's name", () => {
     const other = /\bfacts?,? (?:section )?\(?\d|\b(?:agent-api|container-engine)(?:\.md)?,? (?:section|chapter|§)/i;
@@ -104,6 +123,10 @@ describe("pages", () => {
   it.each(pages.map((f) => [relative(root, f), f]))("every link of %s leads somewhere", (_name, page) => {
     const links = [...prose(read(page as string)).matchAll(/\]\(([^()\s]+(?:\([^()\s]*\)[^()\s]*)*)\)/g)].map((m) => m[1] as string);
     expect(links.map((link) => broken(page as string, link)).filter((why) => why !== undefined)).toEqual([]);
+  });
+  it.each(pages.map((f) => [relative(root, f), f] as const))("every path of the tree in %s is there", (_name, page) => {
+    const named = [...read(page).matchAll(/`((?:agent|bench|ctl|docs|image-builder|kernel-configs|protos|rootfs|test|tools)\/[\w./-]*)`/g)].map((m) => m[1] as string);
+    expect(named.filter((path) => !existsSync(join(root, path)) && !existsSync(join(dirname(page), path)))).toEqual([]);
   });
   it("of docs/ are all on its map", () => {
     const map = read(join(root, "docs/README.md"));
