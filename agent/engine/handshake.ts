@@ -2,7 +2,8 @@
 //
 //     parent                         child
 //       │        clone3                │  joins cgroups and namespaces, builds the mount tree, changes the root
-//       │─── go ──────────────────────▶│  only with a user namespace: its id maps are written
+//       │─── go ──────────────────────▶│  first of all, and only if it has to wait: its id maps are written, its resctrl group and its network
+//       │                              │  devices are there
 //       │◀────────── map {tree, ids} ──│  only with a user namespace: numbers of a copy of mounts and of the namespace whose ids it is to have
 //       │◀────────── open {base, path} │  or a path that the child may not follow, from its descriptor `base`; as often as there are such mounts
 //       │─── (a descriptor) ──────────▶│  that copy, or what the path leads to
