@@ -8,6 +8,7 @@ import { errorText, EXIT_OURS, exitStatus } from "./commands/exit.js";
 import { bootCommand, psCommand, stopCommand } from "./commands/machines.js";
 import { parseBytes, parseEnv, parsePositive, parseSeconds, withVmOptions } from "./commands/options.js";
 import { runCommand } from "./commands/run.js";
+import { neverWait } from "./container/terminal.js";
 import { wholeProcess } from "./lifetime.js";
 
 let status = 0;
@@ -89,6 +90,7 @@ program.command("stop")
 
 // A reader that went away (`katactl ps | head`, the parent of a detached VM) is no reason to fail.
 for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
+neverWait(process.stderr); // what is said here is short, and no reason to hold up a VM's end
 
 const say = (line: string): void => void process.stderr.write(`katactl: ${line}\n`);
 

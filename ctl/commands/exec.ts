@@ -4,9 +4,10 @@ import { parseAddress } from "../client/address.js";
 import type { Input } from "../client/agent-client.js";
 import type { Process } from "../client/gen/messages.js";
 import { connectAgent } from "../client/connect.js";
-import { attach } from "../container/attach.js";
+import { attach, sizeOf } from "../container/attach.js";
 import { mergeEnv } from "../container/plan.js";
 import { findVm, type VmRecord } from "../vm/registry.js";
+import { forwardSignals } from "./forward.js";
 import { armInterrupt } from "./interrupt.js";
 
 export interface ExecOptions {
@@ -37,21 +38,28 @@ const targetOf = (name: string, options: ExecOptions): { address: string; contai
   return { address: vm.address, container };
 };
 
-/** Run a command in a container; resolves with its exit status. `name` is that of the VM, or of the container with --address. */
-export const execCommand = async (name: string, command: string[], options: ExecOptions): Promise<number> => {
-  const { address, container } = targetOf(name, options);
+/** Run a command in a container; resolves with its exit status. `vm` is the name of the VM, or of the container with --address. */
+export const execCommand = async (vm: string, command: string[], options: ExecOptions): Promise<number> => {
+  const { address, container } = targetOf(vm, options);
   const client = await connectAgent(parseAddress(address));
   const exec_id = randomUUID();
   const process_: Input<Process> = {
     Terminal: options.tty === true, User: idsOf(options.user), Args: command, Cwd: options.workdir,
+    ...(options.tty === true ? sizeOf() : {}),
     Env: mergeEnv([PATH, ...(options.tty === true ? ["TERM=xterm"] : [])], options.env),
   };
   const interrupt = armInterrupt();
   try {
     await client.execProcess({ container_id: container, exec_id, process: process_ });
-    void interrupt.first.then((signal) => client.signalProcess({ container_id: container, exec_id, signal }).catch(() => undefined));
-    void interrupt.second.then(() => client.signalProcess({ container_id: container, exec_id, signal: 9 }).catch(() => undefined));
-    return await attach(client, { container_id: container, exec_id }, { terminal: options.tty === true, interactive: options.interactive === true });
+    const name = { container_id: container, exec_id };
+    const forwarding = forwardSignals(client, name, interrupt, false);
+    const attached = attach(client, name, { terminal: options.tty === true, interactive: options.interactive === true, leave: interrupt.signal });
+    attached.catch(() => undefined);
+    try {
+      return await Promise.race([attached, forwarding.gaveUp]);
+    } finally {
+      forwarding.stop();
+    }
   } finally {
     interrupt.disarm();
     client.close();

@@ -5,8 +5,7 @@ import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { formatAddress } from "../client/address.js";
-import type { AgentClient } from "../client/agent-client.js";
-import { attach } from "../container/attach.js";
+import { attach, sizeOf } from "../container/attach.js";
 import { planContainer, type ContainerPlan } from "../container/plan.js";
 import { makeDisk } from "../image/make-disk.js";
 import { openImage } from "../image/open-image.js";
@@ -15,6 +14,7 @@ import { now, removeAtEnd } from "../lifetime.js";
 import { bootVm, type Vm } from "../vm/boot.js";
 import { claimName, register } from "../vm/registry.js";
 import { EXIT_INTERRUPTED } from "./exit.js";
+import { forwardSignals } from "./forward.js";
 import { armInterrupt, type Interrupt } from "./interrupt.js";
 import { bootOptions, type VmOptions } from "./options.js";
 
@@ -43,42 +43,16 @@ const fitVm = (options: RunOptions): RunOptions => ({
   ...(options.vmCpus === undefined && options.cpus !== undefined ? { vmCpus: Math.ceil(options.cpus) } : {}),
 });
 
-const KILL_AFTER_MS = 2_000;
-/** After the kill, for the streams to end; a guest that does not even do that is switched off. */
-const GIVE_UP_AFTER_MS = 3_000;
-
-interface Forwarding {
-  /** Rejects when a killed container does not end. */
-  gaveUp: Promise<never>;
-  stop(): void;
-}
-
-// A signal goes to the container first; one that ignores it is killed, so that Ctrl-C always ends the run.
-const forwardSignals = (client: AgentClient, id: string, interrupt: Interrupt): Forwarding => {
-  const timers: NodeJS.Timeout[] = [];
-  const gaveUp = new Promise<never>((_resolve, reject) => {
-    const kill = (): void => {
-      client.signalProcess({ container_id: id, signal: 9 }).catch(() => undefined);
-      timers.push(setTimeout(() => reject(new Error(`container ${id} did not end after it was killed`)), GIVE_UP_AFTER_MS));
-    };
-    void interrupt.first.then((signal) => {
-      timers.push(setTimeout(kill, KILL_AFTER_MS));
-      return client.signalProcess({ container_id: id, exec_id: id, signal }).catch(() => undefined);
-    });
-    void interrupt.second.then(kill);
-  });
-  gaveUp.catch(() => undefined);
-  return { gaveUp, stop: () => timers.forEach((timer) => clearTimeout(timer)) };
-};
-
 const runContainer = async (vm: Vm, plan: ContainerPlan, id: string, options: RunOptions, interrupt: Interrupt): Promise<number> => {
   const client = vm.client;
   const cancel = { signal: interrupt.signal };
   await client.createSandbox(plan.sandbox, cancel);
-  await client.createContainer(plan.container, cancel);
+  const { OCI } = plan.container;
+  await client.createContainer(options.tty === true ? { ...plan.container, OCI: { ...OCI, Process: { ...OCI?.Process, ...sizeOf() } } } : plan.container, cancel);
   await client.startContainer({ container_id: id }, cancel);
-  const forwarding = forwardSignals(client, id, interrupt);
-  const attached = attach(client, { container_id: id, exec_id: id }, { terminal: options.tty === true, interactive: options.interactive === true });
+  const name = { container_id: id, exec_id: id };
+  const forwarding = forwardSignals(client, name, interrupt, true);
+  const attached = attach(client, name, { terminal: options.tty === true, interactive: options.interactive === true, leave: interrupt.signal });
   attached.catch(() => undefined);
   try {
     return await Promise.race([attached, forwarding.gaveUp]);

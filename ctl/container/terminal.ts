@@ -1,5 +1,6 @@
-// Our own terminal in raw mode, and back. Node's setRawMode leaves output processing on (a line feed becomes carriage return
-// and line feed), which ruins the screen of full-screen programs in the guest, so stty(1) does it.
+// Our own terminal: in raw mode and back, and written to without waiting for its reader. Node's setRawMode leaves output processing
+// on (a line feed becomes carriage return and line feed), which ruins the screen of full-screen programs in the guest, so stty(1) does it.
+import type { Writable } from "node:stream";
 import { execFileSync } from "node:child_process";
 import { atEnd } from "../lifetime.js";
 
@@ -9,10 +10,22 @@ const stty = (...args: string[]): string => execFileSync("stty", args, { stdio: 
 export const rawTerminal = (): (() => void) => {
   const before = stty("-g");
   stty("raw", "-echo");
-  const back = (): void => void stty(before);
+  const back = (): void => {
+    try {
+      stty(before);
+    } catch {
+      // It has been hung up: nobody has it any more.
+    }
+  };
   const forget = atEnd(back);
   return () => {
     back();
     forget();
   };
 };
+
+/**
+ * Let `out` never wait for its reader. Node writes to a terminal with calls that wait: while its reader rests no signal would be served,
+ * nor the end of the process in the guest.
+ */
+export const neverWait = (out: Writable): void => void (out as { _handle?: { setBlocking?: (on: boolean) => number } })._handle?.setBlocking?.(false);

@@ -107,4 +107,48 @@ describe("attach", () => {
     await expect(attach(client, NAME, { terminal: true, interactive: true, ...io, stdin, makeRaw })).rejects.toThrow(/connection (closed|lost)/);
     expect(modes).toEqual([true, false]);
   });
+
+  it("drops what a reader that rests does not take once our user wants to leave and the process has ended, and not before", async () => {
+    let end: () => void = () => undefined;
+    const ended = new Promise<void>((resolve) => (end = resolve));
+    const { client, calls } = await scripted({ stdout: ["a", "b", "c"], answer: (call) => (call.method === "WaitProcess" ? ended.then(() => ({ status: 4 })) : undefined) });
+    const leave = new AbortController();
+    const taken: string[] = [];
+    const resting = new Writable({ write: (data: Buffer) => void (taken.push(data.toString()), leave.abort(), setImmediate(end)) }); // it never says that it is done
+    expect(await attach(client, NAME, { terminal: false, interactive: false, ...sinks(), stdout: resting, leave: leave.signal })).toBe(4);
+    expect(taken).toEqual(["a"]);
+    expect(calls.filter((call) => call === "ReadStdout")).toHaveLength(4); // to its end, for the guest
+  });
+
+  it("drops it at once where the process has a terminal, whose end may wait for that", async () => {
+    const { client } = await scripted({ stdout: ["a", "b"], status: 9 });
+    const resting = new Writable({ write: () => undefined });
+    expect(await attach(client, NAME, { terminal: true, interactive: false, ...sinks(), stdout: resting, leave: AbortSignal.abort() })).toBe(9);
+  });
+
+  it("gives all to a reader that takes it, also when our user wants to leave", async () => {
+    const { client } = await scripted({ stdout: ["a", "b", "c"] });
+    const io = sinks();
+    await attach(client, NAME, { terminal: false, interactive: false, ...io, leave: AbortSignal.abort() });
+    expect(io.stdout.read()?.toString()).toBe("abc");
+  });
+
+  it("ends the process's input when ours is torn off, as a terminal that is hung up", async () => {
+    let closed: () => void = () => undefined;
+    const end = new Promise<void>((resolve) => (closed = resolve));
+    const { client } = await scripted({ answer: (call) => (call.method === "CloseStdin" ? closed() : undefined, call.method === "ReadStdout" ? end.then(() => ({ data: new Uint8Array() })) : undefined) });
+    const io = sinks();
+    const attached = attach(client, NAME, { terminal: false, interactive: true, ...io });
+    io.stdin.destroy(Object.assign(new Error("read EIO"), { code: "EIO" }));
+    expect(await attached).toBe(0);
+  });
+
+  it("lets no terminal of ours wait for its reader", async () => {
+    const { client } = await scripted({});
+    const waits: boolean[] = [];
+    const io = sinks();
+    const stdout = Object.assign(io.stdout, { _handle: { setBlocking: (on: boolean) => void waits.push(on) } });
+    await attach(client, NAME, { terminal: true, interactive: false, ...io, stdout });
+    expect(waits).toEqual([false]);
+  });
 });

@@ -79,6 +79,7 @@ describe("limits", () => {
   test("a pids limit is enforced when it is there", () => {
     expect(resources({ Pids: { Limit: 20 } })).toEqual({ pids: { limit: 20 } });
     expect(resources({ Pids: { Limit: -1 } })).toEqual({ pids: { limit: -1 } });
+    expect(resources({ Pids: { Limit: 0 } })).toEqual({}); // as a host sends that has set none: a limit of 1 would end the container's life
   });
   test("device rules: numbers of 0 and below are wildcards", () => {
     expect(resources({ Devices: [{ Allow: true, Type: "c", Major: 5, Minor: -1, Access: "rw" }, { Allow: false, Access: "rwm" }] })).toEqual({ devices: [{ allow: true, type: "c", major: 5, access: "rw" }, { allow: false, access: "rwm" }] });
