@@ -1,6 +1,7 @@
 // Owns what is run in the measurements: one bundle (config.json with the defaults of `runc spec`, a root of static programs), the
 // same as request messages for the agent, and the same as steps for the bare C floor. All three come from one config, so that
 // they cannot drift apart. Device rules are left out: crun needs a privilege for them that a build machine need not have.
+import { CLONE, MS } from "../agent/abi/flags.js";
 import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import protobuf from "protobufjs";
@@ -28,8 +29,8 @@ const MOUNTS = [
 const MASKED = ["/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/sys/firmware", "/proc/scsi"];
 const READONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 /** Namespace name to its clone flag. */
-const NAMESPACES = { pid: 0x20000000, network: 0x40000000, ipc: 0x08000000, uts: 0x04000000, mount: 0x00020000, cgroup: 0x02000000 } as const;
-const MOUNT_FLAGS: Readonly<Record<string, number>> = { nosuid: 2, nodev: 4, noexec: 8, relatime: 0x200000, strictatime: 0x1000000 };
+const NAMESPACES = { pid: CLONE.NEWPID, network: CLONE.NEWNET, ipc: CLONE.NEWIPC, uts: CLONE.NEWUTS, mount: CLONE.NEWNS, cgroup: CLONE.NEWCGROUP } as const;
+const MOUNT_FLAGS: Readonly<Record<string, number>> = { nosuid: MS.NOSUID, nodev: MS.NODEV, noexec: MS.NOEXEC, relatime: MS.RELATIME, strictatime: MS.STRICTATIME };
 
 export type OciConfig = ReturnType<typeof ociConfig>;
 

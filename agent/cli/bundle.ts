@@ -1,8 +1,9 @@
 // A bundle: the folder that a container is made from, its configuration in its right form, its paths made absolute.
+import { AT, O, S } from "../abi/flags.js";
 import { isErrno, sys } from "../sys/call.js";
 import { E } from "../abi/errno.js";
 import { fdPath } from "../sys/fd.js";
-import { AT_FDCWD, modeOf, O, open, readlinkat, S } from "../sys/file.js";
+import { modeOf, open, readlinkat } from "../sys/file.js";
 import { NR } from "../abi/nr.js";
 import { AppError, attempt } from "../lib/errors.js";
 import { readFd } from "../lib/fs.js";
@@ -18,7 +19,7 @@ export interface Bundle { readonly dir: string; readonly text: string; readonly 
 function realPath(path: string, what: string): string {
   return attempt(`${what} ${path}`, () => {
     using fd = open(path, O.PATH | O.DIRECTORY);
-    return readlinkat(AT_FDCWD, fdPath(fd));
+    return readlinkat(AT.FDCWD, fdPath(fd));
   });
 }
 

@@ -1,9 +1,10 @@
 // What passes between a command and whoever calls it: sockets and the pid file that tell of the process, descriptors that go
 // along to it.
+import { AT, F, O } from "../abi/flags.js";
 import { callerEnv } from "../sys/arguments.js";
 import { sys } from "../sys/call.js";
 import { type Fd } from "../sys/fd.js";
-import { AT_FDCWD, F, O, open, renameat, writeAll } from "../sys/file.js";
+import { open, renameat, writeAll } from "../sys/file.js";
 import { NR } from "../abi/nr.js";
 import { getpid } from "../sys/system.js";
 import { attempt } from "../lib/errors.js";
@@ -36,7 +37,7 @@ function writePidFile(options: Options, pid: number): void {
       using file = open(other, O.WRONLY | O.CREAT | O.TRUNC, 0o644);
       writeAll(file, String(pid));
     }
-    renameat(AT_FDCWD, other, AT_FDCWD, path);
+    renameat(AT.FDCWD, other, AT.FDCWD, path);
   });
 }
 

@@ -1,8 +1,8 @@
 // start, kill, pause, resume, delete: commands on a container that an earlier command has made.
+import { SIG } from "../abi/flags.js";
 import { SysError } from "../sys/call.js";
 import { E } from "../abi/errno.js";
 import { kill as sendTo } from "../sys/process.js";
-import { SIG } from "../sys/poll.js";
 import { AppError, because, messageOf } from "../lib/errors.js";
 import { lazy } from "../lib/lazy.js";
 import { decimal } from "../lib/text.js";

@@ -1,11 +1,11 @@
 // create and run: bundle and configuration are read, the id is taken, the engine makes the container, and what later commands
 // need to know is written down before the container is let go of. Whatever fails leaves nothing behind.
+import { CLOCK, SIG } from "../abi/flags.js";
 import { sys } from "../sys/call.js";
 import type { Fd } from "../sys/fd.js";
 import { NR } from "../abi/nr.js";
-import { SIG } from "../sys/poll.js";
 import { setChildSubreaper } from "../sys/process.js";
-import { CLOCK, clockMs } from "../sys/system.js";
+import { clockMs } from "../sys/system.js";
 import { AppError } from "../lib/errors.js";
 import { lazy } from "../lib/lazy.js";
 import { rfc3339 } from "../lib/log.js";

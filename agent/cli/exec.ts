@@ -1,10 +1,10 @@
 // exec: a further process in a container, from a file or from the container's own process with some things changed.
+import { SIG } from "../abi/flags.js";
 import { AppError, attempt } from "../lib/errors.js";
 import { readDocument } from "../lib/fs.js";
 import { lazy } from "../lib/lazy.js";
 import { decimal } from "../lib/text.js";
 import type { Fd } from "../sys/fd.js";
-import { SIG } from "../sys/poll.js";
 import { execProcess } from "../engine/exec.js";
 import { signal, whenEnded } from "../engine/process.js";
 import { mayTrace } from "../oci/caps.js";

@@ -2,17 +2,17 @@
 // terminal as long as it runs. Each direction has a buffer of its own and never waits for the other, nor keeps anything else waiting.
 // What the caller types is dropped only when the program has ended; what the program has written is given to the caller even then.
 // When the caller can take nothing any more, the container's terminal is hung up. See termios(3), pty(7), signalfd(2).
+import { EPOLL, F, SIG } from "../abi/flags.js";
 import { E } from "../abi/errno.js";
 import { Fd } from "../sys/fd.js";
-import { F, fcntl, readRaw, setNonblock } from "../sys/file.js";
-import { EPOLL, isHungUp, SIG, signalfdExcept } from "../sys/poll.js";
+import { fcntl, readRaw, setNonblock } from "../sys/file.js";
+import { isHungUp, signalfdExcept } from "../sys/poll.js";
 import { getpid } from "../sys/system.js";
 import { bareLines, copyWindowSize, isTerminal, makeRaw } from "../sys/tty.js";
 import { after, watch } from "../lib/loop.js";
 import { atEnd, ENDING, forwardTo } from "./interrupt.js";
 import { StreamEnd } from "./stream-end.js";
 
-const SIGURG = 23;
 const BUFFER = 16384;
 /** Between two looks at a terminal that nobody has open just now: who has closed it may open it again. */
 const FIRST_LOOK_MS = 50, LAST_LOOK_MS = 1000;
@@ -101,7 +101,7 @@ function forward({ send }: Program, on: { readonly resized: () => void; readonly
     send(signal);
     on.asked();
   });
-  const fd = signalfdExcept([SIG.CHLD, SIGURG, 32, 33, ...ENDING]);
+  const fd = signalfdExcept([SIG.CHLD, SIG.URG, 32, 33, ...ENDING]);
   const info = new Int32Array(32); // struct signalfd_siginfo
   const bytes = new Uint8Array(info.buffer);
   watch(fd.n, EPOLL.IN, () => {

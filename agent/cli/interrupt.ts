@@ -1,7 +1,7 @@
 // What a signal that asks for the end does to a command: the processes that it has made and waits for are killed, and the command
 // takes back what it has begun, as after any failure. A second one, or one with nothing to kill, ends it at once. While a command
 // waits for a container in the foreground, the signal is the container's.
-import { SIG } from "../sys/poll.js";
+import { SIG } from "../abi/flags.js";
 import { exitGroup } from "../sys/process.js";
 import { killChildren } from "../lib/reaper.js";
 

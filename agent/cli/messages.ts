@@ -1,7 +1,8 @@
 // What a command says besides its results: lines as runc's logger (logrus) writes them, which callers look through for "level=error
 // msg=", or JSON; for a person at a terminal one plain line.
-import { O, open, writeAll } from "../sys/file.js";
-import { CLOCK, clockMs } from "../sys/system.js";
+import { CLOCK, O } from "../abi/flags.js";
+import { open, writeAll } from "../sys/file.js";
+import { clockMs } from "../sys/system.js";
 import { isTerminal } from "../sys/tty.js";
 import { messageOf } from "../lib/errors.js";
 import { cut, rfc3339 } from "../lib/log.js";

@@ -1,4 +1,5 @@
 // ps: a container's processes, as numbers or as lines of the machine's own ps(1), which is asked for all and sifted by pid.
+import { SEEK } from "../abi/flags.js";
 import { callerEnv } from "../sys/arguments.js";
 import { sys } from "../sys/call.js";
 import { dup2, exists, memfdCreate } from "../sys/file.js";
@@ -40,7 +41,7 @@ async function machineTable(args: readonly string[]): Promise<string> {
   }
   const status = await exitOf(pid);
   if (status !== 0) throw new AppError("internal", `ps ${args.join(" ")}: exit status ${status}`);
-  sys(NR.lseek, output.n, 0, 0);
+  sys(NR.lseek, output.n, 0, SEEK.SET);
   return native.utf8Decode(readFd(output, "ps", MAX_TABLE)) ?? "";
 }
 

@@ -1,7 +1,8 @@
 // spec: a config.json to begin with, with the defaults that runc writes.
+import { O } from "../abi/flags.js";
 import { isErrno, sys } from "../sys/call.js";
 import { E } from "../abi/errno.js";
-import { O, open, writeAll } from "../sys/file.js";
+import { open, writeAll } from "../sys/file.js";
 import { NR } from "../abi/nr.js";
 import { AppError } from "../lib/errors.js";
 import { hierarchy } from "../engine/cgroup/hierarchy.js";

@@ -1,13 +1,14 @@
 // What is written down about containers: <root>/<id>/ holds state.json (who it is), config.json (as it was at create) and door
 // (the socket where a created container waits for its start). The folder's making decides who owns an id, a lock on it keeps
 // two commands apart, and each file appears whole, by rename. Nothing here trusts that the last command came to its end.
+import { AF, AT, DT, F, LOCK, O, SOCK } from "../abi/flags.js";
 import { isErrno, sys, SysError } from "../sys/call.js";
 import { E } from "../abi/errno.js";
 import { Fd, fdPath } from "../sys/fd.js";
-import { AT, DT, F, fcntl, fstat, getdents, mkdirat, O, open, openat, renameat, unlinkat, writeAll } from "../sys/file.js";
+import { fcntl, fstat, getdents, mkdirat, open, openat, renameat, unlinkat, writeAll } from "../sys/file.js";
 import { NR } from "../abi/nr.js";
 import { interruptibly } from "../sys/poll.js";
-import { AF, bind, connect, listen, SOCK, socket, unixAddress } from "../sys/socket.js";
+import { bind, connect, listen, socket, unixAddress } from "../sys/socket.js";
 import { fromOthers } from "../sys/utf8.js";
 import { AppError, attempt } from "../lib/errors.js";
 import { mkdirs, readText, readTextIf } from "../lib/fs.js";
@@ -40,7 +41,6 @@ export interface Saved extends Identity {
   readonly hooks?: Hooks;
 }
 
-const LOCK_SH = 1, LOCK_EX = 2, LOCK_NB = 4, LOCK_UN = 8;
 const MAX_CONFIG = 16 << 20;
 const STATE = "state.json", CONFIG = "config.json", RESOURCES = "resources.json", TRACED = "traced", DOOR = "door";
 
@@ -145,19 +145,19 @@ export class Entry {
 
   /** Waits until no other command changes this container. Throws "not-found" when it has been deleted meanwhile. */
   lock(): this {
-    if (!flock(this.dir, LOCK_EX | LOCK_NB)) interruptibly(ENDING, () => flock(this.dir, LOCK_EX));
+    if (!flock(this.dir, LOCK.EX | LOCK.NB)) interruptibly(ENDING, () => flock(this.dir, LOCK.EX));
     if (fstat(this.dir).nlink === 0) throw unknown(this.id);
     return this;
   }
   /** Is another command making or changing it right now? */
   busy(): boolean {
-    if (!flock(this.dir, LOCK_SH | LOCK_NB)) return true;
+    if (!flock(this.dir, LOCK.SH | LOCK.NB)) return true;
     this.unlock();
     return false;
   }
   /** Lets others change it. */
   unlock(): void {
-    flock(this.dir, LOCK_UN);
+    flock(this.dir, LOCK.UN);
   }
   /** Removes the folder. It must be locked. */
   remove(): void {
@@ -180,7 +180,7 @@ export function claim(root: string, id: string): Entry {
     old = true;
   }
   const entry = find(root, id);
-  const free = flock(entry.dir, LOCK_EX | LOCK_NB) && fstat(entry.dir).nlink > 0;
+  const free = flock(entry.dir, LOCK.EX | LOCK.NB) && fstat(entry.dir).nlink > 0;
   if (free && (!old || !hasState(entry))) return entry;
   entry.dir.close();
   throw taken(id);

@@ -2,16 +2,15 @@
 // and says when that is worth another try. The caller's descriptors are shared with whoever started this command (a shell, say),
 // so their flags stay as they are: a pipe or terminal is opened anew for this process alone, a socket is told with each call.
 // See open(2), O_NONBLOCK; send(2), MSG_DONTWAIT; epoll(7), EPOLLONESHOT.
+import { EPOLL, F, MSG, O, S } from "../abi/flags.js";
 import { isErrno, sys } from "../sys/call.js";
 import { E } from "../abi/errno.js";
 import { Fd, fdPath } from "../sys/fd.js";
-import { F, modeOf, O, open, S } from "../sys/file.js";
+import { modeOf, open } from "../sys/file.js";
 import { NR } from "../abi/nr.js";
-import { EPOLL, isHungUp } from "../sys/poll.js";
+import { isHungUp } from "../sys/poll.js";
 import { isMaster, isTerminal } from "../sys/tty.js";
 import { after, type Timer, watch, type Watch } from "../lib/loop.js";
-
-const MSG_DONTWAIT_NOSIGNAL = 0x4040;
 
 export type Way = "read" | "write";
 
@@ -56,7 +55,7 @@ export class StreamEnd {
   move(bytes: Uint8Array): number {
     const n = this.#number;
     const reads = this.way === "read";
-    if (this.#manner === "socket") return reads ? sys(NR.recvfrom, n, bytes, bytes.length, MSG_DONTWAIT_NOSIGNAL, null, null) : sys(NR.sendto, n, bytes, bytes.length, MSG_DONTWAIT_NOSIGNAL, null, 0);
+    if (this.#manner === "socket") return reads ? sys(NR.recvfrom, n, bytes, bytes.length, MSG.DONTWAIT | MSG.NOSIGNAL, null, null) : sys(NR.sendto, n, bytes, bytes.length, MSG.DONTWAIT | MSG.NOSIGNAL, null, 0);
     const call = (): number => sys(reads ? NR.read : NR.write, n, bytes, bytes.length);
     if (this.#manner === "as it is") return call();
     const flags = sys(NR.fcntl, n, F.GETFL, 0);

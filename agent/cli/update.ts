@@ -1,6 +1,7 @@
 // update: other limits for a container that runs, from options or from JSON. What is not mentioned stays. When the kernel refuses
 // one of them, those that were set before it get their old values back. (container-engine 2.6; spellings as in runc-update(8))
-import { O, open } from "../sys/file.js";
+import { O } from "../abi/flags.js";
+import { open } from "../sys/file.js";
 import { Fd } from "../sys/fd.js";
 import { AppError, attempt, messageOf } from "../lib/errors.js";
 import { readFd, writeText } from "../lib/fs.js";

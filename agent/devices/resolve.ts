@@ -1,6 +1,6 @@
 // From the host's list of devices to a spec that is true in the guest: each device is waited for, and the host's major and
 // minor numbers in linux.devices and linux.resources.devices become the guest's (agent-api 14.1 and 14.2).
-import { S } from "../sys/file.js";
+import { S } from "../abi/flags.js";
 import { AppError } from "../lib/errors.js";
 import { lazy } from "../lib/lazy.js";
 import type { Device as SpecDevice, DeviceRule, Spec } from "../oci/spec.js";

@@ -1,9 +1,10 @@
 // Small questions to sysfs(5) and /dev: entries of a directory, the numbers and the node of a device. Nothing here waits: names
 // that come from outside are looked up in /dev alone, and neither a mount nor a link leads away from there.
+import { O, RESOLVE, S } from "../abi/flags.js";
 import { check, isErrno } from "../sys/call.js";
 import { E } from "../abi/errno.js";
 import { Fd } from "../sys/fd.js";
-import { fstat, getdents, O, open, openat2Raw, RESOLVE, S, type Stat } from "../sys/file.js";
+import { fstat, getdents, open, openat2Raw, type Stat } from "../sys/file.js";
 import { AppError } from "../lib/errors.js";
 
 /** Names in a directory, sorted; empty when there is no such directory. */

@@ -1,9 +1,10 @@
 // Waiting for devices. What is there is read from sysfs; the kernel's uevents (Documentation/ABI, netlink(7)
 // NETLINK_KOBJECT_UEVENT) only say when to look again. So a device that was there before the agent, or that came while
 // nobody listened, is found like any other. The socket is open only while somebody waits. No device is understood here.
+import { EPOLL } from "../abi/flags.js";
+import { NETLINK } from "../abi/rtnl.js";
 import { type Fd, handOver } from "../sys/fd.js";
-import { FOREIGN, netlink, NETLINK, NOTHING, receiveFromKernel } from "../sys/netlink.js";
-import { EPOLL } from "../sys/poll.js";
+import { FOREIGN, netlink, NOTHING, receiveFromKernel } from "../sys/netlink.js";
 import { AppError } from "../lib/errors.js";
 import { Level } from "../lib/log.js";
 import { after, type Timer, watch, type Watch } from "../lib/loop.js";

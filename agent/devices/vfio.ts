@@ -1,6 +1,7 @@
 // Passed-through PCI functions (vfio-pci, vfio-pci-gk): each option is "<host address>=<guest PCI path>" (agent-api 14.6).
 // vfio-pci hands the function to the guest's vfio driver, for a container that drives it itself. Rare, so loaded lazily.
-import { readlinkat, AT_FDCWD, exists } from "../sys/file.js";
+import { AT } from "../abi/flags.js";
+import { readlinkat, exists } from "../sys/file.js";
 import { AppError } from "../lib/errors.js";
 import { childTask } from "../lib/child-task.js";
 import { writeText } from "../lib/fs.js";
@@ -14,7 +15,7 @@ const lastPart = (path: string): string => path.slice(path.lastIndexOf("/") + 1)
 
 function bindToVfio(dir: string, address: string): void {
   writeText(`${dir}/driver_override`, "vfio-pci");
-  const driver = exists(`${dir}/driver`) ? lastPart(readlinkat(AT_FDCWD, `${dir}/driver`)) : undefined;
+  const driver = exists(`${dir}/driver`) ? lastPart(readlinkat(AT.FDCWD, `${dir}/driver`)) : undefined;
   if (driver === "vfio-pci") return;
   if (driver !== undefined) writeText(`${dir}/driver/unbind`, address);
   writeText("/sys/bus/pci/drivers_probe", address);
@@ -31,7 +32,7 @@ export async function waitForVfio(options: readonly string[], bind: boolean, tim
     if (!bind) continue;
     await childTask(`bind ${address} to vfio-pci`, BIND_DEADLINE_MS, () => (bindToVfio(dir, address), null));
     if (!exists(`${dir}/iommu_group`)) throw new AppError("internal", `${address} has no IOMMU group`);
-    const own = lastPart(readlinkat(AT_FDCWD, `${dir}/iommu_group`));
+    const own = lastPart(readlinkat(AT.FDCWD, `${dir}/iommu_group`));
     if (group !== undefined && own !== group) throw new AppError("internal", `${address} is in IOMMU group ${own}, others of the device are in ${group}`);
     group = own;
   }

@@ -1,5 +1,5 @@
 // The end of a container: every process killed and reaped, streams closed, cgroup removed.
-import { SIG } from "../sys/poll.js";
+import { SIG } from "../abi/flags.js";
 import { withDeadline } from "../lib/async.js";
 import { messageOf } from "../lib/errors.js";
 import { lazy } from "../lib/lazy.js";

@@ -1,9 +1,9 @@
 // A further process in a container: born in its cgroup, then into its namespaces by the pidfd of its first process, all in one setns;
 // its pid namespace only when nothing of the engine's is left of it (last-steps.ts). What the request leaves out (capabilities, limits, filter) is the container's.
+import { AT, CLONE } from "../abi/flags.js";
 import { sys } from "../sys/call.js";
-import { AT_FDCWD, readlinkat } from "../sys/file.js";
+import { readlinkat } from "../sys/file.js";
 import { NR } from "../abi/nr.js";
-import { CLONE } from "../sys/process.js";
 import { AppError, because } from "../lib/errors.js";
 import { withPatience } from "../lib/foreign.js";
 import { readTextIf } from "../lib/fs.js";
@@ -79,7 +79,7 @@ const KINDS = { mnt: CLONE.NEWNS, ipc: CLONE.NEWIPC, uts: CLONE.NEWUTS, net: CLO
 
 /** The namespaces of a process that are not the engine's own: without privileges nobody may join those again. */
 function others(pid: number): number {
-  const is = (who: number | string, name: string): string => readlinkat(AT_FDCWD, `/proc/${who}/ns/${name}`);
+  const is = (who: number | string, name: string): string => readlinkat(AT.FDCWD, `/proc/${who}/ns/${name}`);
   return Object.entries(KINDS).reduce((kinds, [name, kind]) => (is("self", name) === is(pid, name) ? kinds : kinds + kind), 0);
 }
 

@@ -21,14 +21,14 @@
 //       │◀── (end of file) ────────────│  execve has closed the child's end: the program runs
 //
 // At any time the child may say `failed {what, call, errno}` instead and leave. What is out of turn is an error.
+import { EPOLL, MSG, SOCK } from "../abi/flags.js";
 import { SysError, sys } from "../sys/call.js";
 import { E } from "../abi/errno.js";
 import { type Fd, handOver } from "../sys/fd.js";
 import { dup3, readRaw, setNonblock } from "../sys/file.js";
 import { NR } from "../abi/nr.js";
-import { EPOLL } from "../sys/poll.js";
 import { type Cloned, exitGroup } from "../sys/process.js";
-import { acceptNext, receiveFds, SOCK, socketpair } from "../sys/socket.js";
+import { acceptNext, receiveFds, socketpair } from "../sys/socket.js";
 import { viewOf } from "../sys/struct.js";
 import { fromOthers } from "../sys/utf8.js";
 import { AppError, because, type ErrorKind, type ErrorPart, kindOf, messageOf, partOf } from "../lib/errors.js";
@@ -81,7 +81,7 @@ export class Channel {
   /** Sends `go` or `start`; false when the child is gone. Throws SysError when it cannot be sent: then the child would wait for ever. */
   tell(word: "go" | "start"): boolean {
     const bytes = native.utf8Encode(word);
-    const n = sys(NR.sendto, this.fd.n, bytes, bytes.length, 0x4000, null, 0);
+    const n = sys(NR.sendto, this.fd.n, bytes, bytes.length, MSG.NOSIGNAL, null, 0);
     if (n < 0 && n !== -E.EPIPE && n !== -E.ECONNRESET) throw new SysError("sendto", -n);
     return n >= 0;
   }

@@ -1,11 +1,12 @@
 // OCI hooks: programs of the machine (or, for startContainer, of the container) that run at fixed moments of a container's
 // life, with its state as JSON on stdin. Stdin and output are memory files: neither a hook that reads nothing, nor one that
 // leaves a daemon behind, keeps anybody waiting. Source: runtime-spec config.md "POSIX-platform Hooks", runtime.md "Lifecycle".
+import { O, SEEK, SIG } from "../abi/flags.js";
 import { SysError, sys } from "../sys/call.js";
 import { Fd } from "../sys/fd.js";
-import { chdir, dup2, memfdCreate, O, open, readRaw, umask, writeAll } from "../sys/file.js";
+import { chdir, dup2, memfdCreate, open, readRaw, umask, writeAll } from "../sys/file.js";
 import { NR } from "../abi/nr.js";
-import { SIG, unblockSignals } from "../sys/poll.js";
+import { unblockSignals } from "../sys/poll.js";
 import { execve, exitGroup, kill, restoreDescriptorLimit } from "../sys/process.js";
 import { withDeadline } from "../lib/async.js";
 import { closeOthers, fork } from "../lib/child-task.js";
@@ -21,7 +22,6 @@ const exact = lazy<typeof import("../sys/arguments.js")>("sys/arguments.js");
 /** Of a hook that does not say how long it may take, where nobody else waits for ever. */
 export const DEFAULT_SECONDS = 10;
 const SHOWN = 1000;
-const SIGSYS = 31;
 
 /** What a hook, or a seccomp agent, is told of a container (runtime-spec runtime.md "State"). */
 export interface HookState {
@@ -56,7 +56,7 @@ interface Running { readonly pid: number; readonly output: Fd }
 export function stateFile(state: HookState): Fd {
   const file = memfdCreate("state");
   writeAll(file, JSON.stringify(state));
-  sys(NR.lseek, file.n, 0, 0);
+  sys(NR.lseek, file.n, 0, SEEK.SET);
   return file;
 }
 
@@ -103,10 +103,10 @@ function enter(dir: string): void {
 export function judge(status: number, output: Fd): void {
   if (status === 0) return;
   const text = new Uint8Array(SHOWN);
-  sys(NR.lseek, output.n, 0, 0);
+  sys(NR.lseek, output.n, 0, SEEK.SET);
   const n = readRaw(output.n, text, 0, SHOWN);
   const said = (native.utf8Decode(text, 0, Math.max(0, n)) ?? "(output is not text)").trim();
-  const how = status === 128 + SIGSYS ? "bad system call" : status > 128 ? `signal ${status - 128}` : `exit status ${status}`;
+  const how = status === 128 + SIG.SYS ? "bad system call" : status > 128 ? `signal ${status - 128}` : `exit status ${status}`;
   throw new AppError("internal", said === "" ? how : `${how}: ${said}`);
 }
 

@@ -1,8 +1,8 @@
 // What becomes of a signal to process 1 of a pid namespace: the kernel drops what that neither handles nor blocks, however others
 // would end by it. See pid_namespaces(7), signal(7), proc_pid_status(5).
+import { SIG } from "../abi/flags.js";
 import { readTextIf } from "../lib/fs.js";
 import { lines } from "../lib/text.js";
-import { SIG } from "../sys/poll.js";
 
 /** Signals that end no process by themselves: CHLD, URG, WINCH are ignored, CONT continues, STOP, TSTP, TTIN and TTOU stop. */
 const HARMLESS: readonly number[] = [SIG.CHLD, 23, SIG.WINCH, SIG.CONT, SIG.STOP, 20, 21, 22];

@@ -1,12 +1,12 @@
 // Who belongs to a container that has no control group to tell: those in the namespaces that are the container's alone, and, where
 // processes of others may be in its pid namespace, all that descend from its first process. Sources: namespaces(7),
 // ioctl_nsfs(2), proc_pid_stat(5).
+import { AT, O, SIG } from "../abi/flags.js";
 import { isErrno, sys } from "../sys/call.js";
 import { E } from "../abi/errno.js";
 import { Fd, fdPath } from "../sys/fd.js";
-import { AT_FDCWD, getdents, O, open, readlinkat } from "../sys/file.js";
+import { getdents, open, readlinkat } from "../sys/file.js";
 import { NR } from "../abi/nr.js";
-import { SIG } from "../sys/poll.js";
 import { pidfdOpen, pidfdSendSignal } from "../sys/process.js";
 import { decimal } from "../lib/text.js";
 import { type Identity, lives, statFields } from "./process-identity.js";
@@ -56,7 +56,7 @@ export function withDescendants(first: Iterable<number>, alive: (pid: number) =>
 /** The namespace of a process, as the kernel names it: "pid:[4026531836]". Undefined when it is gone or not for this user to see. */
 function namespaceOf(pid: number, kind: Apart): string | undefined {
   try {
-    return readlinkat(AT_FDCWD, `/proc/${pid}/ns/${kind}`);
+    return readlinkat(AT.FDCWD, `/proc/${pid}/ns/${kind}`);
   } catch (error) {
     if (isGone(error)) return undefined;
     throw error;
@@ -73,7 +73,7 @@ function liesBelow(pid: number, kind: Apart, top: string): boolean {
       if (n < 0) break;
       at.close();
       at = new Fd(n);
-      if (readlinkat(AT_FDCWD, fdPath(at)) === top) return true;
+      if (readlinkat(AT.FDCWD, fdPath(at)) === top) return true;
     }
   } catch (error) {
     if (!isGone(error)) throw error;

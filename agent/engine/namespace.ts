@@ -1,6 +1,7 @@
 // Namespaces: those that are there already, by path, and those that a child is to be born in. See namespaces(7).
+import { O } from "../abi/flags.js";
 import type { Fd } from "../sys/fd.js";
-import { open, O } from "../sys/file.js";
+import { open } from "../sys/file.js";
 import { attempt } from "../lib/errors.js";
 import type { Maps } from "./birth/user-namespace.js";
 

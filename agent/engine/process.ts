@@ -1,8 +1,8 @@
 // One process of a container as the agent knows it: a small plain record, and who waits for its end. A process that has been
 // waited for stays only as long as it has output that nobody has read.
+import { SIG } from "../abi/flags.js";
 import { E } from "../abi/errno.js";
 import type { Fd } from "../sys/fd.js";
-import { SIG } from "../sys/poll.js";
 import { pidfdSendSignal } from "../sys/process.js";
 import { after, turnIsOver } from "../lib/loop.js";
 import { killChild } from "../lib/reaper.js";

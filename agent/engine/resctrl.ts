@@ -1,8 +1,9 @@
 // A container's group of the resource control file system: found or made before its first process is born, which is then put
 // there. What was made here is removed with the container; a group that has a name of its own stays. (container-engine 1.16)
+import { AT } from "../abi/flags.js";
 import { SysError, sys } from "../sys/call.js";
 import { E } from "../abi/errno.js";
-import { AT, AT_FDCWD, mkdirat } from "../sys/file.js";
+import { mkdirat } from "../sys/file.js";
 import { NR } from "../abi/nr.js";
 import { AppError, attempt, because } from "../lib/errors.js";
 import { readText, statIf, writeText } from "../lib/fs.js";
@@ -45,7 +46,7 @@ export function openGroup(id: string, rdt: IntelRdt): ResctrlGroup {
   if (closID !== undefined && !there && wanted.length === 0) throw new AppError("invalid", `${FIELD}.closID: there is no group "${closID}"`);
   try {
     if (!there) {
-      mkdirat(AT_FDCWD, path, 0o755);
+      mkdirat(AT.FDCWD, path, 0o755);
       made.push(path);
       if (wanted.length > 0) writeSchemata(root, path, wanted);
     } else {
@@ -54,7 +55,7 @@ export function openGroup(id: string, rdt: IntelRdt): ResctrlGroup {
     }
     const monitored = rdt.enableMonitoring === true ? `${path}/mon_groups/${id}` : undefined;
     if (monitored !== undefined) {
-      mkdirat(AT_FDCWD, monitored, 0o755);
+      mkdirat(AT.FDCWD, monitored, 0o755);
       made.push(monitored);
     }
     return { made: made.filter((folder) => folder !== path || closID === undefined), folders: [path, ...(monitored === undefined ? [] : [monitored])] };
@@ -72,7 +73,7 @@ export function addToGroup({ folders }: ResctrlGroup, pid: number): void {
 /** Removes what was made of a group; what is gone already is no matter. Throws SysError. */
 export function removeGroups(made: readonly string[]): void {
   for (const path of [...made].reverse()) {
-    const r = sys(NR.unlinkat, AT_FDCWD, path, AT.REMOVEDIR);
+    const r = sys(NR.unlinkat, AT.FDCWD, path, AT.REMOVEDIR);
     if (r < 0 && r !== -E.ENOENT) throw new SysError(`rmdir ${path}`, -r);
   }
 }

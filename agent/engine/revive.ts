@@ -1,9 +1,9 @@
 // A container that another process of the engine has made, taken up again from what was written down about it: the command
 // line's every call is a process of its own. Its first process is not a child of this one, so its end is seen through its pidfd.
+import { EPOLL } from "../abi/flags.js";
 import { SysError } from "../sys/call.js";
 import { E } from "../abi/errno.js";
 import type { Fd } from "../sys/fd.js";
-import { EPOLL } from "../sys/poll.js";
 import { pidfdOpen } from "../sys/process.js";
 import { watch } from "../lib/loop.js";
 import type { Spec } from "../oci/spec.js";

@@ -1,8 +1,8 @@
 // From created to running: the waiting child is told to go on, and its end of the channel closes when execve has succeeded.
+import { SIG } from "../abi/flags.js";
 import { AppError, because } from "../lib/errors.js";
 import { withPatience } from "../lib/foreign.js";
 import { lazy } from "../lib/lazy.js";
-import { SIG } from "../sys/poll.js";
 import { mustBe, type Container } from "./container.js";
 import { signal } from "./process.js";
 import { nextOf, READY_MS } from "./birth/newborn.js";

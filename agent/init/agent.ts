@@ -1,9 +1,10 @@
 // Wiring, no logic: reads the settings, prepares the machine when it is PID 1, puts the services together and hands the
 // process over to the loop.
+import { CLOCK, SIG } from "../abi/flags.js";
 import { fillStdio } from "../sys/file.js";
-import { blockSignals, defaultActions, SIG } from "../sys/poll.js";
+import { blockSignals, defaultActions } from "../sys/poll.js";
 import { exitGroup, raiseDescriptorLimit, setChildSubreaper } from "../sys/process.js";
-import { CLOCK, clockMs } from "../sys/system.js";
+import { clockMs } from "../sys/system.js";
 import { attempt } from "../lib/errors.js";
 import { reportFault } from "../lib/fault.js";
 import { readText } from "../lib/fs.js";

@@ -1,9 +1,10 @@
 // The file systems, links and cgroups that PID 1 makes before anything else runs, as a table. A failure stops the boot with
 // the line that failed. Order matters: a later entry may lie inside an earlier one.
+import { AT, MAGIC, MS } from "../abi/flags.js";
 import { check, isErrno, sys } from "../sys/call.js";
 import { E } from "../abi/errno.js";
-import { AT, AT_FDCWD, chdir, statfs, symlinkat, unlinkat } from "../sys/file.js";
-import { chroot, mount, MS } from "../sys/mount.js";
+import { chdir, statfs, symlinkat, unlinkat } from "../sys/file.js";
+import { chroot, mount } from "../sys/mount.js";
 import { NR } from "../abi/nr.js";
 import { attempt, messageOf } from "../lib/errors.js";
 import { mkdirs, readText } from "../lib/fs.js";
@@ -34,16 +35,13 @@ function mountOne([type, at, flags, data]: EarlyMount): void {
   });
 }
 
-const TMPFS_MAGIC = 0x01021994;
-const RAMFS_MAGIC = 0x858458f6;
-
 /**
  * Leaves the initramfs' own root for a bind mount of the same files on top of it. pivot_root(2) refuses to work in a
  * namespace whose root has no parent mount; with this one mount more every container can pivot.
  */
 function leaveRootfs(): void {
   const type = statfs("/").type;
-  if (type !== TMPFS_MAGIC && type !== RAMFS_MAGIC) return;
+  if (type !== MAGIC.TMPFS_MAGIC && type !== MAGIC.RAMFS_MAGIC) return;
   attempt("bind the initramfs root onto itself", () => {
     mount("/", "/run", undefined, MS.BIND);
     chdir("/run");
@@ -62,7 +60,7 @@ function cgroupV1(): void {
       mountOne(["cgroup", `/sys/fs/cgroup/${name}`, MS.NOSUID | MS.NODEV | MS.NOEXEC | MS.RELATIME, name]);
     } catch (error) {
       errorLine(`kata-agent: without the cgroup controller ${name}: ${messageOf(error)}`); // the kernel has it for version 2 only
-      sys(NR.unlinkat, AT_FDCWD, `/sys/fs/cgroup/${name}`, AT.REMOVEDIR);
+      sys(NR.unlinkat, AT.FDCWD, `/sys/fs/cgroup/${name}`, AT.REMOVEDIR);
     }
   }
   mount("tmpfs", "/sys/fs/cgroup", "tmpfs", MS.REMOUNT | MS.RDONLY | MS.NOSUID | MS.NODEV | MS.NOEXEC, "mode=755");
@@ -73,13 +71,13 @@ export function mountEarly(): void {
   leaveRootfs();
   for (const entry of TABLE) mountOne(entry);
   try {
-    unlinkat(AT_FDCWD, "/dev/ptmx");
+    unlinkat(AT.FDCWD, "/dev/ptmx");
   } catch (error) {
     if (!isErrno(error, E.ENOENT)) throw error;
   }
-  attempt("link /dev/ptmx", () => symlinkat("/dev/pts/ptmx", AT_FDCWD, "/dev/ptmx"));
+  attempt("link /dev/ptmx", () => symlinkat("/dev/pts/ptmx", AT.FDCWD, "/dev/ptmx"));
   for (const [name, to] of [["fd", "/proc/self/fd"], ["stdin", "fd/0"], ["stdout", "fd/1"], ["stderr", "fd/2"]] as const) {
-    sys(NR.symlinkat, to, AT_FDCWD, `/dev/${name}`);
+    sys(NR.symlinkat, to, AT.FDCWD, `/dev/${name}`);
   }
 }
 

@@ -1,5 +1,6 @@
 // Under which name the program was called decides what it is: the agent under its own names, else an OCI runtime.
-import { AT_FDCWD, readlinkat } from "../sys/file.js";
+import { AT } from "../abi/flags.js";
+import { readlinkat } from "../sys/file.js";
 
 /** Names of the agent: what hosts and images call it by. */
 const isAgents = (name: string): boolean => name === "" || name === "init" || name.startsWith("kata-agent") || name.startsWith("agent");
@@ -15,5 +16,5 @@ export function ociName(program: string, args: readonly string[]): { readonly se
   if (args[0] === "oci") return { self: `${name} oci`, args: args.slice(1) };
   if (isAgents(name)) return undefined;
   if (name.endsWith("runc") || name.endsWith("crun") || name.endsWith("oci")) return { self: name, args };
-  return last(readlinkat(AT_FDCWD, "/proc/self/exe")) !== name ? { self: name, args } : undefined;
+  return last(readlinkat(AT.FDCWD, "/proc/self/exe")) !== name ? { self: name, args } : undefined;
 }

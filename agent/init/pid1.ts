@@ -1,22 +1,21 @@
 // What only PID 1 does: session and console, host name, PATH, power-off, and a last clear line when it cannot go on.
+import { IOCTL, LINUX_REBOOT } from "../abi/flags.js";
 import { flightRecord, sys } from "../sys/call.js";
 import { exists } from "../sys/file.js";
 import { NR } from "../abi/nr.js";
 import { waitReadable } from "../sys/poll.js";
 import { pidfdOpen } from "../sys/process.js";
-import { RB, reboot, sethostname, syncAll } from "../sys/system.js";
+import { reboot, sethostname, syncAll } from "../sys/system.js";
 import { fork } from "../lib/child-task.js";
 import { AppError, messageOf } from "../lib/errors.js";
 import { readTextIf } from "../lib/fs.js";
 import { errorLine } from "../lib/log.js";
 import { words } from "../lib/text.js";
 
-const TIOCSCTTY = 0x540e;
-
 /** Becomes leader of a session with the console as its terminal (no terminal is no error). */
 export function takeConsole(): void {
   sys(NR.setsid);
-  sys(NR.ioctl, 0, TIOCSCTTY, 1);
+  sys(NR.ioctl, 0, IOCTL.TIOCSCTTY, 1);
 }
 
 /** Sets the host name: the first word of /etc/hostname, else "localhost". */
@@ -52,7 +51,7 @@ function writeBack(): void {
  */
 export function powerOff(): never {
   writeBack();
-  const commands = exists("/sys/firmware/acpi") ? [RB.POWER_OFF, RB.AUTOBOOT] : [RB.AUTOBOOT, RB.POWER_OFF];
+  const commands = exists("/sys/firmware/acpi") ? [LINUX_REBOOT.CMD_POWER_OFF, LINUX_REBOOT.CMD_RESTART] : [LINUX_REBOOT.CMD_RESTART, LINUX_REBOOT.CMD_POWER_OFF];
   for (const command of commands) {
     try {
       reboot(command);

@@ -10,7 +10,8 @@
 //   net.core.*, tcp_mem        bounds of each socket or of TCP: the agent talks over vsock, and a lost device event is looked up (uevent.ts)
 //   vsock buffers              counted for each connection
 //   cgroup.max.*               a limit of each group, no common store
-import { open, O, writeAll } from "../sys/file.js";
+import { O } from "../abi/flags.js";
+import { open, writeAll } from "../sys/file.js";
 import { messageOf } from "../lib/errors.js";
 import { Level, log } from "../lib/log.js";
 

@@ -1,13 +1,11 @@
 // A descriptor that bytes go in and out of without waiting: a connected socket, or a virtio-serial port. It keeps nothing of what
 // passes; who owns it decides what to do when it cannot take more. See epoll(7); drivers/char/virtio_console.c for the port.
+import { EPOLL, MSG } from "../abi/flags.js";
 import { sys } from "../sys/call.js";
 import { E } from "../abi/errno.js";
 import type { Fd } from "../sys/fd.js";
 import { NR } from "../abi/nr.js";
-import { EPOLL } from "../sys/poll.js";
 import { type Watch, watch } from "./loop.js";
-
-const MSG_NOSIGNAL = 0x4000;
 
 /**
  * Most bytes of one write to a vsock. Linux keeps a longer packet in several memory fragments, and device models that take a
@@ -66,8 +64,8 @@ export class FdChannel {
     if (at < 0 || length < 0 || at + length > bytes.length) throw outside();
     const address = native.addressOf(bytes) + at;
     const size = length > this.piece ? this.piece : length;
-    let r = sys(this.sends, this.n, address, size, MSG_NOSIGNAL);
-    while (r === -E.EINTR) r = sys(this.sends, this.n, address, size, MSG_NOSIGNAL);
+    let r = sys(this.sends, this.n, address, size, MSG.NOSIGNAL);
+    while (r === -E.EINTR) r = sys(this.sends, this.n, address, size, MSG.NOSIGNAL);
     return r;
   }
 

@@ -1,11 +1,12 @@
 // Work that may block (a mount from the host, sync, umount) runs in a forked copy of the agent: `fn` is synchronous, its
 // result comes back as JSON on a pipe, and a deadline kills it. The copy shares mount and network namespaces with the
 // agent, so what it mounts is there for the agent too. It leaves by exit_group only.
+import { SIG } from "../abi/flags.js";
 import { must, sys, SysError } from "../sys/call.js";
 import type { Fd } from "../sys/fd.js";
 import { pipe, writeAll } from "../sys/file.js";
 import { NR } from "../abi/nr.js";
-import { SIG, unblockSignals } from "../sys/poll.js";
+import { unblockSignals } from "../sys/poll.js";
 import { fromOthers } from "../sys/utf8.js";
 import { AppError, messageOf, type ErrorKind } from "./errors.js";
 import { gather, type Gathered } from "./gather.js";

@@ -1,8 +1,9 @@
 // Programs of the guest (iptables-restore, mkfs, modprobe): run with captured output, a deadline and clean descriptors.
 // The child is a fork that leaves by execve or exit_group. See execve(2).
+import { O } from "../abi/flags.js";
 import { SysError } from "../sys/call.js";
 import { Fd, fdPath } from "../sys/fd.js";
-import { dup2, memfdCreate, O, open, pipe, writeAll } from "../sys/file.js";
+import { dup2, memfdCreate, open, pipe, writeAll } from "../sys/file.js";
 import { unblockSignals } from "../sys/poll.js";
 import { execve, exitGroup, restoreDescriptorLimit } from "../sys/process.js";
 import { withDeadline } from "./async.js";

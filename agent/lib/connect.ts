@@ -1,7 +1,8 @@
 // Connecting to what listens at a name in the file system. See unix(7).
+import { AF, F, O, SOCK } from "../abi/flags.js";
 import { type Fd, fdPath } from "../sys/fd.js";
-import { F, fcntl, O, open } from "../sys/file.js";
-import { AF, connect, SOCK, socket, unixAddress } from "../sys/socket.js";
+import { fcntl, open } from "../sys/file.js";
+import { connect, socket, unixAddress } from "../sys/socket.js";
 
 /**
  * Connects to the unix stream socket at a path of any length ("@" begins a name of the abstract space) and waits while its

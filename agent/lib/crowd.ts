@@ -1,7 +1,8 @@
 // Watches that epoll has no room for. The kernel counts the watches of each user, and root in a container is the same user as the
 // agent: when the count is used up, what the agent still has to watch is looked at by ppoll(2), which has no such limit. It costs a
 // call more for each round of the loop, and only as long as there are such watches.
-import { EPOLL, pollAll } from "../sys/poll.js";
+import { EPOLL, POLL } from "../abi/flags.js";
+import { pollAll } from "../sys/poll.js";
 
 /** What the loop has of a watch. */
 export interface Watcher {
@@ -15,9 +16,6 @@ export interface Watcher {
 const MOST = 4096;
 /** What poll(2) knows: the bits are those of epoll. */
 const KNOWN: number = EPOLL.IN | EPOLL.PRI | EPOLL.OUT | EPOLL.RDHUP;
-
-/** POLLNVAL: it was closed without a word, which epoll does not mind either. */
-const GONE = 0x20;
 
 const members = new Map<Watcher, number>(); // with the events that are asked for now; -1: none until it is asked again (ONESHOT)
 
@@ -49,8 +47,8 @@ export function ready(epoll: number, ms: number): { readonly watcher: Watcher; r
   const found: { watcher: Watcher; events: number }[] = [];
   all.forEach(([watcher, events], i) => {
     const is = answer[i + 1] as number;
-    if ((is & GONE) !== 0) members.delete(watcher);
-    if (is === 0 || (is & GONE) !== 0) return;
+    if ((is & POLL.NVAL) !== 0) members.delete(watcher); // it was closed without a word, which epoll does not mind either
+    if (is === 0 || (is & POLL.NVAL) !== 0) return;
     if ((events & EPOLL.ONESHOT) !== 0) members.set(watcher, -1);
     found.push({ watcher, events: (is & KNOWN) | (is & (EPOLL.ERR | EPOLL.HUP)) });
   });

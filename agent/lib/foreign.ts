@@ -1,8 +1,9 @@
 // Paths in which somebody else has a part: a request, an image, a container, a share of the host. What such a path leads to may
 // never answer (virtio-fs, 9p, NFS, FUSE; fuse(4) has no time limit), so no system call that takes one may be made on the loop:
 // a `ForeignPath` is no string, and only code that holds an `OffLoop` gets its text. `aside` alone gives one, in a process of its own.
+import { SOCK } from "../abi/flags.js";
 import type { Fd } from "../sys/fd.js";
-import { receiveFds, sendFds, SOCK, socketpair } from "../sys/socket.js";
+import { receiveFds, sendFds, socketpair } from "../sys/socket.js";
 import { childTask, type Json, Unanswered } from "./child-task.js";
 import { AppError } from "./errors.js";
 import { Level, log } from "./log.js";

@@ -1,9 +1,10 @@
 // Files as texts and trees: small reads and writes, directories made step by step, removal that never follows a link or
 // crosses a mount, and `inside`: the only way to a path below a container's root.
+import { AT, O, RESOLVE } from "../abi/flags.js";
 import { isErrno, SysError, sys } from "../sys/call.js";
 import { E } from "../abi/errno.js";
 import type { Fd } from "../sys/fd.js";
-import { AT, AT_FDCWD, O, open, openat2, read, RESOLVE, statx, writeAll, type At, type Path, type Stat } from "../sys/file.js";
+import { open, openat2, read, statx, writeAll, type At, type Path, type Stat } from "../sys/file.js";
 import { NR } from "../abi/nr.js";
 import { bytesText } from "../sys/utf8.js";
 import { AppError } from "./errors.js";
@@ -60,7 +61,7 @@ export function readTextIf(path: string): string | undefined {
 
 /** stat(2), or undefined for what does not exist or leads nowhere. */
 export function statIf(path: string): Stat | undefined {
-  return lookAt(AT_FDCWD, path, 0);
+  return lookAt(AT.FDCWD, path, 0);
 }
 
 /** The same of a name in a directory; a link is not followed. */
@@ -99,7 +100,7 @@ function writeFile(path: string, text: string | Uint8Array, flags: number, mode:
 
 /** mkdir -p: makes what is missing; an existing component that is no directory is an error (ENOTDIR). */
 export function mkdirs(path: string, mode = 0o755): void {
-  const make = (part: string): number => sys(NR.mkdirat, AT_FDCWD, part, mode);
+  const make = (part: string): number => sys(NR.mkdirat, AT.FDCWD, part, mode);
   let r = make(path);
   let cut = path.length;
   while (r === -E.ENOENT && (cut = path.lastIndexOf("/", cut - 1)) > 0) r = make(path.slice(0, cut)); // up to what is there
@@ -126,7 +127,7 @@ export function inside(root: At, path: string, flags: number, mode = 0): Fd {
  * point inside is not emptied but stays (EBUSY), or with `unmount` is taken out of sight. What does not exist is no error. It may take
  * long: what somebody else has filled is for a child. Throws AppError with what stays and why, or SysError for the top itself.
  */
-export function removeTree(path: Path, at: At = AT_FDCWD, unmount = false): void {
+export function removeTree(path: Path, at: At = AT.FDCWD, unmount = false): void {
   const plain = sys(NR.unlinkat, typeof at === "number" ? at : at.n, path, 0);
   if (plain === 0 || plain === -E.ENOENT) return;
   if (plain !== -E.EISDIR && plain !== -E.EPERM) throw new SysError("unlinkat", -plain);

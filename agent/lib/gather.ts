@@ -1,8 +1,8 @@
 // Everything a descriptor gives until its end, collected by the loop.
+import { EPOLL } from "../abi/flags.js";
 import { E } from "../abi/errno.js";
 import { type Fd, handOver } from "../sys/fd.js";
 import { readRaw, setNonblock } from "../sys/file.js";
-import { EPOLL } from "../sys/poll.js";
 import { deferred } from "./async.js";
 import { watch } from "./loop.js";
 

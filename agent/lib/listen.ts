@@ -1,12 +1,12 @@
 // Where a server can be reached: "vsock://CID:PORT" (CID -1: any), "unix://PATH", "unix://@NAME" (abstract), "serial://DEVICE" (ours: a
 // virtio-serial port). On vsock only the expected peer is let in: a container could open a vsock socket too. See vsock(7), unix(7).
+import { AF, AT, EPOLL, O, SOCK, VMADDR } from "../abi/flags.js";
 import { E } from "../abi/errno.js";
 import { isErrno, sys } from "../sys/call.js";
 import { type Fd, handOver } from "../sys/fd.js";
-import { AT_FDCWD, O, open } from "../sys/file.js";
+import { open } from "../sys/file.js";
 import { NR } from "../abi/nr.js";
-import { EPOLL } from "../sys/poll.js";
-import { AF, SOCK, VMADDR_CID_ANY, accept, bind, listen as listenOn, socket, unixAddress, vsockAddress } from "../sys/socket.js";
+import { accept, bind, listen as listenOn, socket, unixAddress, vsockAddress } from "../sys/socket.js";
 import { FdChannel, VSOCK_PIECE } from "./channel.js";
 import { AppError, attempt, because, messageOf } from "./errors.js";
 import { Level } from "./log.js";
@@ -42,7 +42,7 @@ export function listen(address: string, peer: number, take: (channel: FdChannel)
     return {
       close: () => {
         accepting.close();
-        if (path !== undefined) sys(NR.unlinkat, AT_FDCWD, path, 0); // it was ours: bind(2) had made it
+        if (path !== undefined) sys(NR.unlinkat, AT.FDCWD, path, 0); // it was ours: bind(2) had made it
       },
     };
   });
@@ -119,7 +119,7 @@ function vsockName(address: string): Uint8Array {
   const any = cid === "-1";
   if (more !== undefined || cid === "" || port === "" || !isCount(number) || !(any || isCount(Number(cid))))
     throw new AppError("invalid", "want vsock://CID:PORT, unix://PATH or serial://DEVICE");
-  return vsockAddress(any ? VMADDR_CID_ANY : Number(cid), number);
+  return vsockAddress(any ? VMADDR.CID_ANY : Number(cid), number);
 }
 
 const isCount = (n: number): boolean => Number.isInteger(n) && n >= 0 && n <= 0xffffffff;

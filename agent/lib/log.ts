@@ -1,7 +1,8 @@
 // The agent's log: one JSON object a line, all values strings, in the shape the Kata host's forwarder reads (agent-api 5.1: keys msg,
 // level, ts, version, subsystem, pid, name, source). Logging never throws and never waits for a reader; what somebody else may make
 // long is cut.
-import { CLOCK, clockMs, getpid } from "../sys/system.js";
+import { CLOCK } from "../abi/flags.js";
+import { clockMs, getpid } from "../sys/system.js";
 import { Outlet } from "./outlet.js";
 
 const LEVELS = ["CRIT", "ERRO", "WARN", "INFO", "DEBG", "TRCE"] as const;

@@ -2,11 +2,12 @@
 // run between ticks (native/main.c). A callback must return at once and does a bounded piece of work: what is left comes again,
 // after everybody else's turn. An exception from a callback costs its own watch: the owner is told, or the watch is closed, and
 // `onCrash` hears of it. Sources: epoll(7), epoll_ctl(2).
+import { CLOCK } from "../abi/flags.js";
 import { check, sys, SysError } from "../sys/call.js";
 import { E } from "../abi/errno.js";
 import { NR } from "../abi/nr.js";
 import { Epoll } from "../sys/poll.js";
-import { CLOCK, clockMs } from "../sys/system.js";
+import { clockMs } from "../sys/system.js";
 import { lazy } from "./lazy.js";
 
 const epoll = new Epoll(64);

@@ -1,14 +1,14 @@
 // A standard stream as a way out for lines, which never waits for who reads it: what does not fit is dropped and counted. A pipe, a
 // terminal or another device is opened anew, because O_NONBLOCK on a descriptor is for all who share the open file, and others may.
 // See open(2), fcntl(2), tty_ioctl(4); a console that the kernel opened for init does not block, but its neighbours may change that.
+import { AT, CLOCK, EPOLL, F, MSG, O, S } from "../abi/flags.js";
 import { sys } from "../sys/call.js";
 import { E } from "../abi/errno.js";
-import { F, modeOf, O, S } from "../sys/file.js";
+import { modeOf } from "../sys/file.js";
 import { NR } from "../abi/nr.js";
-import { EPOLL, pollAll } from "../sys/poll.js";
-import { CLOCK, clockMs } from "../sys/system.js";
+import { pollAll } from "../sys/poll.js";
+import { clockMs } from "../sys/system.js";
 
-const MSG_DONTWAIT_NOSIGNAL = 0x4040;
 const NONE = -1;
 /**
  * The part of its time that the agent may spend in writes to a terminal, and how many milliseconds of it may come at once. A virtual
@@ -46,7 +46,7 @@ export class Outlet {
     this.#socket = kind === S.IFSOCK;
     this.#paced = kind === S.IFCHR;
     if (kind !== S.IFIFO && kind !== S.IFCHR) return;
-    const own = sys(NR.openat, -100, `/proc/self/fd/${n}`, O.WRONLY | O.NONBLOCK | O.NOCTTY | O.CLOEXEC, 0);
+    const own = sys(NR.openat, AT.FDCWD, `/proc/self/fd/${n}`, O.WRONLY | O.NONBLOCK | O.NOCTTY | O.CLOEXEC, 0);
     if (own > 2) this.n = own;
     else if (own >= 0) sys(NR.close, own); // the number of a stream that is closed: not ours to take
     // without /proc it is too early for anybody to depend on this process
@@ -89,7 +89,7 @@ export class Outlet {
   #write(line: Uint8Array, ms: number): boolean {
     let rest = this.#torn ? new Uint8Array([10, ...line]) : line;
     for (let tries = ms > 0 ? 8 : 1; tries > 0 && rest.length > 0 && this.n !== NONE; ) {
-      const n = this.#socket ? sys(NR.sendto, this.n, rest, rest.length, MSG_DONTWAIT_NOSIGNAL, null, 0) : sys(NR.write, this.n, rest, rest.length);
+      const n = this.#socket ? sys(NR.sendto, this.n, rest, rest.length, MSG.DONTWAIT | MSG.NOSIGNAL, null, 0) : sys(NR.write, this.n, rest, rest.length);
       if (n > 0) this.#torn = n < rest.length;
       if (n > 0) rest = rest.subarray(n);
       if (rest.length === 0) return true;

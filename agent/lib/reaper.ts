@@ -1,14 +1,12 @@
 // Children: one signalfd for SIGCHLD, one loop of wait4 that reaps everything (as PID 1 or subreaper also orphans), and a
 // map from pid to whoever asked for its end. Nobody else may wait for a child of the agent: so a number in the map is its child's
 // until it is taken out, and only what is in it may be sent a signal by its number. See wait4(2), signalfd(2).
+import { EPOLL, SIG, WAIT } from "../abi/flags.js";
 import { sys } from "../sys/call.js";
 import { NR } from "../abi/nr.js";
-import { EPOLL, SIG, signalfd } from "../sys/poll.js";
+import { signalfd } from "../sys/poll.js";
 import { after, guarded, watch } from "./loop.js";
 import { readRaw } from "../sys/file.js";
-
-const WNOHANG = 1;
-const __WALL = 0x40000000;
 
 /** How a process ended, as hosts count it: the exit code, or 128 + the signal's number. */
 export type ExitStatus = number;
@@ -54,7 +52,7 @@ export function takeBack(pid: number): void {
 
 /** Reaps one child, `which` or (-1) any; false when none has ended. */
 function collect(which: number): boolean {
-  const pid = sys(NR.wait4, which, status.buffer as ArrayBuffer, WNOHANG | __WALL, null);
+  const pid = sys(NR.wait4, which, status.buffer as ArrayBuffer, WAIT.WNOHANG | WAIT.__WALL, null);
   if (pid <= 0) return false;
   const word = status[0] as number;
   const signal = word & 0x7f;

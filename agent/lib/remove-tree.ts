@@ -2,11 +2,12 @@
 // appended to, mounts. Few descriptors and little memory whatever it holds: a folder that lies deep is moved up to the top of the
 // tree and has its turn later. What cannot be removed does not keep the rest. Synchronous; it may take long, so a child does it.
 // See unlink(2), rename(2), ioctl_iflags(2), umount(2).
+import { AT, DT, FS, MNT, O, RENAME, RESOLVE, S } from "../abi/flags.js";
 import { isErrno, SysError, sys } from "../sys/call.js";
 import { E } from "../abi/errno.js";
 import { Fd, fdPath } from "../sys/fd.js";
-import { AT, AT_FDCWD, DT, modeOf, nameOf, O, openat2, openat2Raw, RESOLVE, S, type At, type Path } from "../sys/file.js";
-import { MNT, tryUmount } from "../sys/mount.js";
+import { modeOf, nameOf, openat2, openat2Raw, type At, type Path } from "../sys/file.js";
+import { tryUmount } from "../sys/mount.js";
 import { NR } from "../abi/nr.js";
 import { getpid } from "../sys/system.js";
 import { AppError, messageOf } from "./errors.js";
@@ -15,11 +16,6 @@ import { Walk, type WalkEntry } from "./walk.js";
 const DEEP = 48; // fewer than a walk keeps open: it never has to find its way back
 const TOLD = 3;
 const STACKED = 100; // mounts on one place
-const GETFLAGS = 0x80086601;
-const SETFLAGS = 0x40086602;
-const IMMUTABLE = 0x10;
-const APPEND = 0x20;
-const NOREPLACE = 1;
 const IN_TREE = RESOLVE.BENEATH | RESOLVE.NO_XDEV | RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS;
 
 const numberOf = (at: At): number => (typeof at === "number" ? at : at.n);
@@ -27,11 +23,11 @@ const numberOf = (at: At): number => (typeof at === "number" ? at : at.n);
 /** Takes away the flags that keep a file or a folder from being changed; true when there were some. */
 function unprotect(fd: Fd): boolean {
   const flags = new Int32Array(2);
-  if (sys(NR.ioctl, fd.n, GETFLAGS, flags.buffer as ArrayBuffer) < 0) return false;
+  if (sys(NR.ioctl, fd.n, FS.IOC_GETFLAGS, flags.buffer as ArrayBuffer) < 0) return false;
   const old = flags[0] as number;
-  if ((old & (IMMUTABLE | APPEND)) === 0) return false;
-  flags[0] = old & ~(IMMUTABLE | APPEND);
-  return sys(NR.ioctl, fd.n, SETFLAGS, flags.buffer as ArrayBuffer) === 0;
+  if ((old & (FS.IMMUTABLE_FL | FS.APPEND_FL)) === 0) return false;
+  flags[0] = old & ~(FS.IMMUTABLE_FL | FS.APPEND_FL);
+  return sys(NR.ioctl, fd.n, FS.IOC_SETFLAGS, flags.buffer as ArrayBuffer) === 0;
 }
 
 function unprotectIn(dir: At, name: Path): boolean {
@@ -43,7 +39,7 @@ function unprotectIn(dir: At, name: Path): boolean {
     }
   })();
   if (kind !== S.IFREG && kind !== S.IFDIR) return false; // opening a device or a pipe does something
-  const n = openat2Raw(dir, name, O.RDONLY | O.NONBLOCK | O.NOFOLLOW, dir === AT_FDCWD ? 0 : IN_TREE);
+  const n = openat2Raw(dir, name, O.RDONLY | O.NONBLOCK | O.NOFOLLOW, dir === AT.FDCWD ? 0 : IN_TREE);
   if (n < 0) return false;
   using file = new Fd(n);
   return unprotect(file);
@@ -51,7 +47,7 @@ function unprotectIn(dir: At, name: Path): boolean {
 
 /** Takes a mount out of sight; the kernel ends it when its last user goes. */
 function detach(dir: At, name: Path): boolean {
-  const n = openat2Raw(dir, name, O.PATH | O.NOFOLLOW, dir === AT_FDCWD ? 0 : RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS);
+  const n = openat2Raw(dir, name, O.PATH | O.NOFOLLOW, dir === AT.FDCWD ? 0 : RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS);
   if (n < 0) return false;
   using place = new Fd(n);
   return tryUmount(fdPath(place), MNT.DETACH) === 0;
@@ -96,7 +92,7 @@ class Pass {
   raise(name: Uint8Array): boolean {
     const { walk } = this;
     for (let n = this.changed; n < this.changed + 8; n++) {
-      const r = sys(NR.renameat2, walk.folder.n, name, walk.top.n, `.removed-${getpid()}-${n}`, NOREPLACE);
+      const r = sys(NR.renameat2, walk.folder.n, name, walk.top.n, `.removed-${getpid()}-${n}`, RENAME.NOREPLACE);
       if (r === 0) {
         this.changed++;
         walk.gone();
@@ -150,7 +146,7 @@ export function removeFolder(at: At, path: Path, unmount: boolean): void {
     if (r === 0) return;
     const protectedNow = r === -E.EPERM || r === -E.EACCES;
     if (r !== -E.ENOTEMPTY && r !== -E.EEXIST && !protectedNow) throw new SysError("unlinkat", -r);
-    const top = openat2(at, path, O.RDONLY | O.DIRECTORY | O.NOFOLLOW, at === AT_FDCWD ? 0 : RESOLVE.NO_XDEV | RESOLVE.NO_SYMLINKS);
+    const top = openat2(at, path, O.RDONLY | O.DIRECTORY | O.NOFOLLOW, at === AT.FDCWD ? 0 : RESOLVE.NO_XDEV | RESOLVE.NO_SYMLINKS);
     const walk = new Walk(top);
     const pass = new Pass(walk, unmount);
     try {

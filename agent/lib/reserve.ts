@@ -1,7 +1,8 @@
 // Descriptors set aside for what must work when there is none left (EMFILE, getrlimit(2) RLIMIT_NOFILE): ending processes and removing
 // containers, which give descriptors back. They lie open and mean nothing; a job that needs them closes them, and takes them back.
+import { F, O } from "../abi/flags.js";
 import { Fd } from "../sys/fd.js";
-import { F, fcntl, O, open } from "../sys/file.js";
+import { fcntl, open } from "../sys/file.js";
 import { after } from "./loop.js";
 
 /** What such a job has open at once: a pipe to a helper, a folder or two, a file. */

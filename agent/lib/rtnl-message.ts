@@ -1,18 +1,8 @@
 // The bytes of rtnetlink messages: header, fixed part, attributes (netlink(7), rtnetlink(7), include/uapi/linux/{netlink,
 // rtnetlink,if_link,if_addr,neighbour}.h). Pure: bytes in, bytes out; no socket, no names.
+import { IF, NLA, NLM, NLMSGERR, type RTM } from "../abi/rtnl.js";
 import { struct, viewOf } from "../sys/struct.js";
 import { AppError } from "./errors.js";
-
-export const enum RTM {
-  NEWLINK = 16, GETLINK = 18, SETLINK = 19, NEWADDR = 20, GETADDR = 22, NEWROUTE = 24, DELROUTE = 25, GETROUTE = 26, NEWNEIGH = 28, GETNEIGH = 30,
-}
-export const enum NLM { REQUEST = 1, ACK = 4, DUMP_INTR = 0x10, REPLACE = 0x100, DUMP = 0x300, CREATE = 0x400 }
-export const enum NLMSG { ERROR = 2, DONE = 3 }
-export const enum IFLA { ADDRESS = 1, IFNAME = 3, MTU = 4, NET_NS_FD = 28, EXT_MASK = 29 }
-export const enum IFA { ADDRESS = 1, LOCAL = 2, BROADCAST = 4, FLAGS = 8 }
-export const enum RTA { DST = 1, SRC = 2, OIF = 4, GATEWAY = 5, PRIORITY = 6, PREFSRC = 7, METRICS = 8, TABLE = 15 }
-export const enum NDA { DST = 1, LLADDR = 2 }
-export const enum IFF { UP = 1, NOARP = 0x80 }
 
 export const IFINFOMSG = struct({ family: "u8", _pad: "u8", type: "u16", index: "i32", flags: "u32", change: "u32" });
 export const IFADDRMSG = struct({ family: "u8", prefixlen: "u8", flags: "u8", scope: "u8", index: "u32" });
@@ -38,34 +28,33 @@ export function text(value: string): Uint8Array {
   return native.utf8Encode(`${value}\0`);
 }
 
-const IFNAMSIZ = 16;
 const BLANK = " \t\n\v\f\r/:";
 
 /** A link's name as the value of an attribute. Throws AppError "invalid" for one that the kernel would not take (dev_valid_name). */
 export function linkName(name: string): Uint8Array {
-  const bytes = name.length < IFNAMSIZ ? text(name) : NO_BYTES;
-  let good = bytes.length > 1 && bytes.length <= IFNAMSIZ && name !== "." && name !== "..";
+  const bytes = name.length < IF.NAMSIZ ? text(name) : NO_BYTES;
+  let good = bytes.length > 1 && bytes.length <= IF.NAMSIZ && name !== "." && name !== "..";
   for (const byte of bytes) if (byte === 0xa0 || BLANK.includes(String.fromCharCode(byte))) good = false; // 0xa0: a space to the kernel
-  if (!good) throw new AppError("invalid", `${JSON.stringify(name.slice(0, 80))} is not a name of a network interface: 1 to ${IFNAMSIZ - 1} bytes, no white space, "/" or ":"`);
+  if (!good) throw new AppError("invalid", `${JSON.stringify(name.slice(0, 80))} is not a name of a network interface: 1 to ${IF.NAMSIZ - 1} bytes, no white space, "/" or ":"`);
   return bytes;
 }
 const NO_BYTES = new Uint8Array(0);
 
-const MOST_VALUE = 65535 - 4;
+const MOST_VALUE = 65531; // the length has 16 bits and counts the header
 
 function put(bytes: Uint8Array, at: number, attributes: readonly Attribute[]): void {
   const view = viewOf(bytes);
   for (const [type, value] of attributes) {
     // the length has 16 bits: what is cut off it would be read as further attributes
     if (value.length > MOST_VALUE || type > 0xffff) throw new AppError("invalid", `netlink attribute ${type}: ${value.length} bytes are more than the ${MOST_VALUE} that it can have`);
-    view.setUint16(at, 4 + value.length, true);
+    view.setUint16(at, NLA.HDRLEN + value.length, true);
     view.setUint16(at + 2, type, true);
-    bytes.set(value, at + 4);
-    at += aligned(4 + value.length);
+    bytes.set(value, at + NLA.HDRLEN);
+    at += aligned(NLA.HDRLEN + value.length);
   }
 }
 
-const sizeOf = (attributes: readonly Attribute[]): number => attributes.reduce((n, [, value]) => n + aligned(4 + value.length), 0);
+const sizeOf = (attributes: readonly Attribute[]): number => attributes.reduce((n, [, value]) => n + aligned(NLA.HDRLEN + value.length), 0);
 
 /** Attributes as the value of an attribute. */
 export function nest(attributes: readonly Attribute[]): Uint8Array {
@@ -102,10 +91,10 @@ export function messages(bytes: Uint8Array): Message[] {
 export function attributes(bytes: Uint8Array, at: number): Map<number, Uint8Array> {
   const found = new Map<number, Uint8Array>();
   const view = viewOf(bytes);
-  while (at + 4 <= bytes.length) {
+  while (at + NLA.HDRLEN <= bytes.length) {
     const length = view.getUint16(at, true);
-    if (length < 4 || at + length > bytes.length) break;
-    found.set(view.getUint16(at + 2, true) & 0x3fff, bytes.subarray(at + 4, at + length));
+    if (length < NLA.HDRLEN || at + length > bytes.length) break;
+    found.set(view.getUint16(at + 2, true) & NLA.TYPE_MASK, bytes.subarray(at + NLA.HDRLEN, at + length));
     at += aligned(length);
   }
   return found;
@@ -126,8 +115,6 @@ export function u32Of(value: Uint8Array | undefined): number {
 /** What a NLMSG_ERROR says: a positive errno (0: done) and, where the kernel gives one, its reason in words. */
 export function errorOf(message: Message): { errno: number; reason: string } {
   const errno = 0 - viewOf(message.body).getInt32(0, true);
-  const EXTENDED = 0x200;
-  const NLMSGERR_ATTR_MSG = 1;
-  if ((message.flags & EXTENDED) === 0) return { errno, reason: "" };
-  return { errno, reason: textOf(attributes(message.body, 4 + HEADER.size).get(NLMSGERR_ATTR_MSG)) };
+  if ((message.flags & NLM.F_ACK_TLVS) === 0) return { errno, reason: "" };
+  return { errno, reason: textOf(attributes(message.body, 4 + HEADER.size).get(NLMSGERR.ATTR_MSG)) };
 }

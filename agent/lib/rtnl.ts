@@ -1,10 +1,11 @@
 // Questions to rtnetlink(7). The kernel does the whole of a request inside sendto(2) and has its answer queued when that
 // returns, and each recvfrom(2) of a dump makes the next part: nothing here waits, so it is plain synchronous code, and a
 // sequence of requests is never interleaved with another call's. A socket lives for one request: no stale answers.
+import { NETLINK, NLM, NLMSG, type RTM } from "../abi/rtnl.js";
 import { SysError } from "../sys/call.js";
-import { FOREIGN, netlink, NETLINK, receiveFromKernel, sendToKernel } from "../sys/netlink.js";
+import { FOREIGN, netlink, receiveFromKernel, sendToKernel } from "../sys/netlink.js";
 import { AppError } from "./errors.js";
-import { type Attribute, errorOf, type Message, messages, NLM, NLMSG, request, type RTM } from "./rtnl-message.js";
+import { type Attribute, errorOf, type Message, messages, request } from "./rtnl-message.js";
 
 const LARGEST = 65536;
 const SEQ = 1;
@@ -27,8 +28,8 @@ function refusal(what: string, message: Message): SysError | undefined {
  */
 export function ask(what: string, type: RTM, flags: number, body: Uint8Array, attributes: readonly Attribute[] = []): Message[] {
   using socket = netlink(NETLINK.ROUTE);
-  const dump = (flags & NLM.DUMP) === NLM.DUMP;
-  sendToKernel(socket, request(type, flags | NLM.REQUEST | (dump ? 0 : NLM.ACK), SEQ, body, attributes));
+  const dump = (flags & NLM.F_DUMP) === NLM.F_DUMP;
+  sendToKernel(socket, request(type, flags | NLM.F_REQUEST | (dump ? 0 : NLM.F_ACK), SEQ, body, attributes));
   const answer: Message[] = [];
   for (let foreign = 0; answer.length <= MOST && foreign < MOST_FOREIGN; ) {
     const buffer = new Uint8Array(LARGEST);
@@ -54,7 +55,7 @@ export function ask(what: string, type: RTM, flags: number, body: Uint8Array, at
 /** All objects of a kind; asked again while the kernel says that they changed meanwhile. */
 export function dump(what: string, type: RTM, body: Uint8Array, attributes: readonly Attribute[] = []): Message[] {
   for (let tries = 0; ; tries++) {
-    const all = ask(what, type, NLM.DUMP, body, attributes);
-    if (tries === 8 || !all.some((m) => (m.flags & NLM.DUMP_INTR) !== 0)) return all;
+    const all = ask(what, type, NLM.F_DUMP, body, attributes);
+    if (tries === 8 || !all.some((m) => (m.flags & NLM.F_DUMP_INTR) !== 0)) return all;
   }
 }

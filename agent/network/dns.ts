@@ -1,7 +1,8 @@
 // The guest's /etc/resolv.conf, which containers see through their mounts: the file that the image has is covered by one on
 // the sandbox's own file system (the image may be read-only). See agent-api 8.1.2.
-import { AT_FDCWD, S, unlinkat } from "../sys/file.js";
-import { MNT, mount, MS, umount } from "../sys/mount.js";
+import { AT, MNT, MS, S } from "../abi/flags.js";
+import { unlinkat } from "../sys/file.js";
+import { mount, umount } from "../sys/mount.js";
 import { AppError, attempt } from "../lib/errors.js";
 import { createFile, mkdirs, statIf } from "../lib/fs.js";
 
@@ -29,5 +30,5 @@ export function setDns(lines: readonly string[]): void {
 /** Uncovers the image's own file. */
 export function dropDns(): void {
   if (covered()) attempt(`unmount ${TARGET}`, () => umount(TARGET, MNT.DETACH));
-  if (statIf(OWN) !== undefined) unlinkat(AT_FDCWD, OWN); // it may be there and cover nothing, when that could not be done
+  if (statIf(OWN) !== undefined) unlinkat(AT.FDCWD, OWN); // it may be there and cover nothing, when that could not be done
 }

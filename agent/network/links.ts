@@ -1,12 +1,13 @@
 // Network interfaces: finding them, naming them, addresses, MTU, up and down (agent-api 10.1 and 10.3). Routes and
 // neighbours have files of their own. Hosts look for "Link not found" in an error and then try again: keep the words.
-import { AF } from "../sys/socket.js";
+import { AF } from "../abi/flags.js";
+import { IF, IFA, IFF, IFLA, NLM, RTEXT, RTM } from "../abi/rtnl.js";
 import { AppError, attempt } from "../lib/errors.js";
 import { readTextIf } from "../lib/fs.js";
 import { Level, log } from "../lib/log.js";
 import { messageOf } from "../lib/errors.js";
 import { formatHardware, formatIp, parseIp, parseMac, prefixLength, withHostBits } from "./address.js";
-import { type Attribute, attributes, IFA, IFADDRMSG, IFF, IFINFOMSG, IFLA, linkName, NLM, RTM, textOf, u32, u32Of } from "../lib/rtnl-message.js";
+import { type Attribute, attributes, IFADDRMSG, IFINFOMSG, linkName, textOf, u32, u32Of } from "../lib/rtnl-message.js";
 import { ask, dump } from "../lib/rtnl.js";
 
 /** An address as the API has it; family 0 is IPv4, 1 IPv6; `mask` is the prefix length in decimal. */
@@ -26,12 +27,11 @@ export interface Interface {
 
 export interface Link { readonly index: number; readonly name: string; readonly flags: number; readonly mtu: number; readonly hardware: Uint8Array }
 
-const SKIP_STATS = 8;
-const LONGEST_NAME = 15;
+const LONGEST_NAME = IF.NAMSIZ - 1;
 
 /** All links of this network namespace. */
 export function listLinks(): Link[] {
-  return dump("list network interfaces", RTM.GETLINK, IFINFOMSG.make({}), [[IFLA.EXT_MASK, u32(SKIP_STATS)]]).map(({ body }) => {
+  return dump("list network interfaces", RTM.GETLINK, IFINFOMSG.make({}), [[IFLA.EXT_MASK, u32(RTEXT.FILTER_SKIP_STATS)]]).map(({ body }) => {
     const { index, flags } = IFINFOMSG.read(body);
     const found = attributes(body, IFINFOMSG.size);
     return { index, flags, name: textOf(found.get(IFLA.IFNAME)), mtu: u32Of(found.get(IFLA.MTU)), hardware: found.get(IFLA.ADDRESS)?.slice() ?? new Uint8Array(0) };
@@ -88,7 +88,7 @@ function addAddress(link: Link, { address, mask }: IpAddress): void {
   const all: Attribute[] = [[IFA.LOCAL, ip], [IFA.ADDRESS, ip]];
   if (ip.length === 4 && bits < 31) all.push([IFA.BROADCAST, withHostBits(ip, bits, true)]);
   const body = IFADDRMSG.make({ family: ip.length === 4 ? AF.INET : AF.INET6, prefixlen: bits, index: link.index });
-  ask(`add ${address}/${mask} to ${link.name}`, RTM.NEWADDR, NLM.CREATE | NLM.REPLACE, body, all);
+  ask(`add ${address}/${mask} to ${link.name}`, RTM.NEWADDR, NLM.F_CREATE | NLM.F_REPLACE, body, all);
 }
 
 /** Takes the name away from the link that has it; gives back what restores it, under `name`. */

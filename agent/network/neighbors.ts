@@ -1,9 +1,10 @@
 // Static entries of the neighbour table (ARP and NDP); agent-api 10.5.
-import { AF } from "../sys/socket.js";
+import { NDA, NLM, NUD, RTM, RTN } from "../abi/rtnl.js";
+import { AF } from "../abi/flags.js";
 import { AppError, attempt } from "../lib/errors.js";
 import { parseIp, parseMac } from "./address.js";
 import { linkNamed, listLinks } from "./links.js";
-import { type Attribute, NDA, NDMSG, NLM, RTM } from "../lib/rtnl-message.js";
+import { type Attribute, NDMSG } from "../lib/rtnl-message.js";
 import { ask } from "../lib/rtnl.js";
 
 /** A neighbour as the API has it; a `state` of 0 means permanent. */
@@ -14,9 +15,6 @@ export interface Neighbor {
   readonly state: number;
   readonly flags: number;
 }
-
-const NUD_PERMANENT = 0x80;
-const UNICAST = 1;
 
 function add(neighbor: Neighbor, ifindex: number): void {
   const address = neighbor.toIPAddress?.address ?? "";
@@ -30,9 +28,9 @@ function add(neighbor: Neighbor, ifindex: number): void {
     all.push([NDA.LLADDR, mac]);
   }
   if (neighbor.state < 0 || neighbor.state > 0xffff) throw new AppError("invalid", `state ${neighbor.state} of ${address} is not between 0 and 65535`);
-  const state = neighbor.state === 0 ? NUD_PERMANENT : neighbor.state;
-  const body = NDMSG.make({ family: ip.length === 4 ? AF.INET : AF.INET6, ifindex, state, flags: neighbor.flags & 0xff, type: UNICAST });
-  ask(`add neighbour ${address}`, RTM.NEWNEIGH, NLM.CREATE | NLM.REPLACE, body, all);
+  const state = neighbor.state === 0 ? NUD.PERMANENT : neighbor.state;
+  const body = NDMSG.make({ family: ip.length === 4 ? AF.INET : AF.INET6, ifindex, state, flags: neighbor.flags & 0xff, type: RTN.UNICAST });
+  ask(`add neighbour ${address}`, RTM.NEWNEIGH, NLM.F_CREATE | NLM.F_REPLACE, body, all);
 }
 
 /** Adds or replaces the entries; the first failure ends it. */

@@ -1,12 +1,13 @@
 // The main routing table: what the host wants is put in, what an earlier request put in and this one lacks is taken out;
 // routes that others made (the kernel's own, a hook's) are left alone. See agent-api 10.2, 10.4 and 24.11.
+import { AF } from "../abi/flags.js";
+import { NLM, RT, RTA, RTAX, RTM, RTN, RTNH, RTPROT } from "../abi/rtnl.js";
 import { isErrno } from "../sys/call.js";
 import { E } from "../abi/errno.js";
-import { AF } from "../sys/socket.js";
 import { AppError, messageOf } from "../lib/errors.js";
 import { formatIp, type Ip, parseIp, parsePrefix, withHostBits } from "./address.js";
 import { linkNamed, listLinks, type Link } from "./links.js";
-import { type Attribute, attributes, type Message, nest, NLM, RTA, RTM, RTMSG, u32, u32Of } from "../lib/rtnl-message.js";
+import { type Attribute, attributes, type Message, nest, RTMSG, u32, u32Of } from "../lib/rtnl-message.js";
 import { ask, dump } from "../lib/rtnl.js";
 
 /** A route as the API has it; family 0 is IPv4, 1 IPv6; "" as `dest` is the default route. */
@@ -21,12 +22,7 @@ export interface Route {
   readonly mtu: number;
 }
 
-const MAIN = 254;
-const PROTOCOL_BOOT = 3;
-const UNICAST = 1;
-const RTAX_MTU = 2;
-const CLONED = 0x200;
-const SETTABLE_FLAGS = 6; // RTNH_F_PERVASIVE, RTNH_F_ONLINK: the others are the kernel's to set
+const SETTABLE_FLAGS = RTNH.F_PERVASIVE | RTNH.F_ONLINK; // the others are the kernel's to set
 
 interface Plan { readonly v6: boolean; readonly body: Uint8Array; readonly attributes: Attribute[]; readonly key: string }
 /** What the last request has put into the table, by key. */
@@ -67,9 +63,9 @@ export function planRoute(route: Route, link: Link): Plan {
   if (route.gateway !== "") all.push([RTA.GATEWAY, address("gateway", route.gateway, v6)]);
   if (from !== undefined) all.push(from.attribute);
   all.push([RTA.OIF, u32(link.index)]);
-  if (route.mtu !== 0) all.push([RTA.METRICS, nest([[RTAX_MTU, u32(route.mtu)]])]);
+  if (route.mtu !== 0) all.push([RTA.METRICS, nest([[RTAX.MTU, u32(route.mtu)]])]);
   const body = RTMSG.make({
-    family: v6 ? AF.INET6 : AF.INET, dstLen: to.bits, srcLen: from?.bits ?? 0, table: MAIN, protocol: PROTOCOL_BOOT, scope: route.scope & 0xff, type: UNICAST,
+    family: v6 ? AF.INET6 : AF.INET, dstLen: to.bits, srcLen: from?.bits ?? 0, table: RT.TABLE_MAIN, protocol: RTPROT.BOOT, scope: route.scope & 0xff, type: RTN.UNICAST,
     flags: route.flags & SETTABLE_FLAGS,
   });
   return { v6, body, attributes: all, key: `${formatIp(to.ip)}/${to.bits} ${from?.bits ?? 0} ${link.index}` };
@@ -77,7 +73,7 @@ export function planRoute(route: Route, link: Link): Plan {
 
 function add(route: Route, plan: Plan): void {
   try {
-    ask("RTM_NEWROUTE", RTM.NEWROUTE, NLM.CREATE | NLM.REPLACE, plan.body, plan.attributes);
+    ask("RTM_NEWROUTE", RTM.NEWROUTE, NLM.F_CREATE | NLM.F_REPLACE, plan.body, plan.attributes);
   } catch (error) {
     if (isErrno(error, E.EEXIST)) return;
     throw new AppError("internal", `Failed to add IP v${plan.v6 ? 6 : 4} route (src: ${route.source}, dst: ${route.dest}, gtw: ${route.gateway},Err: ${messageOf(error)})`);
@@ -113,7 +109,7 @@ function toRoute({ body }: Message, v6: boolean, names: ReadonlyMap<number, stri
   const fixed = RTMSG.read(body);
   const found = attributes(body, RTMSG.size);
   const table = found.has(RTA.TABLE) ? u32Of(found.get(RTA.TABLE)) : fixed.table;
-  if (table !== MAIN || (fixed.flags & CLONED) !== 0) return undefined;
+  if (table !== RT.TABLE_MAIN || (fixed.flags & RTM.F_CLONED) !== 0) return undefined;
   const zero = new Uint8Array(v6 ? 16 : 4);
   const from = found.get(RTA.SRC);
   const preferred = found.get(RTA.PREFSRC);
@@ -127,7 +123,7 @@ function toRoute({ body }: Message, v6: boolean, names: ReadonlyMap<number, stri
     scope: fixed.scope,
     family: v6 ? 1 : 0,
     flags: fixed.flags & SETTABLE_FLAGS,
-    mtu: metrics === undefined ? 0 : u32Of(attributes(metrics, 0).get(RTAX_MTU)),
+    mtu: metrics === undefined ? 0 : u32Of(attributes(metrics, 0).get(RTAX.MTU)),
   };
 }
 
@@ -135,7 +131,7 @@ function toRoute({ body }: Message, v6: boolean, names: ReadonlyMap<number, stri
 export function listRoutes(): Route[] {
   const names = new Map(listLinks().map((l) => [l.index, l.name]));
   const of = (v6: boolean): Route[] => {
-    const all = dump("list routes", RTM.GETROUTE, RTMSG.make({ family: v6 ? AF.INET6 : AF.INET, table: MAIN }));
+    const all = dump("list routes", RTM.GETROUTE, RTMSG.make({ family: v6 ? AF.INET6 : AF.INET, table: RT.TABLE_MAIN }));
     return all.map((m) => (m.type === RTM.NEWROUTE && m.body[0] === (v6 ? AF.INET6 : AF.INET) ? toRoute(m, v6, names) : undefined)).filter((r) => r !== undefined);
   };
   return [...of(false), ...of(true)];

@@ -1,4 +1,5 @@
 // Capability names to masks (capabilities(7), include/uapi/linux/capability.h). Pure.
+import { CAP } from "../abi/flags.js";
 import type { Capabilities } from "./spec.js";
 
 const NAMES = "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE".split(" ");
@@ -7,11 +8,6 @@ const NUMBERS: ReadonlyMap<string, number> = new Map(NAMES.map((name, i) => [`CA
 
 /** Number of capabilities this agent knows (0 to LAST_CAP). */
 export const LAST_CAP = NAMES.length - 1;
-
-/** CAP_SYS_ADMIN. */
-export const SYS_ADMIN = 21;
-/** CAP_SYS_PTRACE. */
-const SYS_PTRACE = 19;
 
 export interface Mask { readonly low: number; readonly high: number }
 /** `unknown`: names that are no capability's, each once; whoever applies the sets warns of them (runtime specification). */
@@ -28,7 +24,7 @@ export function capNumber(name: string): number {
 
 /** May a process with these sets, or what it executes, trace others? Any set counts: root gets what is in the bounding one. See capabilities(7), ptrace(2). */
 export function mayTrace(caps: Capabilities | undefined): boolean {
-  for (const set in caps) if (caps[set as keyof Capabilities]?.some((name) => capNumber(name) === SYS_PTRACE) === true) return true;
+  for (const set in caps) if (caps[set as keyof Capabilities]?.some((name) => capNumber(name) === CAP.SYS_PTRACE) === true) return true;
   return false;
 }
 

@@ -1,12 +1,10 @@
 // linux.resources to what is written into which file of a cgroup, version 1 and version 2, in the order of the writes. Pure.
 // Sources: runtime-spec config-linux.md; kernel Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/*.
-import { AppError } from "../lib/errors.js";
 import type { Limit } from "./cgroup.js";
+import { refusing } from "./field.js";
 import type { BlockIO, Cpu, Memory, Resources, ThrottleDevice } from "./spec.js";
 
-const refuse = (field: string, why: string): never => {
-  throw new AppError("invalid", `linux.resources.${field}: ${why}`);
-};
+const refuse = refusing("linux.resources");
 
 /** cpu.shares (2 to 262144) to cpu.weight (1 to 10000): 1024 becomes 100. 0 stays 0, which means "not given". */
 export function weightOfShares(shares: number): number {

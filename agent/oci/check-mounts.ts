@@ -1,7 +1,8 @@
 // What mounts, devices, maps of ids and clocks must be before anything is touched: each refusal names the field. Pure. (runtime-spec
 // config.md "Mounts", config-linux.md; container-engine 1.3 to 1.8, 1.17)
+import { MS } from "../abi/flags.js";
 import { cleanPath, noNul, noNuls, refuse } from "./field.js";
-import { EXTRA, isBind, mountPlan, MS } from "./mounts.js";
+import { EXTRA, isBind, mountPlan } from "./mounts.js";
 import type { IdMapping, Linux, Mount, Process, Spec } from "./spec.js";
 
 /** Binds that may lie below /proc: files that tell of the container instead of the machine. */

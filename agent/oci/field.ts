@@ -6,6 +6,9 @@ export function refuse(field: string, why: string): never {
   throw new AppError("invalid", `${field}: ${why}`);
 }
 
+/** The same for the fields of one section: `refusing("linux.seccomp")("flags[0]", "unknown flag")`. */
+export const refusing = (section: string) => (field: string, why: string): never => refuse(`${section}.${field}`, why);
+
 /** A text that the kernel would cut short is refused. */
 export function noNul(field: string, text: string | undefined): void {
   if (text?.includes("\0")) refuse(field, "has a NUL byte");
@@ -23,9 +26,9 @@ export function inRange(field: string, value: number | bigint | undefined, least
 }
 
 /** The number that a table has under a name; refuses what it does not have. */
-export function named(field: string, what: string, table: { readonly [name: string]: number }, name: string | undefined): number {
+export function named(field: string, what: string, table: { readonly [name: string]: number }, name: string | undefined, bad = "invalid"): number {
   const n = name !== undefined && Object.hasOwn(table, name) ? table[name] : undefined;
-  return n ?? refuse(field, `invalid ${what} "${name ?? ""}"`);
+  return n ?? refuse(field, `${bad} ${what} "${name ?? ""}"`);
 }
 
 /** A path's own name without "." and ".." and doubled slashes; ".." above the root stays there. */

@@ -1,13 +1,7 @@
 // One mounts[] entry to what the kernel is told: flags, data, propagation, recursive attributes (runtime-spec config.md
 // "Mounts", mount(2), mount_setattr(2)). Pure: constants are those of the kernel's headers.
+import { MOUNT_ATTR, MS } from "../abi/flags.js";
 import type { IdMapping, Mount } from "./spec.js";
-
-/** The flags of mount(2), for who may not look into sys/mount.ts; a test holds them equal. */
-export const enum MS {
-  RDONLY = 1, NOSUID = 2, NODEV = 4, NOEXEC = 8, SYNCHRONOUS = 0x10, REMOUNT = 0x20, MANDLOCK = 0x40, DIRSYNC = 0x80, NOSYMFOLLOW = 0x100, NOATIME = 0x400,
-  NODIRATIME = 0x800, BIND = 0x1000, REC = 0x4000, SILENT = 0x8000, UNBINDABLE = 0x20000, PRIVATE = 0x40000, SLAVE = 0x80000, SHARED = 0x100000,
-  RELATIME = 0x200000, I_VERSION = 0x800000, STRICTATIME = 0x1000000, LAZYTIME = 0x2000000,
-}
 
 type Words = { readonly __proto__: null; readonly [option: string]: number | null | undefined };
 
@@ -26,11 +20,13 @@ export const PROPAGATION: Words = {
   __proto__: null,
   private: MS.PRIVATE, rprivate: MS.PRIVATE | MS.REC, shared: MS.SHARED, rshared: MS.SHARED | MS.REC, slave: MS.SLAVE, rslave: MS.SLAVE | MS.REC, unbindable: MS.UNBINDABLE, runbindable: MS.UNBINDABLE | MS.REC,
 };
-/** mount_setattr(2): [attributes set, attributes cleared]. Any access-time attribute clears the whole enumeration (0x70) first. */
+/** mount_setattr(2): [attributes set, attributes cleared]. Any access-time attribute clears the whole enumeration first. */
 const RECURSIVE: { readonly __proto__: null; readonly [option: string]: readonly [number, number] | null | undefined } = {
   __proto__: null,
-  rro: [1, 0], rrw: [0, 1], rnosuid: [2, 0], rsuid: [0, 2], rnodev: [4, 0], rdev: [0, 4], rnoexec: [8, 0], rexec: [0, 8], rnodiratime: [0x80, 0], rdiratime: [0, 0x80],
-  rrelatime: [0, 0x70], rnorelatime: [0, 0x70], rnoatime: [0x10, 0x70], ratime: [0, 0x70], rstrictatime: [0x20, 0x70], rnostrictatime: [0, 0x70], rnosymfollow: [0x200000, 0], rsymfollow: [0, 0x200000],
+  rro: [MOUNT_ATTR.RDONLY, 0], rrw: [0, MOUNT_ATTR.RDONLY], rnosuid: [MOUNT_ATTR.NOSUID, 0], rsuid: [0, MOUNT_ATTR.NOSUID], rnodev: [MOUNT_ATTR.NODEV, 0], rdev: [0, MOUNT_ATTR.NODEV],
+  rnoexec: [MOUNT_ATTR.NOEXEC, 0], rexec: [0, MOUNT_ATTR.NOEXEC], rnodiratime: [MOUNT_ATTR.NODIRATIME, 0], rdiratime: [0, MOUNT_ATTR.NODIRATIME],
+  rrelatime: [0, MOUNT_ATTR._ATIME], rnorelatime: [0, MOUNT_ATTR._ATIME], rnoatime: [MOUNT_ATTR.NOATIME, MOUNT_ATTR._ATIME], ratime: [0, MOUNT_ATTR._ATIME],
+  rstrictatime: [MOUNT_ATTR.STRICTATIME, MOUNT_ATTR._ATIME], rnostrictatime: [0, MOUNT_ATTR._ATIME], rnosymfollow: [MOUNT_ATTR.NOSYMFOLLOW, 0], rsymfollow: [0, MOUNT_ATTR.NOSYMFOLLOW],
 };
 
 /** Options that are about the mount itself, not its flags: bits of `extra`. */

@@ -1,13 +1,12 @@
 // Interfaces of the machine that a container is given: their names, there and here. Pure. (runtime-spec, netDevices; dev_valid_name
 // of the kernel)
+import { IF } from "../abi/rtnl.js";
 import { refuse } from "./field.js";
 import type { Linux } from "./spec.js";
 
-const LONGEST = 15;
-
 /** Is it a name that the kernel gives an interface? */
 function isName(name: string): boolean {
-  if (name === "" || name === "." || name === ".." || name.length > LONGEST) return false;
+  if (name === "" || name === "." || name === ".." || name.length >= IF.NAMSIZ) return false;
   for (let i = 0; i < name.length; i++) if (name.charCodeAt(i) <= 32 || name.charCodeAt(i) > 126 || "/:".includes(name.charAt(i))) return false;
   return true;
 }

@@ -4,11 +4,12 @@
 //   become: what follows (ids, capabilities, limits, seccomp, the program), in the order of become.ts; the ProcessPlan, which an exec
 //   shares, says what.
 // Sources: runtime-spec; container-engine 2.2, 2.3 (namespace order), 3.1 (safe mounts).
+import { CLONE, MS } from "../abi/flags.js";
 import { lazy } from "../lib/lazy.js";
 import { capabilitySets, type CapabilitySets } from "./caps.js";
 import { rlimitNumber } from "./check-process.js";
 import { cleanPath } from "./field.js";
-import { isBind, mountPlan, type MountPlan, MS, PROPAGATION } from "./mounts.js";
+import { isBind, mountPlan, type MountPlan, PROPAGATION } from "./mounts.js";
 import type { Traits } from "./schedule.js";
 import type { Device, Linux, Mount, Process, Spec } from "./spec.js";
 import type { Judgement } from "./judgement.js";
@@ -16,7 +17,10 @@ import type { LimitStep, Node, Step } from "./steps.js";
 
 const schedule = lazy<typeof import("./schedule.js")>("oci/schedule.js");
 
-const KINDS: { readonly [type: string]: number } = { pid: 0x20000000, network: 0x40000000, mount: 0x20000, ipc: 0x8000000, uts: 0x4000000, user: 0x10000000, cgroup: 0x2000000, time: 0x80 };
+/** The namespaces that a configuration names, as clone3(2) knows them. */
+export const NAMESPACE_KINDS: { readonly [type: string]: number } = {
+  pid: CLONE.NEWPID, network: CLONE.NEWNET, mount: CLONE.NEWNS, ipc: CLONE.NEWIPC, uts: CLONE.NEWUTS, user: CLONE.NEWUSER, cgroup: CLONE.NEWCGROUP, time: CLONE.NEWTIME,
+};
 
 /** What a process is and may, in the order in which it gives its rights up. */
 export interface ProcessPlan {
@@ -113,7 +117,7 @@ export const limitSteps = ({ rlimits = [] }: Pick<Process, "rlimits">): LimitSte
 
 /** The namespaces that are there already, a user namespace first: it gives the right to join the others. */
 function joinSteps({ namespaces = [] }: Linux): Step[] {
-  const joins = namespaces.flatMap(({ type, path }) => (path && type !== "pid" ? [{ do: "join", type, path, kind: KINDS[type] as number } as const] : []));
+  const joins = namespaces.flatMap(({ type, path }) => (path && type !== "pid" ? [{ do: "join", type, path, kind: NAMESPACE_KINDS[type] as number } as const] : []));
   return [...joins.filter(({ type }) => type === "user"), ...joins.filter(({ type }) => type !== "user")];
 }
 
@@ -236,7 +240,7 @@ export function makePlan(spec: Spec & { process: Process; root: NonNullable<Spec
   const { linux } = spec;
   const process = processPlan(spec.process, linux);
   let cloneFlags = 0;
-  for (const { type, path } of linux.namespaces ?? []) if (!path && type !== "cgroup") cloneFlags += KINDS[type] ?? 0; // cgroup: after the cgroup has been joined
+  for (const { type, path } of linux.namespaces ?? []) if (!path && type !== "cgroup") cloneFlags += NAMESPACE_KINDS[type] ?? 0; // cgroup: after the cgroup has been joined
   return {
     cloneFlags, pidNamespace: linux.namespaces?.find((n) => n.type === "pid" && n.path)?.path,
     arrive: [

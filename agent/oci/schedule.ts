@@ -1,37 +1,32 @@
 // How a process is scheduled and where its memory comes from: scheduler, ioPriority, personality, memoryPolicy and CPU lists of
 // a configuration, checked and turned into the numbers of the kernel's calls. Pure. (runtime-spec; sched_setattr(2),
 // ioprio_set(2), personality(2), set_mempolicy(2), include/uapi/linux/{sched,ioprio,mempolicy}.h)
+import type { SchedAttr } from "../abi/layouts.js";
+import { IOPRIO, MPOL, PER, SCHED } from "../abi/flags.js";
 import { decimal } from "../lib/text.js";
 import { inRange, named, refuse } from "./field.js";
 import type { Linux, Process, Scheduler } from "./spec.js";
 
-const POLICIES = { SCHED_OTHER: 0, SCHED_FIFO: 1, SCHED_RR: 2, SCHED_BATCH: 3, SCHED_ISO: 4, SCHED_IDLE: 5, SCHED_DEADLINE: 6 };
-const SCHED_FLAGS = {
-  SCHED_FLAG_RESET_ON_FORK: 1, SCHED_FLAG_RECLAIM: 2, SCHED_FLAG_DL_OVERRUN: 4, SCHED_FLAG_KEEP_POLICY: 8, SCHED_FLAG_KEEP_PARAMS: 0x10,
-  SCHED_FLAG_UTIL_CLAMP_MIN: 0x20, SCHED_FLAG_UTIL_CLAMP_MAX: 0x40,
+const POLICIES = {
+  SCHED_OTHER: SCHED.NORMAL, SCHED_FIFO: SCHED.FIFO, SCHED_RR: SCHED.RR, SCHED_BATCH: SCHED.BATCH, SCHED_ISO: SCHED.ISO, SCHED_IDLE: SCHED.IDLE, SCHED_DEADLINE: SCHED.DEADLINE,
 };
-const KEEP_PARAMS = 0x10;
-const DEADLINE = 6;
-const CLASSES = { IOPRIO_CLASS_RT: 1, IOPRIO_CLASS_BE: 2, IOPRIO_CLASS_IDLE: 3 };
-const DOMAINS = { LINUX: 0, LINUX32: 8 };
+const SCHED_FLAGS = {
+  SCHED_FLAG_RESET_ON_FORK: SCHED.FLAG_RESET_ON_FORK, SCHED_FLAG_RECLAIM: SCHED.FLAG_RECLAIM, SCHED_FLAG_DL_OVERRUN: SCHED.FLAG_DL_OVERRUN,
+  SCHED_FLAG_KEEP_POLICY: SCHED.FLAG_KEEP_POLICY, SCHED_FLAG_KEEP_PARAMS: SCHED.FLAG_KEEP_PARAMS, SCHED_FLAG_UTIL_CLAMP_MIN: SCHED.FLAG_UTIL_CLAMP_MIN,
+  SCHED_FLAG_UTIL_CLAMP_MAX: SCHED.FLAG_UTIL_CLAMP_MAX,
+};
+const CLASSES = { IOPRIO_CLASS_RT: IOPRIO.CLASS_RT, IOPRIO_CLASS_BE: IOPRIO.CLASS_BE, IOPRIO_CLASS_IDLE: IOPRIO.CLASS_IDLE };
+const DOMAINS = { LINUX: PER.LINUX, LINUX32: PER.LINUX32 };
 /** Modes of memoryPolicy by name, as set_mempolicy(2) numbers them. */
-export const MEMORY_MODES = { MPOL_DEFAULT: 0, MPOL_PREFERRED: 1, MPOL_BIND: 2, MPOL_INTERLEAVE: 3, MPOL_LOCAL: 4, MPOL_PREFERRED_MANY: 5, MPOL_WEIGHTED_INTERLEAVE: 6 };
+export const MEMORY_MODES = {
+  MPOL_DEFAULT: MPOL.DEFAULT, MPOL_PREFERRED: MPOL.PREFERRED, MPOL_BIND: MPOL.BIND, MPOL_INTERLEAVE: MPOL.INTERLEAVE, MPOL_LOCAL: MPOL.LOCAL,
+  MPOL_PREFERRED_MANY: MPOL.PREFERRED_MANY, MPOL_WEIGHTED_INTERLEAVE: MPOL.WEIGHTED_INTERLEAVE,
+};
 /** Flags of memoryPolicy by name. */
-export const MEMORY_FLAGS = { MPOL_F_NUMA_BALANCING: 0x2000, MPOL_F_RELATIVE_NODES: 0x4000, MPOL_F_STATIC_NODES: 0x8000 };
-const STATIC_AND_RELATIVE = 0xc000;
+export const MEMORY_FLAGS = { MPOL_F_NUMA_BALANCING: MPOL.F_NUMA_BALANCING, MPOL_F_RELATIVE_NODES: MPOL.F_RELATIVE_NODES, MPOL_F_STATIC_NODES: MPOL.F_STATIC_NODES };
+const STATIC_AND_RELATIVE = MPOL.F_STATIC_NODES | MPOL.F_RELATIVE_NODES;
 /** As many CPUs or nodes as any kernel knows. */
 const MOST_BITS = 8192;
-
-/** The arguments of sched_setattr(2). */
-export interface SchedAttr {
-  readonly policy: number;
-  readonly flags: number;
-  readonly nice: number;
-  readonly priority: number;
-  readonly runtime: number | bigint;
-  readonly deadline: number | bigint;
-  readonly period: number | bigint;
-}
 
 /** What a process inherits over execve and has from the start. */
 export interface Traits {
@@ -88,20 +83,20 @@ function schedulerOf(field: string, from: Scheduler): NonNullable<Traits["schedu
   const flags = flagBits(field, "flag", SCHED_FLAGS, from.flags);
   const { nice = 0, priority = 0 } = from;
   inRange(`${field}.nice`, nice, -20, 19);
-  if (policy === 1 || policy === 2) {
-    if ((flags & KEEP_PARAMS) === 0) inRange(`${field}.priority`, priority, 1, 99);
+  if (policy === SCHED.FIFO || policy === SCHED.RR) {
+    if ((flags & SCHED.FLAG_KEEP_PARAMS) === 0) inRange(`${field}.priority`, priority, 1, 99);
   } else if (priority !== 0) refuse(`${field}.priority`, "only SCHED_FIFO and SCHED_RR have one");
   for (const name of ["runtime", "deadline", "period"] as const) {
-    if (BigInt(from[name] ?? 0) !== 0n && policy !== DEADLINE) refuse(`${field}.${name}`, "only SCHED_DEADLINE has one");
+    if (BigInt(from[name] ?? 0) !== 0n && policy !== SCHED.DEADLINE) refuse(`${field}.${name}`, "only SCHED_DEADLINE has one");
   }
-  if (policy === DEADLINE) checkDeadline(field, from);
+  if (policy === SCHED.DEADLINE) checkDeadline(field, from);
   return { name: from.policy, attr: { policy, flags, nice, priority, runtime: from.runtime ?? 0, deadline: from.deadline ?? 0, period: from.period ?? 0 } };
 }
 
 function ioPriorityOf(field: string, from: NonNullable<Process["ioPriority"]>): number {
   const kind = named(`${field}.class`, "class", CLASSES, from.class);
   inRange(`${field}.priority`, from.priority, 0, 7);
-  return (kind << 13) | from.priority;
+  return (kind << IOPRIO.CLASS_SHIFT) | from.priority;
 }
 
 function personalityOf({ domain, flags }: NonNullable<Linux["personality"]>): number {
@@ -116,9 +111,9 @@ function memoryPolicyOf(from: NonNullable<Linux["memoryPolicy"]>): NonNullable<T
   const flags = flagBits(field, "memory policy flag", MEMORY_FLAGS, from.flags);
   if ((flags & STATIC_AND_RELATIVE) === STATIC_AND_RELATIVE) refuse(`${field}.flags`, "MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES exclude each other (to set_mempolicy an invalid argument)");
   const nodes = bitList(`${field}.nodes`, from.nodes ?? "", "memory policy nodes");
-  const nodeless = mode === 0 || mode === 4;
+  const nodeless = mode === MPOL.DEFAULT || mode === MPOL.LOCAL;
   if (nodeless && nodes.length > 0) refuse(`${field}.nodes`, `${from.mode} takes none`);
-  if (!nodeless && mode !== 1 && nodes.length === 0) refuse(`${field}.nodes`, `${from.mode} needs some`);
+  if (!nodeless && mode !== MPOL.PREFERRED && nodes.length === 0) refuse(`${field}.nodes`, `${from.mode} needs some`);
   return { name: from.mode ?? "", mode: mode | flags, nodes };
 }
 

@@ -1,31 +1,33 @@
 // The seccomp section of a spec to what libseccomp is told: numbers only, every name checked. Pure.
 // Sources: runtime-spec config-linux.md "Seccomp", seccomp(2), libseccomp's include/seccomp.h.
-import { AppError } from "../lib/errors.js";
+import { ScmpArgCmp } from "../abi/layouts.js";
+import { AUDIT_ARCH, BPF, SECCOMP, X32 } from "../abi/filter.js";
+import { E } from "../abi/errno.js";
+import { named, refusing } from "./field.js";
 import type { Seccomp, SeccompArg, SeccompRule } from "./spec.js";
 
-const KILL_PROCESS = 0x80000000, KILL_THREAD = 0, TRAP = 0x30000, ERRNO = 0x50000, TRACE = 0x7ff00000, LOG = 0x7ffc0000, ALLOW = 0x7fff0000, NOTIFY = 0x7fc00000;
-const EPERM = 1;
 const NOTIFIES = "SCMP_ACT_NOTIFY";
 
 /** The names that a section may use, with the numbers behind them. */
 export const ACTIONS: { readonly [name: string]: number } = {
-  SCMP_ACT_KILL: KILL_THREAD, SCMP_ACT_KILL_THREAD: KILL_THREAD, SCMP_ACT_KILL_PROCESS: KILL_PROCESS, SCMP_ACT_TRAP: TRAP, SCMP_ACT_ERRNO: ERRNO,
-  SCMP_ACT_TRACE: TRACE, SCMP_ACT_LOG: LOG, SCMP_ACT_ALLOW: ALLOW, SCMP_ACT_NOTIFY: NOTIFY,
+  SCMP_ACT_KILL: SECCOMP.RET_KILL_THREAD, SCMP_ACT_KILL_THREAD: SECCOMP.RET_KILL_THREAD, SCMP_ACT_KILL_PROCESS: SECCOMP.RET_KILL_PROCESS, SCMP_ACT_TRAP: SECCOMP.RET_TRAP,
+  SCMP_ACT_ERRNO: SECCOMP.RET_ERRNO, SCMP_ACT_TRACE: SECCOMP.RET_TRACE, SCMP_ACT_LOG: SECCOMP.RET_LOG, SCMP_ACT_ALLOW: SECCOMP.RET_ALLOW, SCMP_ACT_NOTIFY: SECCOMP.RET_USER_NOTIF,
 };
 export const OPERATORS: { readonly [name: string]: number } = {
   SCMP_CMP_NE: 1, SCMP_CMP_LT: 2, SCMP_CMP_LE: 3, SCMP_CMP_EQ: 4, SCMP_CMP_GE: 5, SCMP_CMP_GT: 6, SCMP_CMP_MASKED_EQ: 7,
 };
-/** Audit architecture tokens (include/uapi/linux/audit.h; x32 is libseccomp's own). */
+/** Audit architecture tokens. */
 export const ARCHITECTURES: { readonly [name: string]: number } = {
-  SCMP_ARCH_X86: 0x40000003, SCMP_ARCH_X86_64: 0xc000003e, SCMP_ARCH_X32: 0x4000003e, SCMP_ARCH_ARM: 0x40000028, SCMP_ARCH_AARCH64: 0xc00000b7,
-  SCMP_ARCH_MIPS: 8, SCMP_ARCH_MIPS64: 0x80000008, SCMP_ARCH_MIPS64N32: 0xa0000008, SCMP_ARCH_MIPSEL: 0x40000008, SCMP_ARCH_MIPSEL64: 0xc0000008,
-  SCMP_ARCH_MIPSEL64N32: 0xe0000008, SCMP_ARCH_PPC: 20, SCMP_ARCH_PPC64: 0x80000015, SCMP_ARCH_PPC64LE: 0xc0000015, SCMP_ARCH_S390: 22,
-  SCMP_ARCH_S390X: 0x80000016, SCMP_ARCH_RISCV64: 0xc00000f3, SCMP_ARCH_PARISC: 15, SCMP_ARCH_PARISC64: 0x8000000f, SCMP_ARCH_LOONGARCH64: 0xc0000102, SCMP_ARCH_M68K: 4,
+  SCMP_ARCH_X86: AUDIT_ARCH.I386, SCMP_ARCH_X86_64: AUDIT_ARCH.X86_64, SCMP_ARCH_X32: X32.TOKEN, SCMP_ARCH_ARM: AUDIT_ARCH.ARM, SCMP_ARCH_AARCH64: AUDIT_ARCH.AARCH64,
+  SCMP_ARCH_MIPS: AUDIT_ARCH.MIPS, SCMP_ARCH_MIPS64: AUDIT_ARCH.MIPS64, SCMP_ARCH_MIPS64N32: AUDIT_ARCH.MIPS64N32, SCMP_ARCH_MIPSEL: AUDIT_ARCH.MIPSEL,
+  SCMP_ARCH_MIPSEL64: AUDIT_ARCH.MIPSEL64, SCMP_ARCH_MIPSEL64N32: AUDIT_ARCH.MIPSEL64N32, SCMP_ARCH_PPC: AUDIT_ARCH.PPC, SCMP_ARCH_PPC64: AUDIT_ARCH.PPC64,
+  SCMP_ARCH_PPC64LE: AUDIT_ARCH.PPC64LE, SCMP_ARCH_S390: AUDIT_ARCH.S390, SCMP_ARCH_S390X: AUDIT_ARCH.S390X, SCMP_ARCH_RISCV64: AUDIT_ARCH.RISCV64,
+  SCMP_ARCH_PARISC: AUDIT_ARCH.PARISC, SCMP_ARCH_PARISC64: AUDIT_ARCH.PARISC64, SCMP_ARCH_LOONGARCH64: AUDIT_ARCH.LOONGARCH64, SCMP_ARCH_M68K: AUDIT_ARCH.M68K,
 };
 export const FLAGS: { readonly [name: string]: number } = {
-  SECCOMP_FILTER_FLAG_TSYNC: 1, SECCOMP_FILTER_FLAG_LOG: 2, SECCOMP_FILTER_FLAG_SPEC_ALLOW: 4, SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: 0x20,
+  SECCOMP_FILTER_FLAG_TSYNC: SECCOMP.FILTER_FLAG_TSYNC, SECCOMP_FILTER_FLAG_LOG: SECCOMP.FILTER_FLAG_LOG, SECCOMP_FILTER_FLAG_SPEC_ALLOW: SECCOMP.FILTER_FLAG_SPEC_ALLOW,
+  SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: SECCOMP.FILTER_FLAG_WAIT_KILLABLE_RECV,
 };
-const TSYNC = 1, SPEC_ALLOW = 4, NEW_LISTENER = 8, WAIT_KILLABLE_RECV = 0x20;
 
 export interface FilterRule {
   readonly names: readonly string[];
@@ -40,44 +42,38 @@ export interface FilterPlan {
   readonly rules: readonly FilterRule[];
 }
 
-const refuse = (field: string, why: string): never => {
-  throw new AppError("invalid", `linux.seccomp.${field}: ${why}`);
-};
+const SECTION = "linux.seccomp";
+const refuse = refusing(SECTION);
 
-function lookUp(table: { readonly [name: string]: number }, field: string, what: string, name: string): number {
-  return Object.hasOwn(table, name) ? (table[name] as number) : refuse(field, `unknown ${what} "${name}"`);
-}
+const lookUp = (table: { readonly [name: string]: number }, field: string, what: string, name: string): number => named(`${SECTION}.${field}`, what, table, name, "unknown");
+
+const MAX_ERRNO = 4095; // of the kernel (include/linux/err.h)
 
 /** An action with its number: errno for ERRNO (default EPERM), the tracer's message for TRACE. */
 function action(field: string, name: string, errnoField: string, value: number | undefined): number {
   const base = lookUp(ACTIONS, field, "action", name);
-  const takesValue = base === ERRNO || base === TRACE;
+  const takesValue = base === SECCOMP.RET_ERRNO || base === SECCOMP.RET_TRACE;
   if (!takesValue && value) refuse(errnoField, `has no meaning with ${name}`);
   if (!takesValue) return base;
-  const code = value ?? EPERM;
-  if (code < 0 || code > (base === ERRNO ? 4095 : 0xffff)) refuse(errnoField, `errno ${code} is out of range`);
+  const code = value ?? E.EPERM;
+  if (code < 0 || code > (base === SECCOMP.RET_ERRNO ? MAX_ERRNO : SECCOMP.RET_DATA)) refuse(errnoField, `errno ${code} is out of range`);
   return base + code;
 }
 
-/** struct scmp_arg_cmp: u32 arg, u32 op, u64 datum_a, u64 datum_b. */
+/** Several struct scmp_arg_cmp. */
 function pack(field: string, args: readonly SeccompArg[]): Uint8Array {
-  const bytes = new Uint8Array(args.length * 24);
+  const bytes = new Uint8Array(args.length * ScmpArgCmp.SIZE);
   const view = new DataView(bytes.buffer);
+  const put64 = (at: number, value: number | bigint): void => view.setBigUint64(at, BigInt.asUintN(64, BigInt(value)), true);
   args.forEach((arg, i) => {
     if (arg.index < 0 || arg.index > 5) refuse(`${field}.args[${i}].index`, `${arg.index} is not between 0 and 5`);
-    view.setUint32(i * 24, arg.index, true);
-    view.setUint32(i * 24 + 4, lookUp(OPERATORS, `${field}.args[${i}].op`, "operator", arg.op), true);
-    put64(view, i * 24 + 8, arg.value);
-    put64(view, i * 24 + 16, arg.valueTwo ?? 0);
+    const at = i * ScmpArgCmp.SIZE;
+    view.setUint32(at + ScmpArgCmp.arg, arg.index, true);
+    view.setUint32(at + ScmpArgCmp.op, lookUp(OPERATORS, `${field}.args[${i}].op`, "operator", arg.op), true);
+    put64(at + ScmpArgCmp.datum_a, arg.value);
+    put64(at + ScmpArgCmp.datum_b, arg.valueTwo ?? 0);
   });
   return bytes;
-}
-
-function put64(view: DataView, at: number, value: number | bigint): void {
-  if (typeof value === "bigint") return view.setBigUint64(at, BigInt.asUintN(64, value), true);
-  const high = Math.floor(value / 4294967296);
-  view.setUint32(at, value - high * 4294967296, true);
-  view.setUint32(at + 4, high >>> 0, true);
 }
 
 /** All conditions of one entry must hold; an argument that is named twice makes them alternatives. */
@@ -106,7 +102,7 @@ export function countRules({ syscalls = [] }: Seccomp): { readonly rules: number
     const given = args?.length ?? 0;
     rules += names.length * Math.max(1, given);
     withArguments += names.length * given;
-    if (rules > MOST_RULES) refuse("syscalls", `more than ${MOST_RULES} rules, and a filter has room for 4096 instructions`);
+    if (rules > MOST_RULES) refuse("syscalls", `more than ${MOST_RULES} rules, and a filter has room for ${BPF.MAXINSNS} instructions`);
   }
   return { rules, withArguments };
 }
@@ -134,8 +130,8 @@ export function notifies(s: Seccomp): boolean {
 
 /** Flags for seccomp(2). Without a list it is [SPEC_ALLOW], as other engines have it; TSYNC is moot for one thread. */
 export function seccompFlags(s: Seccomp): number {
-  let flags = s.flags === undefined ? SPEC_ALLOW : 0;
+  let flags = s.flags === undefined ? SECCOMP.FILTER_FLAG_SPEC_ALLOW : 0;
   s.flags?.forEach((name, i) => (flags |= lookUp(FLAGS, `flags[${i}]`, "flag", name)));
-  flags &= ~TSYNC;
-  return notifies(s) ? flags | NEW_LISTENER : flags & ~WAIT_KILLABLE_RECV; // which is about listeners
+  flags &= ~SECCOMP.FILTER_FLAG_TSYNC;
+  return notifies(s) ? flags | SECCOMP.FILTER_FLAG_NEW_LISTENER : flags & ~SECCOMP.FILTER_FLAG_WAIT_KILLABLE_RECV; // which is about listeners
 }

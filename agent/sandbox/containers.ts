@@ -1,7 +1,7 @@
 // What can be done with a container once it is there, with the errors that hosts expect of each call.
+import { SIG } from "../abi/flags.js";
 import { SysError } from "../sys/call.js";
 import { E } from "../abi/errno.js";
-import { SIG } from "../sys/poll.js";
 import { AppError } from "../lib/errors.js";
 import { lazy } from "../lib/lazy.js";
 import { Level, log } from "../lib/log.js";

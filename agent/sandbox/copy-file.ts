@@ -3,11 +3,12 @@
 // way is resolved by the kernel (openat2(2), RESOLVE_BENEATH), what is made is made anew (O_EXCL) and from then on only touched by
 // its descriptor. A file appears under its name when it is complete, in one step. It may all lie on a share, so helper processes do
 // the work. See agent-api 10.14, 24.22 and 26.9 (type and set-id bits).
+import { AT, O, RESOLVE, S } from "../abi/flags.js";
 import { isErrno, must, SysError } from "../sys/call.js";
 import { E } from "../abi/errno.js";
 import { type Fd, fdPath } from "../sys/fd.js";
 import {
-  AT, AT_FDCWD, fchmodat, fchownat, fstat, mkdirat, O, open, openat, openat2, pwriteAll, renameat, RESOLVE, S, type Stat, statfs, symlinkat,
+  fchmodat, fchownat, fstat, mkdirat, open, openat, openat2, pwriteAll, renameat, type Stat, statfs, symlinkat,
 } from "../sys/file.js";
 import { NR } from "../abi/nr.js";
 import { Serial } from "../lib/async.js";
@@ -73,7 +74,7 @@ function makeFolderIn(parent: Fd, name: string, mode: number): Fd {
     made.close();
     throw new AppError("internal", `${name} has been replaced by somebody else`);
   }
-  fchmodat(AT_FDCWD, fdPath(made), mode);
+  fchmodat(AT.FDCWD, fdPath(made), mode);
   return made;
 }
 
@@ -110,7 +111,7 @@ const typeOf = (stat: Stat | undefined): number => (stat?.mode ?? 0) & S.IFMT;
 /** Owner first: chown(2) takes set-id bits away. `fd` may be O_PATH, which fchmod(2) does not take. */
 function give(fd: Fd, { fileMode, uid, gid }: CopyRequest): void {
   fchownat(fd, "", uid, gid, AT.EMPTY_PATH);
-  fchmodat(AT_FDCWD, fdPath(fd), fileMode & PERMISSIONS);
+  fchmodat(AT.FDCWD, fdPath(fd), fileMode & PERMISSIONS);
 }
 
 function makeFolder(parent: Fd, leaf: string, request: CopyRequest): null {

@@ -1,7 +1,8 @@
 // The one way a container comes to be: name reserved, storages mounted, devices found, spec prepared, engine called. What was
 // done is undone, newest first, when a later step fails; a name that is taken is refused before anything is touched.
+import { MAGIC, O } from "../abi/flags.js";
 import { type Fd, fdPath } from "../sys/fd.js";
-import { O, exists, open, statfs } from "../sys/file.js";
+import { exists, open, statfs } from "../sys/file.js";
 import { Serial } from "../lib/async.js";
 import { AppError, attempt, messageOf } from "../lib/errors.js";
 import { aside, descriptorsAside, type ForeignPath, foreign, named, reach } from "../lib/foreign.js";
@@ -69,7 +70,6 @@ function namespacesFor(sandbox: Sandbox, linux: Linux, asked: readonly Namespace
   return result;
 }
 
-const NSFS_MAGIC = 0x6e736673;
 const LOOK_MS = 10_000;
 
 /**
@@ -82,7 +82,7 @@ async function openNamespaces(id: string, asked: readonly Namespace[]): Promise<
     about: null,
     fds: paths.map((path) => attempt(`open the namespace ${named(path)}`, () => {
       const fd = open(reach(path, off), O.RDONLY | O.NONBLOCK);
-      if (statfs(fd).type !== NSFS_MAGIC) throw new AppError("invalid", "is not a namespace");
+      if (statfs(fd).type !== MAGIC.NSFS_MAGIC) throw new AppError("invalid", "is not a namespace");
       return fd;
     })),
   }));

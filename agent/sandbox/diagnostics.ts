@@ -1,8 +1,9 @@
 // The last words of a container: the file that Kubernetes calls its termination log, read in the guest where no file system is
 // shared with the host (agent-api 8.14). The file is the container's to write, so nothing is believed of it.
+import { O, S, SEEK } from "../abi/flags.js";
 import { isErrno, must } from "../sys/call.js";
 import { E } from "../abi/errno.js";
-import { fstat, O, open, readRaw, S } from "../sys/file.js";
+import { fstat, open, readRaw } from "../sys/file.js";
 import { NR } from "../abi/nr.js";
 import { AppError } from "../lib/errors.js";
 import { aside, type OffLoop } from "../lib/foreign.js";
@@ -35,7 +36,7 @@ function lastBytes(path: string, _off: OffLoop): string {
   using fd = file;
   const { mode, size } = fstat(fd);
   if ((mode & S.IFMT) !== S.IFREG) return "";
-  if (size > MAX_BYTES) must("lseek", NR.lseek, fd.n, size - MAX_BYTES, 0);
+  if (size > MAX_BYTES) must("lseek", NR.lseek, fd.n, size - MAX_BYTES, SEEK.SET);
   const bytes = new Uint8Array(MAX_BYTES);
   return textOf(bytes.subarray(0, Math.max(0, readRaw(fd.n, bytes, 0, MAX_BYTES))));
 }

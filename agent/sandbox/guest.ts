@@ -1,15 +1,13 @@
 // What the host asks of the guest as a whole: its features, its clock, its random numbers (agent-api 10.10, 10.11, 10.13).
+import { IOCTL, O } from "../abi/flags.js";
 import { must } from "../sys/call.js";
 import { NR } from "../abi/nr.js";
-import { O, open } from "../sys/file.js";
+import { open } from "../sys/file.js";
 import { viewOf } from "../sys/struct.js";
 import { settimeofday } from "../sys/system.js";
 import { AppError, attempt } from "../lib/errors.js";
 import { hasMemoryProbe, memoryBlockSize } from "../devices/hotplug.js";
 import { driverNames } from "../storage/drivers.js";
-
-const RNDADDENTROPY = 0x40085203;
-const RNDRESEEDCRNG = 0x5207;
 
 /** Mixes the host's random bytes into the kernel's pool, credits all their bits, and makes the kernel use them at once. */
 export function reseedRandom(data: Uint8Array): void {
@@ -20,8 +18,8 @@ export function reseedRandom(data: Uint8Array): void {
     viewOf(entropy).setInt32(4, data.length, true);
     entropy.set(data, 8);
     using device = open("/dev/random", O.RDWR);
-    must("ioctl(RNDADDENTROPY)", NR.ioctl, device.n, RNDADDENTROPY, entropy);
-    must("ioctl(RNDRESEEDCRNG)", NR.ioctl, device.n, RNDRESEEDCRNG, 0);
+    must("ioctl(RNDADDENTROPY)", NR.ioctl, device.n, IOCTL.RNDADDENTROPY, entropy);
+    must("ioctl(RNDRESEEDCRNG)", NR.ioctl, device.n, IOCTL.RNDRESEEDCRNG, 0);
   });
 }
 

@@ -1,9 +1,9 @@
 // The one sandbox of the agent: its name, its containers, the storages they use, the namespaces they share. This class owns
 // those maps; the pipelines in create-container.ts and remove-container.ts fill and empty them. It must not see requests.
+import { AT } from "../abi/flags.js";
 import { sys } from "../sys/call.js";
 import { E } from "../abi/errno.js";
 import type { Fd } from "../sys/fd.js";
-import { AT, AT_FDCWD } from "../sys/file.js";
 import { NR } from "../abi/nr.js";
 import { childTask } from "../lib/child-task.js";
 import { removeTree, mkdirs } from "../lib/fs.js";
@@ -115,8 +115,8 @@ const REMOVE_MS = 300_000;
 export async function removeContainerDir(id: string): Promise<void> {
   const dir = containerDir(id);
   for (const folder of [dir, `${dir}/rootfs`, dir]) {
-    const r = sys(NR.unlinkat, AT_FDCWD, folder, AT.REMOVEDIR);
+    const r = sys(NR.unlinkat, AT.FDCWD, folder, AT.REMOVEDIR);
     if (folder === dir && (r === 0 || r === -E.ENOENT)) return;
   }
-  await childTask(`remove ${dir}`, REMOVE_MS, () => (removeTree(dir, AT_FDCWD, true), null));
+  await childTask(`remove ${dir}`, REMOVE_MS, () => (removeTree(dir, AT.FDCWD, true), null));
 }

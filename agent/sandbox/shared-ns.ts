@@ -1,11 +1,12 @@
 // The ipc and uts namespaces that all containers of the sandbox share. A short-lived child makes them; the agent keeps one
 // descriptor for each, which pins them (see namespaces(7)); containers join by the path of that descriptor.
+import { CLONE, O } from "../abi/flags.js";
 import { SysError, sys } from "../sys/call.js";
 import { E } from "../abi/errno.js";
 import { type Fd, fdPath, handOver } from "../sys/fd.js";
-import { O, open, pipe, readRaw } from "../sys/file.js";
+import { open, pipe, readRaw } from "../sys/file.js";
 import { NR } from "../abi/nr.js";
-import { CLONE, exitGroup } from "../sys/process.js";
+import { exitGroup } from "../sys/process.js";
 import { sethostname } from "../sys/system.js";
 import { because } from "../lib/errors.js";
 import { closeOthers, fork } from "../lib/child-task.js";

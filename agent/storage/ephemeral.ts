@@ -1,6 +1,7 @@
 // Memory-backed volumes of the pod (shm, emptyDir), huge pages, and plain folders of the guest. They belong to the pod: a
 // container that ends leaves them. Size, mode and flags are honoured. See agent-api 13.7 to 13.9.
-import { AT_FDCWD, fchmodat, fchownat, S, stat } from "../sys/file.js";
+import { AT, S } from "../abi/flags.js";
+import { fchmodat, fchownat, stat } from "../sys/file.js";
 import { aside, named, type OffLoop, reach } from "../lib/foreign.js";
 import { AppError, attempt } from "../lib/errors.js";
 import { mkdirs, readText, removeTree, statIf, writeText } from "../lib/fs.js";
@@ -28,9 +29,9 @@ function modeOf(options: readonly string[]): number | undefined {
 }
 
 function setOwner(path: string, gid: number | undefined, mode: number | undefined, _off: OffLoop): void {
-  if (gid !== undefined) fchownat(AT_FDCWD, path, -1, gid);
+  if (gid !== undefined) fchownat(AT.FDCWD, path, -1, gid);
   if (gid === undefined && mode === undefined) return;
-  fchmodat(AT_FDCWD, path, (mode ?? stat(path).mode & 0o7777) | (gid === undefined ? 0 : S.ISGID));
+  fchmodat(AT.FDCWD, path, (mode ?? stat(path).mode & 0o7777) | (gid === undefined ? 0 : S.ISGID));
 }
 
 /** tmpfs (or whatever type the host names), or huge pages. */

@@ -1,10 +1,11 @@
 // Giving a volume to a group (Kubernetes' fsGroup): group id, group permissions and set-gid bits on everything in it. The
 // walk stays inside the volume: links are never followed, other mounts never entered. It is long and may block, so it runs
 // in a child. See agent-api 13.6.
+import { AT, DT, O, RESOLVE, S } from "../abi/flags.js";
 import { isErrno } from "../sys/call.js";
 import { E } from "../abi/errno.js";
 import { type Fd, fdPath } from "../sys/fd.js";
-import { AT, AT_FDCWD, DT, fchmodat, fchownat, fstat, O, open, openat2, type Path, RESOLVE, S } from "../sys/file.js";
+import { fchmodat, fchownat, fstat, open, openat2, type Path } from "../sys/file.js";
 import { childTask } from "../lib/child-task.js";
 import { Walk } from "../lib/walk.js";
 import { splitWords } from "./options.js";
@@ -28,7 +29,7 @@ export function rootFits(root: { readonly mode: number; readonly gid: number }, 
 /** Changes what the O_PATH descriptor names; the mode after the owner, because chown(2) takes set-id bits away. */
 function give(fd: Fd, mode: number, gid: number, readOnly: boolean): void {
   fchownat(fd, "", -1, gid, AT.EMPTY_PATH);
-  fchmodat(AT_FDCWD, fdPath(fd), (mode & PERMISSIONS) | groupBits((mode & S.IFMT) === S.IFDIR, readOnly));
+  fchmodat(AT.FDCWD, fdPath(fd), (mode & PERMISSIONS) | groupBits((mode & S.IFMT) === S.IFDIR, readOnly));
 }
 
 function openEntry(dir: Fd, name: Path): Fd | undefined {

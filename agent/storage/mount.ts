@@ -1,10 +1,11 @@
 // The mount that most drivers end with: options sorted, the mount point made, mount(2) in a helper with a deadline, because a
 // disk or a share may let it wait for ever. See agent-api 13.3. A failure leaves no new mount and no new folder.
-import { AT, AT_FDCWD, fstat, memfdCreate, mkdirat, readlinkat, stat, S, unlinkat, open, O, writeAll } from "../sys/file.js";
+import { AT, MNT, MS, O, S, UMOUNT } from "../abi/flags.js";
+import { fstat, memfdCreate, mkdirat, readlinkat, stat, unlinkat, open, writeAll } from "../sys/file.js";
 import { SysError } from "../sys/call.js";
 import { E } from "../abi/errno.js";
 import { type Fd, fdPath } from "../sys/fd.js";
-import { fsMount, MNT, mount, moveMountFds, MS, tryUmount } from "../sys/mount.js";
+import { fsMount, mount, moveMountFds, tryUmount } from "../sys/mount.js";
 import { AppError, attempt, because, messageOf } from "../lib/errors.js";
 import { type Json, Unanswered } from "../lib/child-task.js";
 import { aside, foreign, type ForeignPath, mustNotWait, named, type OffLoop, reach } from "../lib/foreign.js";
@@ -15,7 +16,6 @@ import { type MountOptions, splitOptions } from "./options.js";
 import type { Done } from "./types.js";
 
 const DEADLINE_MS = 30_000;
-const NOFOLLOW = 8; // UMOUNT_NOFOLLOW
 const DATA_LIMIT = 4095; // mount(2): one page with its NUL
 const REMOUNTABLE = MS.RDONLY | MS.NOSUID | MS.NODEV | MS.NOEXEC | MS.NOATIME | MS.NODIRATIME | MS.RELATIME | MS.NOSYMFOLLOW;
 /** What the agent itself lives on: nothing may cover it. */
@@ -33,7 +33,7 @@ function makeTarget({ source, target, fstype, options }: Reached, _off: OffLoop)
   if (!binds || (stat(source).mode & S.IFMT) === S.IFDIR) {
     const cut = target.lastIndexOf("/");
     if (cut > 0) mkdirs(target.slice(0, cut));
-    mkdirat(AT_FDCWD, target, 0o755);
+    mkdirat(AT.FDCWD, target, 0o755);
   } else {
     mkdirs(target.slice(0, target.lastIndexOf("/")) || "/");
     createFile(target, "", 0o644);
@@ -43,7 +43,7 @@ function makeTarget({ source, target, fstype, options }: Reached, _off: OffLoop)
 
 function removeTarget(target: string, _off: OffLoop): void {
   try {
-    unlinkat(AT_FDCWD, target, (stat(target).mode & S.IFMT) === S.IFDIR ? AT.REMOVEDIR : 0);
+    unlinkat(AT.FDCWD, target, (stat(target).mode & S.IFMT) === S.IFDIR ? AT.REMOVEDIR : 0);
   } catch {
     return; // the mount's own failure is what counts
   }
@@ -66,7 +66,7 @@ function mountLong(target: string, { flags, data }: MountOptions, _off: OffLoop)
 /** Throws AppError for a mount that would cover what the agent needs: its /proc, /dev and folders. */
 function mustNotCover(target: string, { flags }: MountOptions, _off: OffLoop): void {
   using place = open(target, O.PATH);
-  const real = readlinkat(AT_FDCWD, fdPath(place));
+  const real = readlinkat(AT.FDCWD, fdPath(place));
   if ((flags & MS.REMOUNT) === 0 && (real === "/" || OWN.includes(real))) throw new AppError("internal", `${real} is the agent's own`);
 }
 
@@ -123,7 +123,7 @@ async function undoLate({ target }: MountWish, before: number, note: Fd): Promis
     const made = fstat(note).size > 0;
     await aside(`undo the mount on ${named(target)}`, DEADLINE_MS, (off) => {
       const path = reach(target, off);
-      for (let n = mountsOn(path); n > before; n--) tryUmount(path, MNT.DETACH | NOFOLLOW);
+      for (let n = mountsOn(path); n > before; n--) tryUmount(path, MNT.DETACH | UMOUNT.NOFOLLOW);
       if (made) removeTarget(path, off);
       return null;
     });

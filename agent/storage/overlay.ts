@@ -1,6 +1,7 @@
 // Overlays whose lower layers the host has named. With the option overlay-rw the upper layer is the agent's: it lies in the
 // container's own folder (a tmpfs in a booted guest) and goes with the container. See agent-api 13.13.
-import { AT_FDCWD, fchmodat, fchownat, stat } from "../sys/file.js";
+import { AT } from "../abi/flags.js";
+import { fchmodat, fchownat, stat } from "../sys/file.js";
 import { AppError, messageOf } from "../lib/errors.js";
 import { aside, foreign, named } from "../lib/foreign.js";
 import { mkdirs, removeTree } from "../lib/fs.js";
@@ -29,8 +30,8 @@ async function makeUpper({ options }: Storage, { baseDir, containerId }: Storage
     const top = (optionValue(options, "lowerdir") ?? "").split(":")[0];
     if (top === undefined || top === "") return null;
     const { mode, uid, gid } = stat(top);
-    fchownat(AT_FDCWD, upper, uid, gid);
-    fchmodat(AT_FDCWD, upper, mode & 0o7777);
+    fchownat(AT.FDCWD, upper, uid, gid);
+    fchmodat(AT.FDCWD, upper, mode & 0o7777);
     return null;
   });
   return { upper, work };

@@ -1,9 +1,9 @@
 // Taking away what storages have put there: unmounts, folders, reserved pages. One child does all of it, because any unmount
 // may wait for a disk or a host. A step that fails does not stop the others.
+import { AT, MNT, S, UMOUNT } from "../abi/flags.js";
 import { SysError, sys } from "../sys/call.js";
 import { E } from "../abi/errno.js";
-import { AT, AT_FDCWD, S } from "../sys/file.js";
-import { MNT, tryUmount } from "../sys/mount.js";
+import { tryUmount } from "../sys/mount.js";
 import { NR } from "../abi/nr.js";
 import { AppError, messageOf } from "../lib/errors.js";
 import { childTask, NotStarted, Unanswered } from "../lib/child-task.js";
@@ -16,13 +16,12 @@ import type { Done } from "./types.js";
 const DEADLINE_MS = 30_000;
 const RETRY_MS = 1_000; // and less and less often
 const RETRY_MOST_MS = 60_000;
-const NOFOLLOW = 8;
 const memory = lazy<typeof import("./ephemeral.js")>("storage/ephemeral.js");
 
 /** Unmounts; what is in use is taken out of sight now, and the kernel ends it when its last user goes. */
 function unmount(point: string): void {
-  let r = tryUmount(point, NOFOLLOW);
-  if (r === -E.EBUSY) r = tryUmount(point, NOFOLLOW | MNT.DETACH);
+  let r = tryUmount(point, UMOUNT.NOFOLLOW);
+  if (r === -E.EBUSY) r = tryUmount(point, UMOUNT.NOFOLLOW | MNT.DETACH);
   if (r < 0 && r !== -E.EINVAL && r !== -E.ENOENT) throw new SysError("umount2", -r);
 }
 
@@ -31,7 +30,7 @@ function removeTarget(point: string): void {
   const found = statIf(point);
   const kind = (found?.mode ?? 0) & S.IFMT;
   if (found === undefined || (kind !== S.IFDIR && (kind !== S.IFREG || found.size > 0))) return;
-  const r = sys(NR.unlinkat, AT_FDCWD, point, kind === S.IFDIR ? AT.REMOVEDIR : 0);
+  const r = sys(NR.unlinkat, AT.FDCWD, point, kind === S.IFDIR ? AT.REMOVEDIR : 0);
   if (r < 0 && r !== -E.ENOENT && r !== -E.EROFS && r !== -E.EBUSY) throw new SysError("rmdir", -r);
 }
 

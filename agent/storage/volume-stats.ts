@@ -1,5 +1,6 @@
 // How full a volume is (agent-api 10.17).
-import { statfs, open, O } from "../sys/file.js";
+import { O } from "../abi/flags.js";
+import { statfs, open } from "../sys/file.js";
 import { aside, type ForeignPath, named, reach } from "../lib/foreign.js";
 
 const DEADLINE_MS = 10_000;

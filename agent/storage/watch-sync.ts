@@ -1,9 +1,10 @@
 // One round of following a small folder of the host (a config map): what is new or changed there is copied, what is gone
 // there is removed. The copy carries the original's time stamp, so the copy itself is all there is to remember. It is
 // synchronous and runs in a child only, because the host's files may not answer. See agent-api 20.3 and 20.4.
+import { AT, O, S } from "../abi/flags.js";
 import { must } from "../sys/call.js";
 import type { Fd } from "../sys/fd.js";
-import { AT, AT_FDCWD, fchmod, fchownat, fstat, getdents, mkdirat, O, open, openat, readlinkat, renameat, S, type Stat, symlinkat, writeAll } from "../sys/file.js";
+import { fchmod, fchownat, fstat, getdents, mkdirat, open, openat, readlinkat, renameat, type Stat, symlinkat, writeAll } from "../sys/file.js";
 import { NR } from "../abi/nr.js";
 import { setU64, viewOf } from "../sys/struct.js";
 import { readFd, removeTree, statIn } from "../lib/fs.js";
@@ -110,7 +111,7 @@ export function sync(source: string, target: string): void {
   const stat = fstat(from);
   if ((stat.mode & S.IFMT) !== S.IFDIR) return syncFile(from, stat, target);
   using to = open(target, O.RDONLY | O.DIRECTORY);
-  fchownat(AT_FDCWD, target, stat.uid, stat.gid);
+  fchownat(AT.FDCWD, target, stat.uid, stat.gid);
   fchmod(to, stat.mode & 0o7777);
   syncFolder(from, to, { entries: 0, bytes: 0 });
 }

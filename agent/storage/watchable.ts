@@ -1,6 +1,7 @@
 // watchable-bind: small folders of the host (config maps, secrets) that containers watch with inotify(7), which virtio-fs
 // cannot do. They are copied into a tmpfs and followed every two seconds; what is too large is mounted instead. See agent-api 20.
-import { lstat, S } from "../sys/file.js";
+import { S } from "../abi/flags.js";
+import { lstat } from "../sys/file.js";
 import { AppError, messageOf } from "../lib/errors.js";
 import { aside, foreign, type ForeignPath, named, type OffLoop, reach } from "../lib/foreign.js";
 import { createFile, mkdirs, removeTree } from "../lib/fs.js";

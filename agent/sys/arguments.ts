@@ -1,6 +1,7 @@
 // argv and envp with their bytes exact: the host's C code hands them over as text, in which bytes that are no UTF-8 are U+FFFD.
 // Then they are read again from /proc. See proc_pid_cmdline(5), proc_pid_environ(5).
-import { O, open, read } from "./file.js";
+import { O } from "../abi/flags.js";
+import { open, read } from "./file.js";
 import { bytesText } from "./utf8.js";
 
 function exact(given: readonly string[], file: string): readonly string[] {

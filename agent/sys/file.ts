@@ -1,17 +1,13 @@
 // Files and directories: open(2), openat2(2), read(2), write(2), statx(2), getdents64(2), *at(2) calls, pipes and memfds.
 // Every path is used once, relative to a descriptor where a tree may be hostile. All calls are synchronous.
+import { LinuxDirent64, OpenHow, Statfs, Statx } from "../abi/layouts.js";
+import { ACCESS, AT, F, MFD, O, STATX } from "../abi/flags.js";
 import { check, must, retry, sys } from "./call.js";
 import { E } from "../abi/errno.js";
 import { Fd } from "./fd.js";
 import { NR } from "../abi/nr.js";
 import { struct, viewOf } from "./struct.js";
 import { bytesText, textBytes } from "./utf8.js";
-
-export const AT_FDCWD = -100;
-export const enum O { RDONLY = 0, WRONLY = 1, RDWR = 2, CREAT = 0o100, EXCL = 0o200, NOCTTY = 0o400, TRUNC = 0o1000, APPEND = 0o2000, NONBLOCK = 0o4000, DIRECTORY = 0o200000, NOFOLLOW = 0o400000, CLOEXEC = 0o2000000, PATH = 0o10000000, TMPFILE = 0o20200000 }
-export const enum AT { SYMLINK_NOFOLLOW = 0x100, REMOVEDIR = 0x200, SYMLINK_FOLLOW = 0x400, EMPTY_PATH = 0x1000, RECURSIVE = 0x8000 }
-export const enum RESOLVE { NO_XDEV = 1, NO_MAGICLINKS = 2, NO_SYMLINKS = 4, BENEATH = 8, IN_ROOT = 0x10 }
-export const enum S { IFMT = 0o170000, IFSOCK = 0o140000, IFLNK = 0o120000, IFREG = 0o100000, IFBLK = 0o060000, IFDIR = 0o040000, IFCHR = 0o020000, IFIFO = 0o010000, ISUID = 0o4000, ISGID = 0o2000, ISVTX = 0o1000 }
 
 /** A directory to resolve from: a descriptor, or the working directory. */
 export type At = Fd | number;
@@ -26,21 +22,22 @@ export function openat(at: At, path: Path, flags: number, mode = 0): Fd {
 
 /** open(2); close-on-exec is always set. */
 export function open(path: Path, flags: number, mode = 0): Fd {
-  return new Fd(must("open", NR.openat, AT_FDCWD, path, flags | O.CLOEXEC, mode));
+  return new Fd(must("open", NR.openat, AT.FDCWD, path, flags | O.CLOEXEC, mode));
 }
 
-const how = new Uint32Array(6); // struct open_how: u64 flags, mode, resolve; reused, since a child opens many paths
+const how = new Uint32Array(OpenHow.SIZE / 4); // reused, since a child opens many paths
+const enum HowWord { FLAGS = OpenHow.flags / 4, MODE = OpenHow.mode / 4, RESOLVE = OpenHow.resolve / 4 }
 const howAddress = native.addressOf(how.buffer as ArrayBuffer);
 
 /** openat2(2) with RESOLVE_* bits that answers the descriptor's number or the negative errno; close-on-exec is always set. */
 export function openat2Raw(at: At, path: Path, flags: number, resolve: number, mode = 0): number {
-  how[0] = flags | O.CLOEXEC;
-  how[2] = mode;
-  how[4] = resolve;
+  how[HowWord.FLAGS] = flags | O.CLOEXEC;
+  how[HowWord.MODE] = mode;
+  how[HowWord.RESOLVE] = resolve;
   const dir = dirNumber(at);
   // EAGAIN: the tree changed while it was being resolved (a rename elsewhere); the man page says to repeat
   for (let tries = 0; ; tries++) {
-    const r = sys(NR.openat2, dir, path, howAddress, 24);
+    const r = sys(NR.openat2, dir, path, howAddress, OpenHow.SIZE);
     if (r !== -E.EAGAIN || tries === 32) return r;
   }
 }
@@ -84,8 +81,7 @@ export function pwriteAll(fd: Fd, bytes: Uint8Array, offset: number): void {
 /** write(2) of some bytes may answer 0, as often as it is asked: no progress is an error. */
 const taken = (call: string, n: number): number => check(call, n === 0 ? -E.EIO : n);
 
-const STATX_BASIC_AND_MNT_ID = 0x17ff;
-const statxWords = new Uint32Array(64); // struct statx, 256 bytes; reused
+const statxWords = new Uint32Array(Statx.SIZE / 4); // reused
 const statxAddress = native.addressOf(statxWords.buffer as ArrayBuffer);
 
 export interface Stat {
@@ -94,41 +90,40 @@ export interface Stat {
   readonly mtimeSec: number; readonly mtimeNsec: number; readonly ctimeSec: number; readonly ctimeNsec: number;
 }
 
-const word = (i: number): number => statxWords[i] as number;
-const wide = (i: number): number => word(i + 1) * 4294967296 + word(i);
-const signedWide = (i: number): number => (word(i + 1) | 0) * 4294967296 + word(i);
+const word = (at: number): number => statxWords[at >> 2] as number;
+const wide = (at: number): number => word(at + 4) * 4294967296 + word(at);
+const signedWide = (at: number): number => (word(at + 4) | 0) * 4294967296 + word(at);
+const mode = (): number => word(Statx.stx_mode) & 0xffff;
 
 /** statx(2) of a path; pass AT.SYMLINK_NOFOLLOW for the link itself, or "" with AT.EMPTY_PATH for a descriptor. */
 export function statx(at: At, path: Path, flags = 0): Stat {
-  must("statx", NR.statx, dirNumber(at), path, flags, STATX_BASIC_AND_MNT_ID, statxAddress);
+  must("statx", NR.statx, dirNumber(at), path, flags, STATX.BASIC_STATS | STATX.MNT_ID, statxAddress);
   return {
-    mode: word(7) & 0xffff, uid: word(5), gid: word(6), size: wide(10), ino: wide(8), nlink: word(4),
-    rdevMajor: word(32), rdevMinor: word(33), devMajor: word(34), devMinor: word(35), mntId: wide(36),
-    mtimeSec: signedWide(28), mtimeNsec: word(30), ctimeSec: signedWide(24), ctimeNsec: word(26),
+    mode: mode(), uid: word(Statx.stx_uid), gid: word(Statx.stx_gid), size: wide(Statx.stx_size), ino: wide(Statx.stx_ino), nlink: word(Statx.stx_nlink),
+    rdevMajor: word(Statx.stx_rdev_major), rdevMinor: word(Statx.stx_rdev_minor), devMajor: word(Statx.stx_dev_major), devMinor: word(Statx.stx_dev_minor),
+    mntId: wide(Statx.stx_mnt_id), mtimeSec: signedWide(Statx["stx_mtime.tv_sec"]), mtimeNsec: word(Statx["stx_mtime.tv_nsec"]),
+    ctimeSec: signedWide(Statx["stx_ctime.tv_sec"]), ctimeNsec: word(Statx["stx_ctime.tv_nsec"]),
   };
 }
 
 /** The type and permission bits of what a descriptor or path names, without the rest. */
 export function modeOf(at: At, path: Path = "", flags: number = AT.EMPTY_PATH): number {
-  must("statx", NR.statx, dirNumber(at), path, flags, 3, statxAddress);
-  return word(7) & 0xffff;
+  must("statx", NR.statx, dirNumber(at), path, flags, STATX.TYPE | STATX.MODE, statxAddress);
+  return mode();
 }
 
 /** stat(2): links are followed. */
-export const stat = (path: Path): Stat => statx(AT_FDCWD, path);
-export const lstat = (path: Path): Stat => statx(AT_FDCWD, path, AT.SYMLINK_NOFOLLOW);
+export const stat = (path: Path): Stat => statx(AT.FDCWD, path);
+export const lstat = (path: Path): Stat => statx(AT.FDCWD, path, AT.SYMLINK_NOFOLLOW);
 export const fstat = (fd: At): Stat => statx(fd, "", AT.EMPTY_PATH);
 
 /** True when the path leads somewhere (links followed). */
 export function exists(path: Path): boolean {
-  return sys(NR.faccessat2, AT_FDCWD, path, 0, 0) === 0;
+  return sys(NR.faccessat2, AT.FDCWD, path, ACCESS.F_OK, 0) === 0;
 }
 
 /** `bytes` is the NUL-terminated name, `name` the same as text, as exact. */
 export interface Entry { readonly name: string; readonly bytes: Uint8Array; readonly type: number }
-export const enum DT { UNKNOWN = 0, FIFO = 1, CHR = 2, DIR = 4, BLK = 6, REG = 8, LNK = 10, SOCK = 12 }
-
-const NAME_AT = 19; // in struct linux_dirent64, after u64 d_ino, u64 d_off, u16 d_reclen, u8 d_type
 
 /** The entries of an open directory but "." and "..", one after the other: one buffer, however many there are. See getdents64(2). */
 export class Listing {
@@ -150,11 +145,11 @@ export class Listing {
         if (this.#end === 0) return undefined;
       }
       const at = this.#at;
-      this.#at += this.#view.getUint16(at + 16, true);
-      const name = at + NAME_AT;
+      this.#at += this.#view.getUint16(at + LinuxDirent64.d_reclen, true);
+      const name = at + LinuxDirent64.d_name;
       const dots = buffer[name] !== 46 ? 0 : buffer[name + 1] !== 46 ? 1 : 2;
       if (dots > 0 && buffer[name + dots] === 0) continue;
-      return { bytes: buffer.slice(name, buffer.indexOf(0, name) + 1), type: buffer[at + 18] as number };
+      return { bytes: buffer.slice(name, buffer.indexOf(0, name) + 1), type: buffer[at + LinuxDirent64.d_type] as number };
     }
   }
 }
@@ -248,7 +243,6 @@ export function pipe(flags = 0): { read: Fd; write: Fd } {
   return { read: new Fd(pair[0] as number), write: new Fd(pair[1] as number) };
 }
 
-export const enum F { DUPFD_CLOEXEC = 1030, GETFD = 1, SETFD = 2, GETFL = 3, SETFL = 4, SETPIPE_SZ = 1031, ADD_SEALS = 1033, GET_SEALS = 1034 }
 export function fcntl(fd: At, command: number, argument = 0): number {
   return must("fcntl", NR.fcntl, dirNumber(fd), command, argument);
 }
@@ -267,19 +261,19 @@ export function dup3(from: Fd, to: number): void {
 }
 /** Opens /dev/null for those of the standard streams that are closed, so that no other file gets their numbers. */
 export function fillStdio(): void {
-  for (let n = 0; n <= 2; n++) if (sys(NR.fcntl, n, F.GETFD, 0) < 0) sys(NR.openat, AT_FDCWD, "/dev/null", O.RDWR, 0);
+  for (let n = 0; n <= 2; n++) if (sys(NR.fcntl, n, F.GETFD, 0) < 0) sys(NR.openat, AT.FDCWD, "/dev/null", O.RDWR, 0);
 }
 
 /** memfd_create(2), close-on-exec. */
 export function memfdCreate(name: string, flags = 0): Fd {
-  return new Fd(must("memfd_create", NR.memfd_create, name, flags | 1));
+  return new Fd(must("memfd_create", NR.memfd_create, name, flags | MFD.CLOEXEC));
 }
 
 const STATFS = struct({ type: "u64", bsize: "u64", blocks: "u64", bfree: "u64", bavail: "u64", files: "u64", ffree: "u64", fsid: "u64", namelen: "u64", frsize: "u64", flags: "u64" });
-export type Statfs = { readonly [K in "type" | "bsize" | "blocks" | "bfree" | "bavail" | "files" | "ffree" | "flags"]: number };
+export type FsFigures = { readonly [K in "type" | "bsize" | "blocks" | "bfree" | "bavail" | "files" | "ffree" | "flags"]: number };
 /** statfs(2) of a path or descriptor. */
-export function statfs(target: Path | Fd): Statfs {
-  const bytes = new Uint8Array(120);
+export function statfs(target: Path | Fd): FsFigures {
+  const bytes = new Uint8Array(Statfs.SIZE);
   if (target instanceof Fd) must("fstatfs", NR.fstatfs, target.n, bytes);
   else must("statfs", NR.statfs, target, bytes);
   return STATFS.read(bytes);

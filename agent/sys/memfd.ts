@@ -1,18 +1,18 @@
 // Programs in sealed memory files: nobody can write to what runs, and the file has no name. See memfd_create(2), fcntl(2).
+import { F, MFD, O } from "../abi/flags.js";
 import { isErrno, must, sys } from "./call.js";
 import { E } from "../abi/errno.js";
 import type { Fd } from "./fd.js";
-import { F, fcntl, fstat, memfdCreate, O, open, writeAll } from "./file.js";
+import { fcntl, fstat, memfdCreate, open, writeAll } from "./file.js";
 import { NR } from "../abi/nr.js";
 
-const ALLOW_SEALING = 2, EXEC = 0x10; // MFD_
-const SEALS = 0xf; // F_SEAL_SEAL, SHRINK, GROW, WRITE
+const SEALS = F.SEAL_SEAL | F.SEAL_SHRINK | F.SEAL_GROW | F.SEAL_WRITE;
 
 function sealable(name: string): Fd {
   try {
-    return memfdCreate(name, ALLOW_SEALING | EXEC);
+    return memfdCreate(name, MFD.ALLOW_SEALING | MFD.EXEC);
   } catch (error) {
-    if (isErrno(error, E.EINVAL)) return memfdCreate(name, ALLOW_SEALING); // before Linux 6.3 every one could be executed
+    if (isErrno(error, E.EINVAL)) return memfdCreate(name, MFD.ALLOW_SEALING); // before Linux 6.3 every one could be executed
     throw error;
   }
 }

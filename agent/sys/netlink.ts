@@ -1,25 +1,23 @@
 // netlink(7) sockets: one to ask the kernel (NETLINK_ROUTE), one to hear of devices (NETLINK_KOBJECT_UEVENT). What does not
 // come from the kernel itself is told apart here: any process with rights over the network namespace may send. No message is
 // understood here.
+import { NETLINK } from "../abi/rtnl.js";
+import { AF, MSG, SOCK, SOL } from "../abi/flags.js";
 import { check, must, retry, sys } from "./call.js";
 import { E } from "../abi/errno.js";
 import { type Fd, handOver } from "./fd.js";
 import { NR } from "../abi/nr.js";
-import { AF, bind, SOCK, setsockopt, socket } from "./socket.js";
+import { bind, setsockopt, socket } from "./socket.js";
 import { struct } from "./struct.js";
 
-export const enum NETLINK { ROUTE = 0, KOBJECT_UEVENT = 15 }
 const SOCKADDR_NL = struct({ family: "u16", _pad: "u16", pid: "u32", groups: "u32" });
-const SOL_NETLINK = 270;
-const CAP_ACK = 10;
-const EXT_ACK = 11;
 
 /** A non-blocking netlink socket, bound to the multicast groups in the bit mask `groups`. */
 export function netlink(protocol: NETLINK, groups = 0): Fd {
   return handOver(socket(AF.NETLINK, SOCK.RAW, protocol), (fd) => {
     if (protocol === NETLINK.ROUTE) {
-      setsockopt(fd, SOL_NETLINK, CAP_ACK, 1); // an error does not repeat the request,
-      setsockopt(fd, SOL_NETLINK, EXT_ACK, 1); // but says in words what was wrong
+      setsockopt(fd, SOL.NETLINK, NETLINK.CAP_ACK, 1); // an error does not repeat the request,
+      setsockopt(fd, SOL.NETLINK, NETLINK.EXT_ACK, 1); // but says in words what was wrong
     }
     bind(fd, SOCKADDR_NL.make({ family: AF.NETLINK, groups }));
     return fd;
@@ -42,8 +40,7 @@ export const NOTHING = -1, FOREIGN = 0;
 export function receiveFromKernel(fd: Fd, bytes: Uint8Array): number {
   const from = new Uint8Array(SOCKADDR_NL.size);
   const length = new Int32Array([from.length]);
-  const MSG_TRUNC = 0x20;
-  const n = retry(() => sys(NR.recvfrom, fd.n, bytes, bytes.length, MSG_TRUNC, from, length.buffer as ArrayBuffer));
+  const n = retry(() => sys(NR.recvfrom, fd.n, bytes, bytes.length, MSG.TRUNC, from, length.buffer as ArrayBuffer));
   if (n === -E.EAGAIN) return NOTHING;
   if (n >= 0 && SOCKADDR_NL.read(from).pid !== 0) return FOREIGN;
   return check("recvfrom", n > bytes.length ? -E.EMSGSIZE : n);

@@ -1,22 +1,18 @@
 // Waiting for events: epoll(7), eventfd(2), signalfd(2), inotify(7) and the signal mask.
+import { Sigaction, Sigset } from "../abi/layouts.js";
+import { AT, EPOLL_CTL, EpollEvent, F, O, POLL, SIG, SIGMASK } from "../abi/flags.js";
 import { must, sys } from "./call.js";
 import { Fd } from "./fd.js";
 import { NR } from "../abi/nr.js";
 import { struct } from "./struct.js";
 
-export const enum EPOLL { IN = 1, PRI = 2, OUT = 4, ERR = 8, HUP = 16, RDHUP = 0x2000, ONESHOT = 0x40000000, ET = 0x80000000 }
-const enum CTL { ADD = 1, DEL = 2, MOD = 3 }
-
-/** struct epoll_event is packed on x86_64 only. */
-const EVENT_BYTES = __ARCH__ === "x86_64" ? 12 : 16;
-const DATA_WORD = __ARCH__ === "x86_64" ? 1 : 2;
-const WORDS = EVENT_BYTES / 4;
+const enum EventWord { ALL = EpollEvent.SIZE / 4, EVENTS = EpollEvent.events / 4, DATA = EpollEvent.data / 4 }
 
 /** The same file under a number above 2: init may be started without standard streams, and their numbers must stay free for them. */
 function aboveStdio(n: number): Fd {
   const fd = new Fd(n);
   if (n > 2) return fd;
-  const above = new Fd(must("fcntl", NR.fcntl, n, 1030, 3)); // F_DUPFD_CLOEXEC
+  const above = new Fd(must("fcntl", NR.fcntl, n, F.DUPFD_CLOEXEC, 3));
   fd.close();
   return above;
 }
@@ -24,73 +20,71 @@ function aboveStdio(n: number): Fd {
 /** An epoll instance with a reused event buffer. `tag` is a second 32-bit value that comes back with the event. */
 export class Epoll {
   // no #private names: the engine checks each use, and every event passes here
-  private readonly fd = aboveStdio(must("epoll_create1", NR.epoll_create1, 0x80000));
+  private readonly fd = aboveStdio(must("epoll_create1", NR.epoll_create1, O.CLOEXEC));
   private readonly events: Int32Array;
   private readonly address: number;
-  private readonly one = new Int32Array(4);
+  private readonly one = new Int32Array(EventWord.ALL);
   constructor(readonly capacity: number) {
-    this.events = new Int32Array(capacity * WORDS);
+    this.events = new Int32Array(capacity * EventWord.ALL);
     this.address = native.addressOf(this.events.buffer as ArrayBuffer);
   }
   /** The instance's own descriptor, which is readable when there are events. */
   get number(): number {
     return this.fd.n;
   }
-  private control(op: CTL, fd: number, events: number, tag: number): number {
-    this.one[0] = events;
-    this.one[DATA_WORD] = fd;
-    this.one[DATA_WORD + 1] = tag;
+  private control(op: EPOLL_CTL, fd: number, events: number, tag: number): number {
+    this.one[EventWord.EVENTS] = events;
+    this.one[EventWord.DATA] = fd;
+    this.one[EventWord.DATA + 1] = tag;
     return sys(NR.epoll_ctl, this.fd.n, op, fd, this.one.buffer as ArrayBuffer);
   }
   /** Each returns 0 or the negative errno (EPERM: the file cannot be polled). */
   add(fd: number, events: number, tag: number): number {
-    return this.control(CTL.ADD, fd, events, tag);
+    return this.control(EPOLL_CTL.ADD, fd, events, tag);
   }
   modify(fd: number, events: number, tag: number): number {
-    return this.control(CTL.MOD, fd, events, tag);
+    return this.control(EPOLL_CTL.MOD, fd, events, tag);
   }
   remove(fd: number): number {
-    return this.control(CTL.DEL, fd, 0, 0);
+    return this.control(EPOLL_CTL.DEL, fd, 0, 0);
   }
   /** Waits at most `ms` (-1: for ever); returns the number of events, or the negative errno. */
   wait(ms: number): number {
-    return sys(NR.epoll_pwait, this.fd.n, this.address, this.capacity, ms, 0, 8);
+    return sys(NR.epoll_pwait, this.fd.n, this.address, this.capacity, ms, null, Sigset.SIZE);
   }
   eventsOf(i: number): number {
-    return this.events[i * WORDS] as number;
+    return this.events[i * EventWord.ALL + EventWord.EVENTS] as number;
   }
   fdOf(i: number): number {
-    return this.events[i * WORDS + DATA_WORD] as number;
+    return this.events[i * EventWord.ALL + EventWord.DATA] as number;
   }
   tagOf(i: number): number {
-    return this.events[i * WORDS + DATA_WORD + 1] as number;
+    return this.events[i * EventWord.ALL + EventWord.DATA + 1] as number;
   }
 }
 
 /** eventfd(2), non-blocking, close-on-exec. */
 export function eventfd(): Fd {
-  return new Fd(must("eventfd2", NR.eventfd2, 0, 0x80800));
+  return new Fd(must("eventfd2", NR.eventfd2, 0, O.CLOEXEC | O.NONBLOCK));
 }
 
-export const enum SIG { HUP = 1, INT = 2, QUIT = 3, ABRT = 6, KILL = 9, USR1 = 10, PIPE = 13, TERM = 15, CHLD = 17, CONT = 18, STOP = 19, WINCH = 28 }
-
 function mask(signals: readonly number[]): Uint8Array {
-  const bytes = new Uint8Array(8);
+  const bytes = new Uint8Array(Sigset.SIZE);
   for (const s of signals) bytes[(s - 1) >> 3] = (bytes[(s - 1) >> 3] as number) | (1 << ((s - 1) & 7));
   return bytes;
 }
 
 /** Blocks every signal of this thread but those a fault raises (signal(7)): what arrives is read from a signalfd. */
 export function blockSignals(): void {
-  const all = new Uint8Array(8).fill(0xff);
-  for (const s of [4, 5, 7, 8, 11, 31]) all[(s - 1) >> 3] = (all[(s - 1) >> 3] as number) & ~(1 << ((s - 1) & 7));
-  must("rt_sigprocmask", NR.rt_sigprocmask, 2, all, null, 8);
+  const all = new Uint8Array(Sigset.SIZE).fill(0xff);
+  for (const s of [SIG.ILL, SIG.TRAP, SIG.BUS, SIG.FPE, SIG.SEGV, SIG.SYS]) all[(s - 1) >> 3] = (all[(s - 1) >> 3] as number) & ~(1 << ((s - 1) & 7));
+  must("rt_sigprocmask", NR.rt_sigprocmask, SIGMASK.SETMASK, all, null, Sigset.SIZE);
 }
 
 /** Does this process ignore signals? Only what is certain saves the many calls. See proc_pid_status(5), SigIgn. */
 function ignoresAny(): boolean {
   const text = new Uint8Array(4096);
-  const fd = sys(NR.openat, -100, "/proc/self/status", 0);
+  const fd = sys(NR.openat, AT.FDCWD, "/proc/self/status", O.RDONLY | O.CLOEXEC);
   if (fd < 0) return true;
   const n = sys(NR.read, fd, text, text.length);
   sys(NR.close, fd);
@@ -103,38 +97,37 @@ function ignoresAny(): boolean {
  */
 export function defaultActions(): void {
   if (!ignoresAny()) return;
-  const action = new Uint8Array(32); // struct sigaction of the kernel: SIG_DFL, no flags, no restorer, empty mask
-  for (let signal = 1; signal <= 64; signal++) sys(NR.rt_sigaction, signal, action, null, 8); // EINVAL for KILL and STOP
+  const action = new Uint8Array(Sigaction.SIZE); // SIG_DFL, no flags, no restorer, empty mask
+  for (let signal = 1; signal <= 64; signal++) sys(NR.rt_sigaction, signal, action, null, Sigset.SIZE); // EINVAL for KILL and STOP
 }
 
 /** Empties the signal mask (in a child, before execve). */
 export function unblockSignals(): void {
-  must("rt_sigprocmask", NR.rt_sigprocmask, 2, new Uint8Array(8), null, 8);
+  must("rt_sigprocmask", NR.rt_sigprocmask, SIGMASK.SETMASK, new Uint8Array(Sigset.SIZE), null, Sigset.SIZE);
 }
 
 /** Runs `wait`, a call that may block for long, with these signals let through to their actions. */
 export function interruptibly<T>(signals: readonly number[], wait: () => T): T {
   const some = mask(signals);
-  must("rt_sigprocmask", NR.rt_sigprocmask, 1, some, null, 8); // SIG_UNBLOCK
+  must("rt_sigprocmask", NR.rt_sigprocmask, SIGMASK.UNBLOCK, some, null, Sigset.SIZE);
   const result = wait();
-  must("rt_sigprocmask", NR.rt_sigprocmask, 0, some, null, 8); // SIG_BLOCK
+  must("rt_sigprocmask", NR.rt_sigprocmask, SIGMASK.BLOCK, some, null, Sigset.SIZE);
   return result;
 }
 
 /** signalfd4(2) for these signals, non-blocking, close-on-exec. */
 export function signalfd(signals: readonly number[]): Fd {
-  return new Fd(must("signalfd4", NR.signalfd4, -1, mask(signals), 8, 0x80800));
+  return new Fd(must("signalfd4", NR.signalfd4, -1, mask(signals), Sigset.SIZE, O.CLOEXEC | O.NONBLOCK));
 }
 /** The same for all signals but these. */
 export function signalfdExcept(signals: readonly number[]): Fd {
-  return new Fd(must("signalfd4", NR.signalfd4, -1, mask(signals).map((bits) => ~bits), 8, 0x80800));
+  return new Fd(must("signalfd4", NR.signalfd4, -1, mask(signals).map((bits) => ~bits), Sigset.SIZE, O.CLOEXEC | O.NONBLOCK));
 }
 
 /** inotify_init1(2), non-blocking, close-on-exec. */
 export function inotifyInit(): Fd {
-  return new Fd(must("inotify_init1", NR.inotify_init1, 0x80800));
+  return new Fd(must("inotify_init1", NR.inotify_init1, O.CLOEXEC | O.NONBLOCK));
 }
-export const enum IN { MODIFY = 2, CREATE = 0x100, DELETE = 0x200, DELETE_SELF = 0x400, IGNORED = 0x8000 }
 /** inotify_add_watch(2): returns the watch descriptor. */
 export function inotifyAddWatch(fd: Fd, path: string, events: number): number {
   return must("inotify_add_watch", NR.inotify_add_watch, fd.n, path, events);
@@ -142,8 +135,8 @@ export function inotifyAddWatch(fd: Fd, path: string, events: number): number {
 
 /** ppoll(2): waits until `fd` can be read (a pidfd: its process has ended), at most `seconds`; false when it could not. Blocks. */
 export function waitReadable(fd: Fd, seconds: number): boolean {
-  const poll = struct({ fd: "i32", events: "u16", revents: "u16" }).make({ fd: fd.n, events: EPOLL.IN });
-  return must("ppoll", NR.ppoll, poll, 1, struct({ sec: "i64", nsec: "i64" }).make({ sec: seconds }), null, 8) > 0;
+  const poll = struct({ fd: "i32", events: "u16", revents: "u16" }).make({ fd: fd.n, events: POLL.IN });
+  return must("ppoll", NR.ppoll, poll, 1, struct({ sec: "i64", nsec: "i64" }).make({ sec: seconds }), null, Sigset.SIZE) > 0;
 }
 
 /**
@@ -154,11 +147,11 @@ export function pollAll(asked: readonly (readonly [fd: number, events: number])[
   const list = new Int32Array(asked.length * 2); // struct pollfd: fd, events and revents in one word
   asked.forEach(([fd, events], i) => list.set([fd, events & 0xffff], i * 2));
   const limit = ms < 0 ? null : struct({ sec: "i64", nsec: "i64" }).make({ sec: Math.floor(ms / 1000), nsec: (ms % 1000) * 1e6 });
-  const n = sys(NR.ppoll, list.buffer as ArrayBuffer, asked.length, limit, null, 8);
+  const n = sys(NR.ppoll, list.buffer as ArrayBuffer, asked.length, limit, null, Sigset.SIZE);
   return asked.map((_, i) => (n > 0 ? (list[i * 2 + 1] as number) >>> 16 : 0));
 }
 
 /** Has the other end of a pipe, socket or terminal gone? Looks, and does not wait. */
 export function isHungUp(n: number): boolean {
-  return ((pollAll([[n, 0]], 0)[0] as number) & (EPOLL.HUP | EPOLL.ERR)) !== 0;
+  return ((pollAll([[n, 0]], 0)[0] as number) & (POLL.HUP | POLL.ERR)) !== 0;
 }

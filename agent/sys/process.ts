@@ -1,17 +1,12 @@
 // Processes: clone3(2), execve(2), kill(2), pidfd calls, sessions, limits, and prctl(2) split by meaning.
+import { Rlimit64 } from "../abi/layouts.js";
+import { AT, CLONE, O, PR, RLIMIT, SIG } from "../abi/flags.js";
 import { must, sys } from "./call.js";
 import { Fd } from "./fd.js";
 import { NR } from "../abi/nr.js";
-import { SIG } from "./poll.js";
 import { getU64, setU64, struct, viewOf } from "./struct.js";
 import { textBytes } from "./utf8.js";
 
-export const enum CLONE {
-  NEWTIME = 0x80, NEWNS = 0x20000, PARENT = 0x8000, NEWCGROUP = 0x2000000, NEWUTS = 0x4000000, NEWIPC = 0x8000000, NEWUSER = 0x10000000,
-  NEWPID = 0x20000000, NEWNET = 0x40000000, PIDFD = 0x1000,
-}
-const CLEAR_SIGHAND = 0x100000000;
-const INTO_CGROUP = 0x200000000;
 const ARGS = struct({ flags: "u64", pidfd: "u64", childTid: "u64", parentTid: "u64", exitSignal: "u64", stack: "u64", stackSize: "u64", tls: "u64", setTid: "u64", setTidSize: "u64", cgroup: "u64" });
 
 export interface Cloned { readonly pid: number; readonly pidfd: Fd }
@@ -23,7 +18,7 @@ export interface Cloned { readonly pid: number; readonly pidfd: Fd }
 export function clone3(flags: number, cgroup?: Fd): Cloned | number {
   const pidfd = new Int32Array([-1]);
   const args = ARGS.make({
-    flags: flags + CLONE.PIDFD + CLEAR_SIGHAND + (cgroup === undefined ? 0 : INTO_CGROUP), pidfd: native.addressOf(pidfd.buffer as ArrayBuffer),
+    flags: flags + CLONE.PIDFD + CLONE.CLEAR_SIGHAND + (cgroup === undefined ? 0 : CLONE.INTO_CGROUP), pidfd: native.addressOf(pidfd.buffer as ArrayBuffer),
     exitSignal: (flags & CLONE.PARENT) !== 0 ? 0 : SIG.CHLD, cgroup: cgroup?.n ?? 0,
   });
   const pid = sys(NR.clone3, args, ARGS.size);
@@ -52,7 +47,7 @@ export function execve(path: string, argv: readonly string[], env: readonly stri
 export function execveat(fd: Fd, argv: readonly string[], env: readonly string[]): number {
   const args = stringVector(argv);
   const vars = stringVector(env);
-  const r = sys(NR.execveat, fd.n, "", args.pointers, vars.pointers, 0x1000); // AT_EMPTY_PATH
+  const r = sys(NR.execveat, fd.n, "", args.pointers, vars.pointers, AT.EMPTY_PATH);
   return args.held.length + vars.held.length < 0 ? 0 : r;
 }
 
@@ -75,7 +70,7 @@ export function pidfdGetfd(pidfd: Fd, n: number): Fd {
 }
 /** The pid of a pidfd's process as this one sees it; 0 when it is in no namespace below, -1 once it has been reaped. See proc_pid_fdinfo(5). */
 export function pidOf(pidfd: Fd): number {
-  using info = new Fd(must("open", NR.openat, -100, `/proc/self/fdinfo/${pidfd.n}`, 0x80000));
+  using info = new Fd(must("open", NR.openat, AT.FDCWD, `/proc/self/fdinfo/${pidfd.n}`, O.RDONLY | O.CLOEXEC));
   const text = new Uint8Array(512);
   const n = must("read", NR.read, info.n, text, text.length);
   return parseInt((native.utf8Decode(text, 0, n) ?? "").split("\nPid:\t")[1] ?? "-1", 10);
@@ -105,41 +100,41 @@ export function unshare(kinds: number): void {
 }
 /** prlimit64(2) on a process (0: this one); values up to 2^64-1 (RLIM_INFINITY). */
 export function prlimit(pid: number, resource: number, soft: number | bigint, hard: number | bigint): void {
-  const limit = new Uint8Array(16);
+  const limit = new Uint8Array(Rlimit64.SIZE);
   const view = viewOf(limit);
-  setU64(view, 0, soft);
-  setU64(view, 8, hard);
+  setU64(view, Rlimit64.rlim_cur, soft);
+  setU64(view, Rlimit64.rlim_max, hard);
   must("prlimit64", NR.prlimit64, pid, resource, limit, null);
 }
 /** Raises a process's hard limit to `hard` where it is below; the soft one stays. Throws SysError (EPERM: no CAP_SYS_RESOURCE). */
 export function raiseHardLimit(pid: number, resource: number, hard: number | bigint): void {
-  const now = new Uint8Array(16);
+  const now = new Uint8Array(Rlimit64.SIZE);
   must("prlimit64", NR.prlimit64, pid, resource, null, now);
   const view = viewOf(now);
-  if (getU64(view, 8) >= hard) return;
-  setU64(view, 8, hard);
+  if (getU64(view, Rlimit64.rlim_max) >= hard) return;
+  setU64(view, Rlimit64.rlim_max, hard);
   must("prlimit64", NR.prlimit64, pid, resource, now, null);
 }
-const RLIMIT_NOFILE = 7;
+
 let descriptors: Uint8Array | undefined;
 
 /** Raises this process's limit of open descriptors as far as it may (at most 2^20); what it was is kept for its children. See getrlimit(2). */
 export function raiseDescriptorLimit(): void {
-  const before = new Uint8Array(16);
-  if (sys(NR.prlimit64, 0, RLIMIT_NOFILE, null, before) < 0) return;
+  const before = new Uint8Array(Rlimit64.SIZE);
+  if (sys(NR.prlimit64, 0, RLIMIT.NOFILE, null, before) < 0) return;
   descriptors = before;
-  const hard = getU64(viewOf(before), 8);
+  const hard = getU64(viewOf(before), Rlimit64.rlim_max);
   for (const most of [1048576, hard]) {
-    const wanted = new Uint8Array(16);
-    setU64(viewOf(wanted), 0, Math.min(most, 1048576));
-    setU64(viewOf(wanted), 8, Math.max(most, hard));
-    if (sys(NR.prlimit64, 0, RLIMIT_NOFILE, wanted, null) === 0) return;
+    const wanted = new Uint8Array(Rlimit64.SIZE);
+    setU64(viewOf(wanted), Rlimit64.rlim_cur, Math.min(most, 1048576));
+    setU64(viewOf(wanted), Rlimit64.rlim_max, Math.max(most, hard));
+    if (sys(NR.prlimit64, 0, RLIMIT.NOFILE, wanted, null) === 0) return;
   }
 }
 
 /** In a child: the limit that the agent itself was started with. */
 export function restoreDescriptorLimit(): void {
-  if (descriptors !== undefined) sys(NR.prlimit64, 0, RLIMIT_NOFILE, descriptors, null);
+  if (descriptors !== undefined) sys(NR.prlimit64, 0, RLIMIT.NOFILE, descriptors, null);
 }
 
 const EVERY_CPU_BYTES = 1024; // as many CPUs as any kernel knows
@@ -151,11 +146,11 @@ export function resetAffinity(): number {
 
 /** prctl(PR_SET_DUMPABLE): off, nobody without CAP_SYS_PTRACE can trace it or look into its /proc folder. */
 export function setDumpable(on: boolean): void {
-  must("prctl(PR_SET_DUMPABLE)", NR.prctl, 4, on ? 1 : 0, 0, 0, 0);
+  must("prctl(PR_SET_DUMPABLE)", NR.prctl, PR.SET_DUMPABLE, on ? 1 : 0, 0, 0, 0);
 }
 /** prctl(PR_SET_PDEATHSIG): this process is killed when its parent ends. */
 export function setDeathSignal(): void {
-  must("prctl(PR_SET_PDEATHSIG)", NR.prctl, 1, SIG.KILL, 0, 0, 0);
+  must("prctl(PR_SET_PDEATHSIG)", NR.prctl, PR.SET_PDEATHSIG, SIG.KILL, 0, 0, 0);
 }
 /** Waits for a signal that ends it: ppoll(2) of nothing. */
 export function sleepForEver(): never {
@@ -163,11 +158,11 @@ export function sleepForEver(): never {
 }
 /** prctl(PR_SET_NO_NEW_PRIVS): for good. */
 export function setNoNewPrivs(): void {
-  must("prctl(PR_SET_NO_NEW_PRIVS)", NR.prctl, 38, 1, 0, 0, 0);
+  must("prctl(PR_SET_NO_NEW_PRIVS)", NR.prctl, PR.SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 /** prctl(PR_SET_CHILD_SUBREAPER): orphans below become this process's children. */
 export function setChildSubreaper(): void {
-  must("prctl(PR_SET_CHILD_SUBREAPER)", NR.prctl, 36, 1, 0, 0, 0);
+  must("prctl(PR_SET_CHILD_SUBREAPER)", NR.prctl, PR.SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 }
 /** setdomainname(2). */
 export function setdomainname(name: string): void {

@@ -1,5 +1,7 @@
 // Where and how a thread runs: sched_setattr(2), ioprio_set(2), personality(2), set_mempolicy(2), sched_setaffinity(2). All of it
 // passes execve and is inherited by children.
+import type { SchedAttr } from "../abi/layouts.js";
+import { IOPRIO, SCHED } from "../abi/flags.js";
 import { must } from "./call.js";
 import { NR } from "../abi/nr.js";
 import { struct } from "./struct.js";
@@ -7,32 +9,20 @@ import { struct } from "./struct.js";
 const SCHED_ATTR = struct({
   size: "u32", policy: "u32", flags: "u64", nice: "i32", priority: "u32", runtime: "u64", deadline: "u64", period: "u64", utilMin: "u32", utilMax: "u32",
 });
-const WITHOUT_UTIL = 48; // older kernels know no more
-const UTIL_FLAGS = 0x60;
-
-export interface SchedulerArgs {
-  readonly policy: number;
-  readonly flags: number;
-  readonly nice: number;
-  readonly priority: number;
-  readonly runtime: number | bigint;
-  readonly deadline: number | bigint;
-  readonly period: number | bigint;
-}
 
 /** The bytes of struct sched_attr (include/uapi/linux/sched/types.h). */
-export function schedAttr(args: SchedulerArgs): Uint8Array {
-  const size = (args.flags & UTIL_FLAGS) === 0 ? WITHOUT_UTIL : SCHED_ATTR.size;
+export function schedAttr(args: SchedAttr): Uint8Array {
+  const size = (args.flags & (SCHED.FLAG_UTIL_CLAMP_MIN | SCHED.FLAG_UTIL_CLAMP_MAX)) === 0 ? SCHED.ATTR_SIZE_VER0 : SCHED_ATTR.size; // older kernels know no more
   return SCHED_ATTR.make({ ...args, size }).subarray(0, size);
 }
 
 /** sched_setattr(2) of a thread (0: this one); times in nanoseconds. */
-export function setScheduler(args: SchedulerArgs, pid = 0): void {
+export function setScheduler(args: SchedAttr, pid = 0): void {
   must("sched_setattr", NR.sched_setattr, pid, schedAttr(args), 0);
 }
 /** ioprio_set(2) of this thread: class << 13 | level. */
 export function setIoPriority(priority: number): void {
-  must("ioprio_set", NR.ioprio_set, 1, 0, priority);
+  must("ioprio_set", NR.ioprio_set, IOPRIO.WHO_PROCESS, 0, priority);
 }
 /** personality(2). */
 export function setPersonality(persona: number): void {

@@ -1,5 +1,6 @@
 // libseccomp's compiler as the host's C code offers it (native/native.c): one filter is built at a time, and the program
 // comes out through a descriptor. See seccomp_init(3), seccomp_rule_add(3), seccomp_export_bpf(3).
+import { SEEK } from "../abi/flags.js";
 import { must, SysError } from "./call.js";
 import { E } from "../abi/errno.js";
 import { Fd } from "./fd.js";
@@ -40,8 +41,8 @@ export function addRule(action: number, syscall: number, comparisons: Uint8Array
 export function exportFilter(): Uint8Array {
   using file: Fd = memfdCreate("seccomp");
   check("seccomp_export_bpf", native.seccomp(OP.EXPORT, file.n));
-  const size = must("lseek", NR.lseek, file.n, 0, 2);
-  must("lseek", NR.lseek, file.n, 0, 0);
+  const size = must("lseek", NR.lseek, file.n, 0, SEEK.END);
+  must("lseek", NR.lseek, file.n, 0, SEEK.SET);
   const program = new Uint8Array(size);
   for (let at = 0; at < size; ) {
     const n = readRaw(file.n, program, at, size - at);

@@ -1,15 +1,12 @@
 // Sockets: unix(7), vsock(7), netlink(7). Non-blocking and close-on-exec throughout.
+import { SockaddrStorage, SockaddrUn } from "../abi/layouts.js";
+import { AF, MSG, SCM, SOCK, SOL } from "../abi/flags.js";
 import { check, must, sys } from "./call.js";
 import { E } from "../abi/errno.js";
 import { Fd } from "./fd.js";
 import { NR } from "../abi/nr.js";
 import { struct } from "./struct.js";
 import { textBytes } from "./utf8.js";
-
-export const enum AF { UNIX = 1, INET = 2, INET6 = 10, NETLINK = 16, VSOCK = 40 }
-export const enum SOCK { STREAM = 1, DGRAM = 2, RAW = 3, SEQPACKET = 5, NONBLOCK = 0o4000, CLOEXEC = 0o2000000 }
-export const VMADDR_CID_ANY = 0xffffffff;
-export const VMADDR_CID_HOST = 2;
 
 /** socket(2), non-blocking, close-on-exec. */
 export function socket(family: number, type: number, protocol = 0): Fd {
@@ -23,15 +20,17 @@ export function socketpair(type: number): [Fd, Fd] {
   return [new Fd(pair[0] as number), new Fd(pair[1] as number)];
 }
 
+const SUN_PATH_BYTES = SockaddrUn.SIZE - SockaddrUn.sun_path;
+
 /** struct sockaddr_un; a leading "@" names the abstract space. Throws RangeError when the path is longer than 107 bytes. */
 export function unixAddress(path: string): Uint8Array {
   const name = textBytes(path);
-  if (name.length > 107) throw new RangeError(`socket path is ${name.length} bytes long, 107 is the limit: ${path}`);
+  if (name.length >= SUN_PATH_BYTES) throw new RangeError(`socket path is ${name.length} bytes long, ${SUN_PATH_BYTES - 1} is the limit: ${path}`);
   const abstract = path.startsWith("@");
-  const address = new Uint8Array(2 + name.length + (abstract ? 0 : 1));
+  const address = new Uint8Array(SockaddrUn.sun_path + name.length + (abstract ? 0 : 1));
   address[0] = AF.UNIX;
-  address.set(name, 2);
-  if (abstract) address[2] = 0;
+  address.set(name, SockaddrUn.sun_path);
+  if (abstract) address[SockaddrUn.sun_path] = 0;
   return address;
 }
 
@@ -63,7 +62,7 @@ const OF_ONE: readonly number[] = [
 
 /** accept4(2): the connection and, on vsock, its peer's CID and port; undefined when none waits (EAGAIN) or the next one has failed. */
 export function accept(listener: Fd): Accepted | undefined {
-  const address = new Uint8Array(128);
+  const address = new Uint8Array(SockaddrStorage.SIZE);
   const length = new Int32Array([address.length]);
   const r = sys(NR.accept4, listener.n, address, length.buffer as ArrayBuffer, SOCK.NONBLOCK | SOCK.CLOEXEC);
   if (r === -E.EAGAIN || OF_ONE.includes(-r)) return undefined;
@@ -85,11 +84,11 @@ const CMSGHDR = struct({ length: "u64", level: "i32", type: "i32" });
 /** sendmsg(2) of `bytes` (at least one) with descriptors for the receiver (SCM_RIGHTS). */
 export function sendFds(fd: Fd, bytes: Uint8Array, fds: readonly Fd[]): void {
   const control = new Uint8Array(CMSGHDR.size + ((fds.length * 4 + 7) & ~7));
-  control.set(CMSGHDR.make({ length: CMSGHDR.size + fds.length * 4, level: 1, type: 1 })); // SOL_SOCKET, SCM_RIGHTS
+  control.set(CMSGHDR.make({ length: CMSGHDR.size + fds.length * 4, level: SOL.SOCKET, type: SCM.RIGHTS }));
   control.set(new Uint8Array(new Int32Array(fds.map((f) => f.n)).buffer), CMSGHDR.size);
   const iov = IOVEC.make({ base: native.addressOf(bytes), length: bytes.length });
   const message = MSGHDR.make({ iov: native.addressOf(iov), iovCount: 1, control: native.addressOf(control), controlLength: control.length });
-  must("sendmsg", NR.sendmsg, fd.n, message, 0x4000); // MSG_NOSIGNAL
+  must("sendmsg", NR.sendmsg, fd.n, message, MSG.NOSIGNAL);
 }
 
 /** recvmsg(2) of one message that carries at most `most` descriptors, now (EAGAIN when there is none): those descriptors, close-on-exec. */
@@ -98,7 +97,7 @@ export function receiveFds(fd: Fd, most: number): Fd[] {
   const control = new Uint8Array(CMSGHDR.size + ((most * 4 + 7) & ~7));
   const iov = IOVEC.make({ base: native.addressOf(bytes), length: bytes.length });
   const message = MSGHDR.make({ iov: native.addressOf(iov), iovCount: 1, control: native.addressOf(control), controlLength: control.length });
-  must("recvmsg", NR.recvmsg, fd.n, message, 0x40000040); // MSG_CMSG_CLOEXEC, MSG_DONTWAIT
+  must("recvmsg", NR.recvmsg, fd.n, message, MSG.CMSG_CLOEXEC | MSG.DONTWAIT);
   const got = MSGHDR.read(message).controlLength;
   const numbers = new Int32Array(control.buffer, CMSGHDR.size, Math.max(0, got - CMSGHDR.size) >> 2);
   return got < CMSGHDR.size ? [] : [...numbers.subarray(0, (CMSGHDR.read(control).length - CMSGHDR.size) >> 2)].map((n) => new Fd(n));

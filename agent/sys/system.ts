@@ -1,10 +1,11 @@
 // The machine as a whole: clocks, reboot, host name, random bytes, memory figures. See the man page of each call.
+import { KernelTimespec, Timeval } from "../abi/layouts.js";
+import { LINUX_REBOOT } from "../abi/flags.js";
 import { must, sys } from "./call.js";
 import { NR } from "../abi/nr.js";
 import { setU64, viewOf } from "./struct.js";
 
-export const enum CLOCK { REALTIME = 0, MONOTONIC = 1, BOOTTIME = 7 }
-const time = new Int32Array(4);
+const time = new Int32Array(KernelTimespec.SIZE / 4); // seconds and nanoseconds, 64 bits each
 const timeAddress = native.addressOf(time.buffer as ArrayBuffer);
 
 /** clock_gettime(2) in milliseconds, with a fraction. */
@@ -15,17 +16,16 @@ export function clockMs(clock: number): number {
 
 /** settimeofday(2): seconds and microseconds since the epoch. */
 export function settimeofday(sec: number, usec: number): void {
-  const value = new Uint8Array(16);
+  const value = new Uint8Array(Timeval.SIZE);
   const view = viewOf(value);
-  setU64(view, 0, sec);
-  setU64(view, 8, usec);
+  setU64(view, Timeval.tv_sec, sec);
+  setU64(view, Timeval.tv_usec, usec);
   must("settimeofday", NR.settimeofday, value, null);
 }
 
-export const enum RB { AUTOBOOT = 0x01234567, POWER_OFF = 0x4321fedc, HALT = 0xcdef0123 }
 /** reboot(2); returns only when it fails. */
 export function reboot(command: number): void {
-  must("reboot", NR.reboot, 0xfee1dead, 0x28121969, command, null);
+  must("reboot", NR.reboot, LINUX_REBOOT.MAGIC1, LINUX_REBOOT.MAGIC2, command, null);
 }
 /** sync(2): may block; never on the loop. */
 export function syncAll(): void {

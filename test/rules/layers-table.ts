@@ -14,10 +14,10 @@ export interface Layer {
 
 /** From the kernel up. A layer imports only from those before it. */
 export const LAYERS: readonly Layer[] = [
-  { names: ["abi"], imports: [], holds: "numbers of the kernel's interface, per architecture: system calls, errors", never: "have any effect" },
+  { names: ["abi"], imports: [], holds: "numbers of the kernel's interface by their names: system calls, errors, flags, places in structures; what differs by architecture in files that the build chooses from", never: "have any effect" },
   {
     names: ["sys"], imports: ["abi"],
-    holds: "system calls by their man-page names, constants, struct layouts; all synchronous, all through `sys/call.ts`",
+    holds: "system calls by their man-page names; all synchronous, all through `sys/call.ts`",
     never: "log, use promises, wait (two functions do, for processes without a loop: `waitReadable`, `acceptNext`)",
   },
   { names: ["lib"], imports: ["abi", "sys"], holds: "event loop, reaper, forked helpers, listeners and channels, files, log, errors", never: "know containers or RPC" },

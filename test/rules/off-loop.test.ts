@@ -80,7 +80,7 @@ function pathsOf(call: ts.CallExpression): readonly ts.Expression[] {
   if (name === "sys" || name === "must") {
     const at = name === "sys" ? 0 : 1;
     const number = call.arguments[at]?.getText() ?? "";
-    return NUMBERS.includes(number.replace("NR.", "")) ? call.arguments.slice(at + 1).filter((a) => a.getText() !== "AT_FDCWD" && ["string", "Path"].some((t) => checker.typeToString(checker.getTypeAtLocation(a)).includes(t))) : [];
+    return NUMBERS.includes(number.replace("NR.", "")) ? call.arguments.slice(at + 1).filter((a) => a.getText() !== "AT.FDCWD" && ["string", "Path"].some((t) => checker.typeToString(checker.getTypeAtLocation(a)).includes(t))) : [];
   }
   const handed = call.arguments.filter((a) => ts.isIdentifier(a) && Object.hasOwn(TAKES, a.text) && isBelow(a) && checker.getTypeAtLocation(a).getCallSignatures().length > 0);
   if (handed.length > 0) return handed; // for others to call, with who knows what

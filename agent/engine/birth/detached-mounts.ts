@@ -1,11 +1,12 @@
 // Copies of mounts that are made before the clone and the child only puts in their places: what a mapped root might not be able to
 // reach, what is to stay a peer of the machine's own mounts, and what gets other ids (container-engine 1.4, step 1). They follow paths from
 // outside: a command makes them itself, for the agent a helper does.
+import { AT, MOUNT_ATTR, MS, O, OPEN_TREE, RESOLVE, S } from "../../abi/flags.js";
 import { isErrno, sys } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import { Fd, fdPath } from "../../sys/fd.js";
-import { AT, AT_FDCWD, fchmodat, fchownat, lstat, mknodat, O, openat2, openat2Raw, readlinkat, RESOLVE, S } from "../../sys/file.js";
-import { fsMount, MOUNT_ATTR, mountSetattr, MS, OPEN_TREE, openTree } from "../../sys/mount.js";
+import { fchmodat, fchownat, lstat, mknodat, openat2, openat2Raw, readlinkat } from "../../sys/file.js";
+import { fsMount, mountSetattr, openTree } from "../../sys/mount.js";
 import { NR } from "../../abi/nr.js";
 import { pidfdGetfd } from "../../sys/process.js";
 import { sendFds } from "../../sys/socket.js";
@@ -39,10 +40,10 @@ const isBelow = (path: string, folder: string): boolean => folder === "/" || `${
 
 /** Where a path leads from outside; where that is nowhere yet, the path itself. */
 function real(path: string, follow = true): string {
-  const n = openat2Raw(AT_FDCWD, path, follow ? O.PATH : O.PATH | O.NOFOLLOW, 0);
+  const n = openat2Raw(AT.FDCWD, path, follow ? O.PATH : O.PATH | O.NOFOLLOW, 0);
   if (n < 0) return cleanPath(path);
   using fd = new Fd(n);
-  return readlinkat(AT_FDCWD, fdPath(fd));
+  return readlinkat(AT.FDCWD, fdPath(fd));
 }
 
 /** Makes device nodes on a tmpfs that nobody else sees; undefined where the kernel does not copy from such (before 6.15). What it opens is `held`. */

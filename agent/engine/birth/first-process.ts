@@ -1,6 +1,6 @@
 // The clone of a container's first process: where it is born, what is done for it before and right after, and what is left for it.
+import { CLONE } from "../../abi/flags.js";
 import type { Fd } from "../../sys/fd.js";
-import { CLONE } from "../../sys/process.js";
 import { lazy } from "../../lib/lazy.js";
 import { Level, log } from "../../lib/log.js";
 import type { Judgement } from "../../oci/judgement.js";

@@ -1,25 +1,23 @@
 // Interfaces of the machine go into a container's network namespace, with a new name and the addresses that somebody gave them.
 // The kernel forgets an interface's addresses on the way, so they are read before and given again there. (container-engine 1.16)
 // They are not moved back: with the namespace physical ones return to the machine, others end.
+import { CLONE, O } from "../../abi/flags.js";
+import { IFA, IFF, IFLA, NLM, RT, RTEXT, RTM } from "../../abi/rtnl.js";
 import type { Fd } from "../../sys/fd.js";
-import { open, O } from "../../sys/file.js";
-import { CLONE, setns } from "../../sys/process.js";
+import { open } from "../../sys/file.js";
+import { setns } from "../../sys/process.js";
 import { childTask } from "../../lib/child-task.js";
 import { AppError, attempt } from "../../lib/errors.js";
 import { ask, dump } from "../../lib/rtnl.js";
-import { type Attribute, attributes, IFA, IFADDRMSG, IFF, IFINFOMSG, IFLA, linkName, NLM, RTM, textOf, u32, u32Of } from "../../lib/rtnl-message.js";
+import { type Attribute, attributes, IFADDRMSG, IFINFOMSG, linkName, textOf, u32, u32Of } from "../../lib/rtnl-message.js";
 import type { Linux } from "../../oci/spec.js";
 import { openNamespace } from "../namespace.js";
-
-const PERMANENT = 0x80; // IFA_F_PERMANENT
-const UNIVERSE = 0; // RT_SCOPE_UNIVERSE
-const SKIP_STATS = 8;
 
 interface Link { readonly index: number; readonly name: string }
 interface Address { readonly family: number; readonly prefixlen: number; readonly attributes: readonly Attribute[] }
 
 function links(): Link[] {
-  return dump("list network interfaces", RTM.GETLINK, IFINFOMSG.make({}), [[IFLA.EXT_MASK, u32(SKIP_STATS)]]).map(({ body }) => ({
+  return dump("list network interfaces", RTM.GETLINK, IFINFOMSG.make({}), [[IFLA.EXT_MASK, u32(RTEXT.FILTER_SKIP_STATS)]]).map(({ body }) => ({
     index: IFINFOMSG.read(body).index, name: textOf(attributes(body, IFINFOMSG.size).get(IFLA.IFNAME)),
   }));
 }
@@ -29,11 +27,11 @@ function addresses(link: Link): Address[] {
   const found: Address[] = [];
   for (const { body } of dump("list addresses", RTM.GETADDR, IFADDRMSG.make({}))) {
     const { index, family, prefixlen, flags, scope } = IFADDRMSG.read(body);
-    if (index !== link.index || scope !== UNIVERSE) continue;
+    if (index !== link.index || scope !== RT.SCOPE_UNIVERSE) continue;
     const all = attributes(body, IFADDRMSG.size);
     const more = all.get(IFA.FLAGS);
-    if (((more === undefined ? flags : u32Of(more)) & PERMANENT) === 0) continue;
-    const kept: Attribute[] = [[IFA.FLAGS, u32(PERMANENT)]];
+    if (((more === undefined ? flags : u32Of(more)) & IFA.F_PERMANENT) === 0) continue;
+    const kept: Attribute[] = [[IFA.FLAGS, u32(IFA.F_PERMANENT)]];
     for (const type of [IFA.LOCAL, IFA.ADDRESS, IFA.BROADCAST]) {
       const value = all.get(type);
       if (value !== undefined) kept.push([type, value.slice()]);
@@ -65,7 +63,7 @@ function move(name: string, wanted: string, target: Fd): void {
   within(target, () => {
     const index = links().find(({ index: i }) => !before.some((l) => l.index === i))?.index ?? absent(wanted);
     for (const { family, prefixlen, attributes: all } of kept) {
-      ask("give it its address again", RTM.NEWADDR, NLM.CREATE | NLM.REPLACE, IFADDRMSG.make({ family, prefixlen, flags: PERMANENT, scope: UNIVERSE, index }), all);
+      ask("give it its address again", RTM.NEWADDR, NLM.F_CREATE | NLM.F_REPLACE, IFADDRMSG.make({ family, prefixlen, flags: IFA.F_PERMANENT, scope: RT.SCOPE_UNIVERSE, index }), all);
     }
     ask("set it up", RTM.NEWLINK, 0, IFINFOMSG.make({ index, flags: IFF.UP, change: IFF.UP }), []);
   });

@@ -1,9 +1,9 @@
 // What the first and the further processes of a container have in common on the parent's side: the filter and the labels that
 // wait for them, what they may be given, and their record once they are there.
+import { SIG } from "../../abi/flags.js";
 import { sys } from "../../sys/call.js";
 import { type Fd, handOver } from "../../sys/fd.js";
 import { NR } from "../../abi/nr.js";
-import { SIG } from "../../sys/poll.js";
 import { pidfdGetfd, pidfdSendSignal, pidOf } from "../../sys/process.js";
 import { AppError, messageOf } from "../../lib/errors.js";
 import { lazy } from "../../lib/lazy.js";

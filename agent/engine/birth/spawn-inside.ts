@@ -1,12 +1,13 @@
 // A child that is born in namespaces of others, or with other CPUs than the engine's: a helper goes there and makes the child, whose other
 // new namespaces then belong to a user namespace that the helper has joined. So the engine never has to come back from anywhere, which
 // could fail. The child is the engine's own all the same (CLONE_PARENT). See setns(2).
+import { CLONE } from "../../abi/flags.js";
 import { check, isErrno, sys, SysError } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import type { Fd } from "../../sys/fd.js";
 import { pipe, read, writeAll } from "../../sys/file.js";
 import { NR } from "../../abi/nr.js";
-import { CLONE, clone3, type Cloned, exitGroup, pidfdOpen, setns } from "../../sys/process.js";
+import { clone3, type Cloned, exitGroup, pidfdOpen, setns } from "../../sys/process.js";
 import { AppError, attempt, messageOf } from "../../lib/errors.js";
 import { lazy } from "../../lib/lazy.js";
 import { decimal } from "../../lib/text.js";

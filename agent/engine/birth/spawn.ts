@@ -1,8 +1,9 @@
 // Making a child of the agent in the right cgroup, with new namespaces. What has to be done in other namespaces, or with other CPUs, is
 // done by a helper that makes the child (spawn-inside.ts): the agent itself never leaves its own. See clone3(2).
+import { CLONE } from "../../abi/flags.js";
 import { sys, SysError } from "../../sys/call.js";
 import { NR } from "../../abi/nr.js";
-import { CLONE, clone3, type Cloned, exitGroup, setDumpable } from "../../sys/process.js";
+import { clone3, type Cloned, exitGroup, setDumpable } from "../../sys/process.js";
 import { lazy } from "../../lib/lazy.js";
 import type { SpawnPlace } from "../namespace.js";
 

@@ -1,7 +1,7 @@
 // startContainer hooks of a container whose pid namespace others are in: its process waits in there with nothing of the engine's, and so
 // cannot run them itself. Each is a further process of the container, with the rights and the limits of its program. Loaded only for them.
+import { SIG } from "../../abi/flags.js";
 import { memfdCreate } from "../../sys/file.js";
-import { SIG } from "../../sys/poll.js";
 import { withDeadline } from "../../lib/async.js";
 import { because } from "../../lib/errors.js";
 import type { Hook, Process as ProcessSpec } from "../../oci/spec.js";

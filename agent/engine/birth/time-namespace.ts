@@ -1,6 +1,7 @@
 // A time namespace with offsets: they can be written only before the first process is in it, and clone3(2) puts its child right into a
 // new one. So whoever makes the child makes the namespace for it. See time_namespaces(7).
-import { CLONE, unshare } from "../../sys/process.js";
+import { CLONE } from "../../abi/flags.js";
+import { unshare } from "../../sys/process.js";
 import { attempt } from "../../lib/errors.js";
 import { writeText } from "../../lib/fs.js";
 import type { Linux } from "../../oci/spec.js";

@@ -1,11 +1,11 @@
 // User namespaces from outside: the maps of a new one, and namespaces that exist only for the ids of id-mapped mounts. Loaded when a
 // container has a user namespace or such mounts. Sources: user_namespaces(7), newuidmap(1), mount_setattr(2).
+import { CLONE, O, SIG } from "../../abi/flags.js";
 import { check, sys } from "../../sys/call.js";
 import type { Fd } from "../../sys/fd.js";
-import { exists, open, O } from "../../sys/file.js";
+import { exists, open } from "../../sys/file.js";
 import { NR } from "../../abi/nr.js";
-import { SIG } from "../../sys/poll.js";
-import { CLONE, execve, exitGroup, kill } from "../../sys/process.js";
+import { execve, exitGroup, kill } from "../../sys/process.js";
 import { fork } from "../../lib/child-task.js";
 import { AppError, attempt } from "../../lib/errors.js";
 import { readText, writeText } from "../../lib/fs.js";

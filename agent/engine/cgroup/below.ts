@@ -1,10 +1,12 @@
 // What has to be done with every group of a container, those included that it has made itself, however many, however deep, and
 // whatever it has set in them: lists of processes, killing, removal. Each way is a loop with few descriptors; a running agent lets
 // a child go it (files.ts). Sources: cgroups(7), cgroup-v2.rst (Threads), cgroup-v1/freezer-subsystem.rst.
+import { Sigset } from "../../abi/layouts.js";
+import { AT, DT, O, RESOLVE, SIG } from "../../abi/flags.js";
 import { isErrno, SysError, sys } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import { Fd } from "../../sys/fd.js";
-import { AT, AT_FDCWD, DT, fstat, O, openat2, openat2Raw, RESOLVE } from "../../sys/file.js";
+import { fstat, openat2, openat2Raw } from "../../sys/file.js";
 import { NR } from "../../abi/nr.js";
 import { AppError } from "../../lib/errors.js";
 import { readFd, readTextIf } from "../../lib/fs.js";
@@ -14,7 +16,6 @@ import { withDescendants } from "../members.js";
 import { Walk } from "../../lib/walk.js";
 import { put } from "./control-file.js";
 
-const SIGKILL = 9;
 const FREEZE_TRIES = 20;
 const MOST_BYTES = 64 << 20;
 const OWN = RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS | RESOLVE.NO_XDEV;
@@ -24,7 +25,7 @@ const hasBelow = (folder: Fd): boolean => fstat(folder).nlink > 2;
 
 /** A moment of sleep, less than a second. See ppoll(2). */
 function sleep(ms: number): void {
-  sys(NR.ppoll, null, 0, new Int32Array([0, 0, ms * 1_000_000, 0]).buffer as ArrayBuffer, null, 8); // struct timespec
+  sys(NR.ppoll, null, 0, new Int32Array([0, 0, ms * 1_000_000, 0]).buffer as ArrayBuffer, null, Sigset.SIZE); // struct timespec
 }
 
 /**
@@ -32,7 +33,7 @@ function sleep(ms: number): void {
  * A group that goes meanwhile is passed over. `see` may answer false: that is enough.
  */
 function throughout(dir: string, see: (folder: Fd) => boolean | void, left?: (above: Fd, name: Uint8Array) => boolean): void {
-  const top = openat2Raw(AT_FDCWD, dir, O.RDONLY | O.DIRECTORY, RESOLVE.NO_SYMLINKS);
+  const top = openat2Raw(AT.FDCWD, dir, O.RDONLY | O.DIRECTORY, RESOLVE.NO_SYMLINKS);
   if (top < 0) return;
   const walk = new Walk(new Fd(top));
   const leave = (): void => {
@@ -93,11 +94,11 @@ export function removeBelow(dir: string): void {
   throughout(dir, () => undefined, (above, name) => sys(NR.unlinkat, above.n, name, AT.REMOVEDIR) === 0);
 }
 
-/** SIGKILL to everybody in a group and those below it; their number. */
+/** SIG.KILL to everybody in a group and those below it; their number. */
 function killIn(dir: string): number {
   let found = 0;
   throughout(dir, (folder) => {
-    for (const pid of everybody(folder)) if (sys(NR.kill, pid, SIGKILL) === 0) found++; // of a thread: its process
+    for (const pid of everybody(folder)) if (sys(NR.kill, pid, SIG.KILL) === 0) found++; // of a thread: its process
   });
   return found;
 }
@@ -170,6 +171,6 @@ export function fetchAll(freezer: string, pids: readonly number[]): null {
   const all = withDescendants(pids);
   for (const pid of all) fetch(freezer, pid);
   thaw(freezer);
-  for (const pid of all) sys(NR.kill, pid, SIGKILL);
+  for (const pid of all) sys(NR.kill, pid, SIG.KILL);
   return null;
 }

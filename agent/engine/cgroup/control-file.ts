@@ -1,19 +1,18 @@
 // Writing to a control group: only through a descriptor that is known to be in a cgroup file system. See openat2(2), statfs(2).
+import { AT, MAGIC, O, RESOLVE } from "../../abi/flags.js";
 import { SysError } from "../../sys/call.js";
 import { Fd } from "../../sys/fd.js";
-import { AT_FDCWD, O, openat2, RESOLVE, statfs, writeAll } from "../../sys/file.js";
+import { openat2, statfs, writeAll } from "../../sys/file.js";
 import { AppError } from "../../lib/errors.js";
 
-export const CGROUP2_MAGIC = 0x63677270;
-const CGROUP_MAGIC = 0x27e0eb;
 export const STRICT = RESOLVE.NO_MAGICLINKS | RESOLVE.NO_SYMLINKS;
 
 /** Opens a group's folder (O_PATH); the caller closes it. Throws when it is in no cgroup file system. */
 export function openDir(dir: string): Fd {
-  const fd = openat2(AT_FDCWD, dir, O.PATH | O.DIRECTORY, STRICT);
+  const fd = openat2(AT.FDCWD, dir, O.PATH | O.DIRECTORY, STRICT);
   try {
     const { type } = statfs(fd);
-    if (type === CGROUP2_MAGIC || type === CGROUP_MAGIC) return fd;
+    if (type === MAGIC.CGROUP2_SUPER_MAGIC || type === MAGIC.CGROUP_SUPER_MAGIC) return fd;
     throw new AppError("precondition", `${dir} is not in a cgroup file system`);
   } catch (error) {
     fd.close();

@@ -1,8 +1,9 @@
 // Folders and limits of the control groups, the same for both versions: made with their parents, removed with what is below them.
+import { AT, O } from "../../abi/flags.js";
 import { sys, SysError } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import { Fd } from "../../sys/fd.js";
-import { AT, AT_FDCWD, exists, O, openat2Raw, readRaw } from "../../sys/file.js";
+import { exists, openat2Raw, readRaw } from "../../sys/file.js";
 import { NR } from "../../abi/nr.js";
 import { pause } from "../../lib/async.js";
 import { childTask } from "../../lib/child-task.js";
@@ -22,13 +23,13 @@ const made = new Set<string>(); // parents that did not exist before: removed ag
 /** Makes the folder of a group and its parents. Throws "exists" when somebody is in it. */
 export function makeGroup(root: string, path: string): void {
   const full = root + path;
-  const r = sys(NR.mkdirat, AT_FDCWD, full, 0o755);
+  const r = sys(NR.mkdirat, AT.FDCWD, full, 0o755);
   if (r === 0) return;
   if (r === -E.EEXIST) return checkIdle(full);
   const cut = path.lastIndexOf("/");
   if (r !== -E.ENOENT || cut <= 0) throw because(`linux.cgroupsPath: make the cgroup ${full}`, new SysError("mkdir", -r));
   makeParent(root, path.slice(0, cut));
-  const again = sys(NR.mkdirat, AT_FDCWD, full, 0o755);
+  const again = sys(NR.mkdirat, AT.FDCWD, full, 0o755);
   if (again < 0 && again !== -E.EEXIST) throw because(`linux.cgroupsPath: make the cgroup ${full}`, new SysError("mkdir", -again));
 }
 
@@ -53,7 +54,7 @@ export function makeParent(root: string, path: string): void {
   for (let cut = path.indexOf("/", 1); cut !== 0; cut = cut < 0 ? 0 : path.indexOf("/", cut + 1)) {
     const parent = root + (cut < 0 ? path : path.slice(0, cut));
     if (exists(parent)) continue;
-    const r = sys(NR.mkdirat, AT_FDCWD, parent, 0o755);
+    const r = sys(NR.mkdirat, AT.FDCWD, parent, 0o755);
     if (r === 0) made.add(parent);
     else if (r !== -E.EEXIST) throw because(`linux.cgroupsPath: make the cgroup ${parent}`, new SysError("mkdir", -r));
   }
@@ -66,7 +67,7 @@ export function hasGroupsBelow(dir: string): boolean {
 
 /** Removes a group at once if nobody is in it (or dying in it) and none is below it. */
 export function removeGroupNow(root: string, path: string): boolean {
-  const r = sys(NR.unlinkat, AT_FDCWD, root + path, AT.REMOVEDIR);
+  const r = sys(NR.unlinkat, AT.FDCWD, root + path, AT.REMOVEDIR);
   if (r !== 0 && r !== -E.ENOENT) return false;
   removeParents(root, path);
   return true;
@@ -75,7 +76,7 @@ export function removeGroupNow(root: string, path: string): boolean {
 function removeParents(root: string, path: string): void {
   for (let cut = path.lastIndexOf("/"); cut > 0; cut = path.lastIndexOf("/", cut - 1)) {
     const parent = root + path.slice(0, cut);
-    if (!made.has(parent) || sys(NR.unlinkat, AT_FDCWD, parent, AT.REMOVEDIR) !== 0) return;
+    if (!made.has(parent) || sys(NR.unlinkat, AT.FDCWD, parent, AT.REMOVEDIR) !== 0) return;
     made.delete(parent);
     parentGone?.(parent);
   }
@@ -93,7 +94,7 @@ const BELOW_MS = 300_000;
 /** The first processes of a group alone, as many as one read gives; of a threaded group threads. */
 export function firstPids(dir: string): number[] {
   for (const file of ["cgroup.procs", "cgroup.threads"]) {
-    const n = openat2Raw(AT_FDCWD, `${dir}/${file}`, O.RDONLY, STRICT);
+    const n = openat2Raw(AT.FDCWD, `${dir}/${file}`, O.RDONLY, STRICT);
     if (n < 0) break;
     using procs = new Fd(n);
     const text = new Uint8Array(4096);

@@ -1,9 +1,9 @@
 // Which version of control groups the machine has, and where they are mounted. See cgroups(7).
+import { MAGIC } from "../../abi/flags.js";
 import { statfs } from "../../sys/file.js";
 import { AppError } from "../../lib/errors.js";
 import { readText } from "../../lib/fs.js";
 import { lines } from "../../lib/text.js";
-import { CGROUP2_MAGIC } from "./control-file.js";
 
 const USUAL = "/sys/fs/cgroup";
 
@@ -28,7 +28,7 @@ export function hierarchy(): Hierarchy {
 function findHierarchy(): Hierarchy {
   const mounts = new Map<string, string>();
   try {
-    if (statfs(USUAL).type === CGROUP2_MAGIC) return { version: 2, root: USUAL, mounts };
+    if (statfs(USUAL).type === MAGIC.CGROUP2_SUPER_MAGIC) return { version: 2, root: USUAL, mounts };
   } catch {
     // not there: the mount table tells
   }

@@ -1,11 +1,13 @@
 // Out-of-memory events of control groups. The kernel's counter of killed processes decides, never the notification alone:
 // notifications may be merged, come early (version 1 tells before it counts) or not come. Each kill is told once.
 // Sources: cgroup-v2.rst (memory.events), cgroup-v1/memory.rst section 9 and 10.
+import { InotifyEvent } from "../../abi/layouts.js";
+import { EPOLL, IN, O } from "../../abi/flags.js";
 import { sys } from "../../sys/call.js";
 import { type Fd, handOver } from "../../sys/fd.js";
-import { exists, O, open, readRaw } from "../../sys/file.js";
+import { exists, open, readRaw } from "../../sys/file.js";
 import { NR } from "../../abi/nr.js";
-import { EPOLL, eventfd, IN, inotifyAddWatch, inotifyInit } from "../../sys/poll.js";
+import { eventfd, inotifyAddWatch, inotifyInit } from "../../sys/poll.js";
 import { messageOf } from "../../lib/errors.js";
 import { readTextIf } from "../../lib/fs.js";
 import { Level, log } from "../../lib/log.js";
@@ -79,7 +81,6 @@ class Counter {
 
 let inotify: Fd | undefined; // one for all groups
 const byWatch = new Map<number, Counter>();
-const OVERFLOW = 0x4000;
 
 function listener(): Fd {
   return (inotify ??= handOver(inotifyInit(), (fd) => {
@@ -94,12 +95,12 @@ function onInotify(): void {
   const view = new DataView(buffer.buffer);
   const changed = new Set<Counter | undefined>();
   const n = readRaw((inotify as Fd).n, buffer, 0, buffer.length);
-  for (let at = 0; at + 16 <= n; at += 16 + view.getUint32(at + 12, true)) {
-    const wd = view.getInt32(at, true);
-    const mask = view.getUint32(at + 4, true);
+  for (let at = 0; at + InotifyEvent.SIZE <= n; at += InotifyEvent.SIZE + view.getUint32(at + InotifyEvent.len, true)) {
+    const wd = view.getInt32(at + InotifyEvent.wd, true);
+    const mask = view.getUint32(at + InotifyEvent.mask, true);
     changed.add(byWatch.get(wd));
     if ((mask & IN.IGNORED) !== 0) byWatch.delete(wd);
-    if ((mask & OVERFLOW) !== 0) for (const counter of byWatch.values()) lookLater(counter); // some were lost
+    if ((mask & IN.Q_OVERFLOW) !== 0) for (const counter of byWatch.values()) lookLater(counter); // some were lost
   }
   for (const counter of changed) counter?.look();
 }

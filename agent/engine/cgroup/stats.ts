@@ -1,9 +1,10 @@
 // What a container uses, read from its control group: times in nanoseconds, memory in bytes, no limit as 2^64-1. A controller
 // that is missing leaves its part out. The names are those of the agent protocol's CgroupStats.
 // Sources: Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/{cpuacct,memory,blkio-controller,pids,hugetlb}.
+import { O } from "../../abi/flags.js";
 import { E } from "../../abi/errno.js";
 import { isErrno } from "../../sys/call.js";
-import { exists, getdents, O, open } from "../../sys/file.js";
+import { exists, getdents, open } from "../../sys/file.js";
 import { readText } from "../../lib/fs.js";
 import { lines, words } from "../../lib/text.js";
 

@@ -2,11 +2,11 @@
 // others make them: for weights between containers, a service manager inside, figures and limits that come later. A child joins by
 // writing "0" to the `tasks` files: a single thread that moves itself needs no machine-wide lock, which costs milliseconds.
 // Sources: cgroups(7), Documentation/admin-guide/cgroup-v1/.
+import { O, SIG } from "../../abi/flags.js";
 import { isErrno, SysError, sys } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
-import { exists, O, open } from "../../sys/file.js";
+import { exists, open } from "../../sys/file.js";
 import { NR } from "../../abi/nr.js";
-import { SIG } from "../../sys/poll.js";
 import { pause } from "../../lib/async.js";
 import { childTask } from "../../lib/child-task.js";
 import { AppError, attempt } from "../../lib/errors.js";

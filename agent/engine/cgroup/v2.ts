@@ -1,11 +1,11 @@
 // A control group of version 2. Controllers are enabled in the parents only when a container needs them.
 // Source: Documentation/admin-guide/cgroup-v2.rst.
+import { AT, SIG } from "../../abi/flags.js";
 import { isErrno, SysError, sys } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import { type Fd } from "../../sys/fd.js";
-import { AT, exists, fchownat } from "../../sys/file.js";
+import { exists, fchownat } from "../../sys/file.js";
 import { NR } from "../../abi/nr.js";
-import { SIG } from "../../sys/poll.js";
 import { now } from "../../lib/loop.js";
 import { pause } from "../../lib/async.js";
 import { childTask } from "../../lib/child-task.js";

@@ -1,10 +1,11 @@
 // The cgroup file system as a container may see it: its own group as the root, nothing of the others (container-engine 1.5). On version 2 one
 // mount; on version 1 a tmpfs with a folder for each hierarchy and links for those that share one.
+import { AT, MAGIC, MOUNT_ATTR, MS, O, RESOLVE } from "../../abi/flags.js";
 import { isErrno } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import { closeNumber, type Fd, fdPath } from "../../sys/fd.js";
-import { AT, mkdirat, O, openat2, RESOLVE, statfs, symlinkat } from "../../sys/file.js";
-import { mount, MOUNT_ATTR, mountSetattr, moveMountFds, MS } from "../../sys/mount.js";
+import { mkdirat, openat2, statfs, symlinkat } from "../../sys/file.js";
+import { mount, mountSetattr, moveMountFds } from "../../sys/mount.js";
 import { readText } from "../../lib/fs.js";
 import { lines } from "../../lib/text.js";
 import type { MountPlan } from "../../oci/mounts.js";
@@ -29,13 +30,11 @@ function mountOr(type: string, target: number, plan: MountPlan, data: string, fr
   tree.close();
 }
 
-const CGROUP2 = 0x63677270;
-
 /** The group that this process is in, where version 2 usually is; all there is where there are others. */
 function callersFolder(): string {
   const top = "/sys/fs/cgroup";
   const own = lines(readText("/proc/self/cgroup")).find((line) => line.startsWith("0::"))?.slice(3);
-  return own === undefined || statfs(top).type !== CGROUP2 ? top : top + own;
+  return own === undefined || statfs(top).type !== MAGIC.CGROUP2_SUPER_MAGIC ? top : top + own;
 }
 
 /** Mounts the container's groups. */

@@ -1,9 +1,10 @@
 // Devices and links in the container's /dev, and its terminal, in the child: nodes are made by the descriptor of their folder, which
 // was resolved inside the root, so a /dev that an image made a link leads nowhere else (container-engine 1.8, 3.2b).
+import { AT, O, RESOLVE, S } from "../../abi/flags.js";
 import { check, sys } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import { closeNumber, Fd } from "../../sys/fd.js";
-import { AT, exists, fchownat, fstat, makedev, O, open, openat2, RESOLVE, S, symlinkat, unlinkat } from "../../sys/file.js";
+import { exists, fchownat, fstat, makedev, open, openat2, symlinkat, unlinkat } from "../../sys/file.js";
 import { NR } from "../../abi/nr.js";
 import { moveMountFds } from "../../sys/mount.js";
 import { setWindowSize } from "../../sys/tty.js";

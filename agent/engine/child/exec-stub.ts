@@ -2,9 +2,12 @@
 // and a container whose program is that link would run the engine's own file (CVE-2019-5736). So the child first becomes a program
 // of a few hundred bytes in a sealed memory file (native/stub.c), which has nothing of the engine's: it makes the system calls that
 // are left, and becomes the container's program. What fails is told as three bytes: 0, the errno, the kind. See elf(5), execve(2).
+import { Elf64Ehdr, Elf64Phdr, SockFilter } from "../../abi/layouts.js";
+import { BPF, SECCOMP } from "../../abi/filter.js";
+import { EM, F, FD } from "../../abi/flags.js";
 import { E } from "../../abi/errno.js";
 import type { Fd } from "../../sys/fd.js";
-import { F, fcntl } from "../../sys/file.js";
+import { fcntl } from "../../sys/file.js";
 import { sealedProgram } from "../../sys/memfd.js";
 import { NR } from "../../abi/nr.js";
 import { execve, execveat } from "../../sys/process.js";
@@ -32,7 +35,7 @@ export interface LastStep {
 }
 
 const BASE = 0x10000;
-const HEAD_AT = 64 + 56, CODE_AT = HEAD_AT + 16;
+const HEAD_AT = Elf64Ehdr.SIZE + Elf64Phdr.SIZE, CODE_AT = HEAD_AT + 16;
 const EHDR = struct({
   magic: "u32", class: "u8", data: "u8", version: "u8", abi: "u8", _z0: "u64", type: "u16", machine: "u16", version2: "u32", entry: "u64", phoff: "u64", shoff: "u64", flags: "u32", ehsize: "u16", phentsize: "u16",
   phnum: "u16", shentsize: "u16", shnum: "u16", shstrndx: "u16",
@@ -40,7 +43,6 @@ const EHDR = struct({
 const PHDR = struct({ type: "u32", flags: "u32", offset: "u64", vaddr: "u64", paddr: "u64", filesz: "u64", memsz: "u64", align: "u64" });
 const FPROG = struct({ length: "u64", filter: "u64" }); // struct sock_fprog: u16 and padding, then the pointer
 const STEP_BYTES = 64;
-const FILTER_MAX = 4096; // instructions, BPF_MAXINSNS
 const enum Flag { OPTIONAL = 1, ZERO_ENDS = 2, BRANCH = 4 }
 
 /** Results that are there from the start, by name: the program's path, its argv and envp; and bytes that nothing else is in. */
@@ -67,8 +69,8 @@ class Blobs {
     return BASE + at;
   }
   filter(program: Uint8Array): number {
-    const length = program.length / 8;
-    if (length < 1 || length > FILTER_MAX) throw new RangeError(`a seccomp filter of ${length} instructions`);
+    const length = program.length / SockFilter.SIZE;
+    if (length < 1 || length > BPF.MAXINSNS) throw new RangeError(`a seccomp filter of ${length} instructions`);
     return this.add(FPROG.make({ length, filter: this.add(program) }));
   }
 }
@@ -113,9 +115,8 @@ export function stubImage(channel: number, steps: readonly LastStep[], code: Uin
   const table = new Uint8Array(steps.length * STEP_BYTES);
   steps.forEach((step, i) => writeStep(step, table.subarray(i * STEP_BYTES, (i + 1) * STEP_BYTES), blobs, numberOf));
   const image = new Uint8Array(blobs.end);
-  const machine = __ARCH__ === "x86_64" ? 62 : 183;
-  image.set(EHDR.make({ magic: 0x464c457f, class: 2, data: 1, version: 1, type: 2, machine, version2: 1, entry: BASE + CODE_AT, phoff: 64, ehsize: 64, phentsize: 56, phnum: 1 }));
-  image.set(PHDR.make({ type: 1, flags: 5, vaddr: BASE, paddr: BASE, filesz: image.length, memsz: image.length, align: 4096 }), 64);
+  image.set(EHDR.make({ magic: 0x464c457f, class: 2, data: 1, version: 1, type: 2, machine: EM.NATIVE, version2: 1, entry: BASE + CODE_AT, phoff: Elf64Ehdr.SIZE, ehsize: Elf64Ehdr.SIZE, phentsize: Elf64Phdr.SIZE, phnum: 1 }));
+  image.set(PHDR.make({ type: 1, flags: 5, vaddr: BASE, paddr: BASE, filesz: image.length, memsz: image.length, align: 4096 }), Elf64Ehdr.SIZE);
   setU64(viewOf(image), HEAD_AT, channel);
   setU64(viewOf(image), HEAD_AT + 8, BASE + stepsAt);
   image.set(code, CODE_AT);
@@ -133,7 +134,7 @@ export function makeStub(channel: number, steps: readonly LastStep[]): Fd {
 export function becomeStub(file: Fd, kept: readonly Fd[], program: string, argv: readonly string[], env: readonly string[]): number {
   for (const fd of kept) fcntl(fd, F.SETFD, 0);
   const r = execveat(file, ["stub", program, ...argv], env);
-  for (const fd of kept) fcntl(fd, F.SETFD, 1);
+  for (const fd of kept) fcntl(fd, F.SETFD, FD.CLOEXEC);
   return r;
 }
 
@@ -148,17 +149,15 @@ export function becomeByStub(file: Fd, channel: Fd, program: string, argv: reado
   return execve(program, argv, env);
 }
 
-const SECCOMP_SET_MODE_FILTER = 1;
-
 /** The step that loads a filter. */
 export function filterStep({ program, flags }: { readonly program: Uint8Array; readonly flags: number }): LastStep {
-  return { call: NR.seccomp, args: [SECCOMP_SET_MODE_FILTER, flags, { filter: program }], failed: Failed.FILTER };
+  return { call: NR.seccomp, args: [SECCOMP.SET_MODE_FILTER, flags, { filter: program }], failed: Failed.FILTER };
 }
 
 /** What every list of last steps ends with, after the filter if there is one: the execve closes the channel. */
 export function programSteps(channel: number, filter?: { readonly program: Uint8Array; readonly flags: number }): LastStep[] {
   return [
-    { call: NR.fcntl, args: [channel, F.SETFD, 1] },
+    { call: NR.fcntl, args: [channel, F.SETFD, FD.CLOEXEC] },
     ...(filter === undefined ? [] : [filterStep(filter)]),
     { call: NR.execve, args: [{ of: "path" }, { of: "argv" }, { of: "env" }], failed: Failed.PROGRAM },
   ];

@@ -1,10 +1,11 @@
 // Steps on the file tree, in the child, before its root changes: which file does which, what hides or protects parts of the tree,
 // and the change of root. How paths below the root are treated is in root-tree.ts. Synchronous; throws what failed.
+import { AT, MNT, MOUNT_ATTR, O, OPEN_TREE, S } from "../../abi/flags.js";
 import { check } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import { closeNumber, type Fd } from "../../sys/fd.js";
-import { AT, chdir, fchdir, modeOf, O, open, openat2, S } from "../../sys/file.js";
-import { chroot, mount, mountSetattr, MNT, MOUNT_ATTR, moveMountFds, OPEN_TREE, openTree, pivotRoot, tryUmount, umount } from "../../sys/mount.js";
+import { chdir, fchdir, modeOf, open, openat2 } from "../../sys/file.js";
+import { chroot, mount, mountSetattr, moveMountFds, openTree, pivotRoot, tryUmount, umount } from "../../sys/mount.js";
 import { lazy } from "../../lib/lazy.js";
 import type { Step } from "../../oci/steps.js";
 import { devLinks, makeNode, openConsole } from "./devices.js";

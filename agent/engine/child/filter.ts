@@ -1,6 +1,7 @@
 // A process's seccomp filter, in its child. See seccomp(2), seccomp_unotify(2).
+import { F } from "../../abi/flags.js";
 import { Fd } from "../../sys/fd.js";
-import { F, fcntl } from "../../sys/file.js";
+import { fcntl } from "../../sys/file.js";
 import { exitGroup } from "../../sys/process.js";
 import { lazy } from "../../lib/lazy.js";
 import type { Filter } from "../container.js";

@@ -1,14 +1,14 @@
 // From a child outside to a process inside a pid namespace that others are in: see last-steps.ts for the why and the picture. Synchronous.
+import { CAP, CLONE, MOUNT_ATTR } from "../../abi/flags.js";
 import { SysError } from "../../sys/call.js";
 import type { Fd } from "../../sys/fd.js";
-import { MOUNT_ATTR } from "../../sys/mount.js";
 import { NR } from "../../abi/nr.js";
 import { unblockSignals } from "../../sys/poll.js";
-import { CLONE, clone3, exitGroup, setDeathSignal, setns, setsid, sleepForEver } from "../../sys/process.js";
+import { clone3, exitGroup, setDeathSignal, setns, setsid, sleepForEver } from "../../sys/process.js";
 import { closeOthers } from "../../lib/child-task.js";
 import { AppError, because } from "../../lib/errors.js";
 import { lazy } from "../../lib/lazy.js";
-import { hasCap, SYS_ADMIN } from "../../oci/caps.js";
+import { hasCap } from "../../oci/caps.js";
 import type { ProcessPlan } from "../../oci/plan.js";
 import { becomeUser, findProgram, takeRights, withHome } from "./process-steps.js";
 import type { ChildArgs, Terminal } from "./args.js";
@@ -24,7 +24,7 @@ const others = lazy<typeof import("./proc-of.js")>("engine/child/proc-of.js");
 
 /** May the process load a filter once it is the stub? See seccomp(2) and capabilities(7), "Transformation of capabilities during execve". */
 function mayLoad({ noNewPrivileges, uid, caps }: ProcessPlan): boolean {
-  return noNewPrivileges || hasCap(uid === 0 ? caps.bounding : caps.ambient, SYS_ADMIN);
+  return noNewPrivileges || hasCap(uid === 0 ? caps.bounding : caps.ambient, CAP.SYS_ADMIN);
 }
 
 /** Where a filter is loaded: here, by the stub before there is anybody inside, by the process inside; or nothing of it works. */

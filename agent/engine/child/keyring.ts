@@ -1,11 +1,9 @@
 // The session keyring of a container: its processes share one of their own, so that none sees the keys of the engine's caller.
 // See keyctl(2), session-keyring(7); kernel Documentation/security/keys/core.rst for the permission bits.
+import { KEY, KEYCTL } from "../../abi/flags.js";
 import { check, must, sys } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import { NR } from "../../abi/nr.js";
-
-const enum KEYCTL { JOIN_SESSION_KEYRING = 1, SETPERM = 5, DESCRIBE = 6 }
-const SEARCH_BY_USER = 0x80000, SEARCH_BY_OTHERS = 0x8;
 
 let harmless = false;
 
@@ -30,5 +28,5 @@ export function joinKeyring(id: string, userNamespace: boolean): void {
   const text = new Uint8Array(256);
   const n = must("keyctl(KEYCTL_DESCRIBE)", NR.keyctl, KEYCTL.DESCRIBE, key, text, text.length);
   const fields = (native.utf8Decode(text, 0, Math.min(n, text.length) - 1) ?? "").split(";"); // type;uid;gid;permissions;name
-  must("keyctl(KEYCTL_SETPERM)", NR.keyctl, KEYCTL.SETPERM, key, parseInt(fields[3] ?? "", 16) | (userNamespace ? SEARCH_BY_OTHERS : SEARCH_BY_USER));
+  must("keyctl(KEYCTL_SETPERM)", NR.keyctl, KEYCTL.SETPERM, key, parseInt(fields[3] ?? "", 16) | (userNamespace ? KEY.OTH_SEARCH : KEY.USR_SEARCH));
 }

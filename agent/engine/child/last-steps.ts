@@ -7,7 +7,8 @@
 //                            └── tells {pidfd, pid}, sleeps until the engine has taken the pidfd and kills it
 //
 // Pure: configuration in, list of calls out. See pid_namespaces(7), ptrace(2) "Ptrace access mode checking".
-import { CLONE } from "../../sys/process.js";
+import { Rlimit64 } from "../../abi/layouts.js";
+import { CLONE, IOCTL, O, PR, SIG } from "../../abi/flags.js";
 import { NR } from "../../abi/nr.js";
 import { viewOf, setU64 } from "../../sys/struct.js";
 import { type FilteredCall } from "../../oci/bpf.js";
@@ -33,15 +34,14 @@ export interface LastArgs {
   readonly program: boolean;
 }
 
-const PR_SET_PDEATHSIG = 1, PR_SET_DUMPABLE = 4, SIGKILL = 9, TIOCSCTTY = 0x540e, O_WRONLY = 1, CLOEXEC = 0o2000000;
 const BUFFER_BYTES = 32;
 
 const cString = (text: string): Uint8Array => native.utf8Encode(`${text}\0`);
 
 function rlimit({ soft, hard }: Limit): Uint8Array {
-  const bytes = new Uint8Array(16);
-  setU64(viewOf(bytes), 0, soft);
-  setU64(viewOf(bytes), 8, hard);
+  const bytes = new Uint8Array(Rlimit64.SIZE);
+  setU64(viewOf(bytes), Rlimit64.rlim_cur, soft);
+  setU64(viewOf(bytes), Rlimit64.rlim_max, hard);
   return bytes;
 }
 
@@ -49,7 +49,7 @@ function labelSteps({ proc, files }: NonNullable<LastArgs["labels"]>): LastStep[
   const steps: LastStep[] = [];
   files.forEach(({ path, text }, i) => {
     const bytes = native.utf8Encode(text);
-    steps.push({ call: NR.openat, args: [proc, cString(path), O_WRONLY], name: `label${i}` }, { call: NR.write, args: [{ of: `label${i}` }, bytes, bytes.length], failed: Failed.LABEL }, { call: NR.close, args: [{ of: `label${i}` }] });
+    steps.push({ call: NR.openat, args: [proc, cString(path), O.WRONLY], name: `label${i}` }, { call: NR.write, args: [{ of: `label${i}` }, bytes, bytes.length], failed: Failed.LABEL }, { call: NR.close, args: [{ of: `label${i}` }] });
   });
   return [...steps, { call: NR.close, args: [proc] }];
 }
@@ -59,11 +59,11 @@ function insideSteps({ channel, terminal, gated, door, limits, filter, labels, p
   const hear: LastStep = { call: NR.read, args: [channel, { at: "buffer" }, BUFFER_BYTES], endsAtZero: true };
   return [
     { call: NR.setsid, args: [], name: "inside", optional: true },
-    ...(terminal ? [{ call: NR.ioctl, args: [0, TIOCSCTTY, 0] }] : []),
+    ...(terminal ? [{ call: NR.ioctl, args: [0, IOCTL.TIOCSCTTY, 0] }] : []),
     hear, // the engine knows whom it has made
     ...(door === undefined ? [] : [
       hear, // and has written it down
-      { call: NR.accept4, args: [door, 0, 0, CLOEXEC], name: "connected" }, { call: NR.dup3, args: [{ of: "connected" }, channel, CLOEXEC] }, { call: NR.close, args: [{ of: "connected" }] }, { call: NR.close, args: [door] },
+      { call: NR.accept4, args: [door, 0, 0, O.CLOEXEC], name: "connected" }, { call: NR.dup3, args: [{ of: "connected" }, channel, O.CLOEXEC] }, { call: NR.close, args: [{ of: "connected" }] }, { call: NR.close, args: [door] },
     ]),
     ...(gated ? [hear] : []),
     ...(labels === undefined ? [] : labelSteps(labels)),
@@ -77,8 +77,8 @@ export function lastSteps(args: LastArgs): LastStep[] {
   const { channel, filter } = args;
   return [
     ...(filter?.first === true ? [filterStep(filter)] : []),
-    { call: NR.prctl, args: [PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0] },
-    { call: NR.prctl, args: [PR_SET_DUMPABLE, 0, 0, 0, 0], name: "pidfd" }, // its result, 0, makes room for the pidfd; the pid's follows it
+    { call: NR.prctl, args: [PR.SET_PDEATHSIG, SIG.KILL, 0, 0, 0] },
+    { call: NR.prctl, args: [PR.SET_DUMPABLE, 0, 0, 0, 0], name: "pidfd" }, // its result, 0, makes room for the pidfd; the pid's follows it
     { call: NR.clone, args: [CLONE.PARENT | CLONE.PIDFD, 0, { at: "pidfd" }, 0, 0], failed: Failed.CLONE, zeroGoesTo: "inside" },
     { call: NR.write, args: [channel, { at: "pidfd" }, 16] },
     { call: NR.ppoll, args: [0, 0, 0, 0, 0] },

@@ -1,10 +1,11 @@
 // The flags of a mount as mount_setattr(2) wants them, and those of binds with what the kernel locks. See mount(2), MS_REMOUNT;
 // mount_namespaces(7), "Restrictions on mount namespaces".
+import { AT, MOUNT_ATTR, MS } from "../../abi/flags.js";
 import { isErrno, SysError } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import type { Fd } from "../../sys/fd.js";
-import { AT, statfs } from "../../sys/file.js";
-import { MOUNT_ATTR, mountSetattr, MS } from "../../sys/mount.js";
+import { statfs } from "../../sys/file.js";
+import { mountSetattr } from "../../sys/mount.js";
 import { ATIMES, type MountPlan } from "../../oci/mounts.js";
 
 const SAME = MS.RDONLY | MS.NOSUID | MS.NODEV | MS.NOEXEC; // the same bits in all three calls: mount, mount_setattr, statfs
@@ -18,7 +19,7 @@ export function attributes(flags: number, cleared: number): { set: number; clear
   if (cleared & MS.NOSYMFOLLOW) clear |= MOUNT_ATTR.NOSYMFOLLOW;
   const times = timesOf(flags);
   if (times !== 0) {
-    clear |= MOUNT_ATTR.ATIME | MOUNT_ATTR.NODIRATIME;
+    clear |= MOUNT_ATTR._ATIME | MOUNT_ATTR.NODIRATIME;
     if (times & MS.STRICTATIME) set |= MOUNT_ATTR.STRICTATIME;
     if (times & MS.NOATIME) set |= MOUNT_ATTR.NOATIME;
     if (times & MS.NODIRATIME) set |= MOUNT_ATTR.NODIRATIME;

@@ -1,10 +1,11 @@
 // The mounts of a container in the child, each onto a descriptor of its place: binds as detached copies that get their flags before
 // anybody sees them, file systems by mount(2) (container-engine 1.3, 1.4). What is seldom asked for is in rare-mounts.ts.
+import { AT, MS, O, S } from "../../abi/flags.js";
 import { isErrno, SysError } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import { closeNumber, Fd, fdPath } from "../../sys/fd.js";
-import { AT, modeOf, O, openat2, S } from "../../sys/file.js";
-import { mount, moveMountFds, MS } from "../../sys/mount.js";
+import { modeOf, openat2 } from "../../sys/file.js";
+import { mount, moveMountFds } from "../../sys/mount.js";
 import { lazy } from "../../lib/lazy.js";
 import { EXTRA, isBind, type MountPlan } from "../../oci/mounts.js";
 import type { Step } from "../../oci/steps.js";

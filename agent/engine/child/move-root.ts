@@ -1,15 +1,16 @@
 // The change of root where pivot_root cannot be: the root file system that the kernel unpacked (initramfs) can only be covered.
 // Whatever full procfs or sysfs lies outside the container's root goes first: covered, they would still give a container in a
 // user namespace the right to mount new ones (container-engine 2.2, step 14; switch_root(8)).
+import { AT, MNT, MS } from "../../abi/flags.js";
 import { type Fd, fdPath } from "../../sys/fd.js";
-import { AT_FDCWD, chdir, fchdir, readlinkat } from "../../sys/file.js";
-import { chroot, MNT, mount, MS, tryUmount } from "../../sys/mount.js";
+import { chdir, fchdir, readlinkat } from "../../sys/file.js";
+import { chroot, mount, tryUmount } from "../../sys/mount.js";
 import { readText } from "../../lib/fs.js";
 import { lines, words } from "../../lib/text.js";
 
 /** Moves the container's root over the old one and enters it. */
 export function moveRoot(root: Fd): void {
-  const own = readlinkat(AT_FDCWD, fdPath(root));
+  const own = readlinkat(AT.FDCWD, fdPath(root));
   for (const line of lines(readText("/proc/self/mountinfo", 16 << 20)).reverse()) {
     const [, , , part, at = "", ...rest] = words(line);
     const type = rest[rest.indexOf("-") + 1];

@@ -2,53 +2,51 @@
 // (fsopen(2)), so somebody has to be in there for a moment, where a container's processes see him. He has nothing to give away:
 // the stub's few instructions, an empty root of its own, no open file but one end of a socket, and a filter that lets him make the six
 // calls that he and his twin make. The context's descriptor is taken from his twin outside, which shares the table of descriptors.
+import { CAP, CLONE, FSOPEN, MAGIC, MNT, MS, O, SIG, SOCK } from "../../abi/flags.js";
+import { SeccompData, SockFilter } from "../../abi/layouts.js";
+import { BPF_CODE, SECCOMP } from "../../abi/filter.js";
 import { sys, SysError } from "../../sys/call.js";
 import { dropBounding } from "../../sys/cred.js";
 import type { Fd } from "../../sys/fd.js";
-import { chdir, fchdir, getdents, O, open, readRaw, statfs } from "../../sys/file.js";
-import { mount, MNT, mountOf, moveMountFds, MS, pivotRoot, umount } from "../../sys/mount.js";
+import { chdir, fchdir, getdents, open, readRaw, statfs } from "../../sys/file.js";
+import { mount, mountOf, moveMountFds, pivotRoot, umount } from "../../sys/mount.js";
 import { NR } from "../../abi/nr.js";
-import { SIG, waitReadable } from "../../sys/poll.js";
-import { CLONE, clone3, type Cloned, exitGroup, killOwn, pidfdGetfd, pidfdOpen, pidfdSendSignal, setns, unshare } from "../../sys/process.js";
-import { SOCK, socketpair } from "../../sys/socket.js";
+import { waitReadable } from "../../sys/poll.js";
+import { clone3, type Cloned, exitGroup, killOwn, pidfdGetfd, pidfdOpen, pidfdSendSignal, setns, unshare } from "../../sys/process.js";
+import { socketpair } from "../../sys/socket.js";
 import { AppError, attempt } from "../../lib/errors.js";
 import { closeOthers } from "../../lib/child-task.js";
 import { decimal } from "../../lib/text.js";
-import { LAST_CAP, SYS_ADMIN } from "../../oci/caps.js";
+import { LAST_CAP } from "../../oci/caps.js";
 import { Failed } from "../handshake.js";
 import { statFields } from "../process-identity.js";
 import { becomeStub, filterStep, type LastStep, makeStub } from "./exec-stub.js";
 import { emptyFolder } from "./root-tree.js";
 
-const RET_ALLOW = 0x7fff0000, RET_KILL_PROCESS = 0x80000000;
-const LD_NR = 0x20, JEQ = 0x15, RET = 0x06;
-
 /** A filter that allows these calls and kills at every other. */
 function only(calls: readonly number[]): Uint8Array {
-  const program = new Uint8Array((calls.length + 3) * 8);
+  const program = new Uint8Array((calls.length + 3) * SockFilter.SIZE);
   const view = new DataView(program.buffer);
   const put = (i: number, op: number, yes: number, k: number): void => {
-    view.setUint16(i * 8, op, true);
-    view.setUint8(i * 8 + 2, yes);
-    view.setUint32(i * 8 + 4, k, true);
+    view.setUint16(i * SockFilter.SIZE + SockFilter.code, op, true);
+    view.setUint8(i * SockFilter.SIZE + SockFilter.jt, yes);
+    view.setUint32(i * SockFilter.SIZE + SockFilter.k, k, true);
   };
-  put(0, LD_NR, 0, 0);
-  calls.forEach((call, i) => put(i + 1, JEQ, calls.length - i, call));
-  put(calls.length + 1, RET, 0, RET_KILL_PROCESS);
-  put(calls.length + 2, RET, 0, RET_ALLOW);
+  put(0, BPF_CODE.LD_W_ABS, 0, SeccompData.nr);
+  calls.forEach((call, i) => put(i + 1, BPF_CODE.JEQ_K, calls.length - i, call));
+  put(calls.length + 1, BPF_CODE.RET_K, 0, SECCOMP.RET_KILL_PROCESS);
+  put(calls.length + 2, BPF_CODE.RET_K, 0, SECCOMP.RET_ALLOW);
   return program;
 }
-
-const FILES = 0x400, FSOPEN_CLOEXEC = 1; // CLONE_FILES
 
 function steps(answer: number): LastStep[] {
   return [
     filterStep({ program: only([NR.clone, NR.fsopen, NR.write, NR.wait4, NR.read, NR.exit_group]), flags: 0 }),
-    { call: NR.clone, args: [FILES + SIG.CHLD, 0, 0, 0, 0], failed: Failed.CLONE, zeroGoesTo: "inside" },
+    { call: NR.clone, args: [CLONE.FILES + SIG.CHLD, 0, 0, 0, 0], failed: Failed.CLONE, zeroGoesTo: "inside" },
     { call: NR.wait4, args: [-1, 0, 0, 0], optional: true },
     { call: NR.read, args: [answer, { at: "buffer" }, 1], optional: true }, // until the other end is closed
     { call: NR.exit_group, args: [0] },
-    { call: NR.fsopen, args: [native.utf8Encode("proc\0"), FSOPEN_CLOEXEC], name: "inside" },
+    { call: NR.fsopen, args: [native.utf8Encode("proc\0"), FSOPEN.CLOEXEC], name: "inside" },
     { call: NR.write, args: [answer, { at: "inside" }, 8] },
     { call: NR.exit_group, args: [0] },
   ];
@@ -67,7 +65,7 @@ function goOutside(pidNamespace: Fd, answer: Fd): never {
     umount(".", MNT.DETACH);
     chdir("/");
     setns(pidNamespace, CLONE.NEWPID);
-    for (let cap = 0; cap <= LAST_CAP; cap++) if (cap !== SYS_ADMIN) dropBounding(cap); // fsopen(2) asks for that one
+    for (let cap = 0; cap <= LAST_CAP; cap++) if (cap !== CAP.SYS_ADMIN) dropBounding(cap); // fsopen(2) asks for that one
     const file = makeStub(answer.n, steps(answer.n));
     sys(NR.close_range, 0, 2, 0);
     closeOthers([answer.n, file.n]);
@@ -133,8 +131,6 @@ function attempts(pidNamespace: Fd): Fd {
   throw new AppError("precondition", "processes in it stop or kill whoever comes in");
 }
 
-const PROC_SUPER_MAGIC = 0x9fa0;
-
 /**
  * A detached mount of the procfs that shows `pidNamespace` (a namespace's descriptor, or a pidfd); `data` are options as mount(2) takes
  * them. In a child, while it has every right. Throws SysError or AppError.
@@ -144,7 +140,7 @@ export function procOf(pidNamespace: Fd, data: string, attributes: number): Fd {
     using context = attempts(pidNamespace);
     const options = data === "" ? [] : data.split(",").map((option) => option.split("=", 2) as [string, string?]);
     const tree = mountOf(context, [["source", "proc"], ...options], attributes);
-    if (statfs(tree).type === PROC_SUPER_MAGIC) return tree;
+    if (statfs(tree).type === MAGIC.PROC_SUPER_MAGIC) return tree;
     tree.close();
     throw new AppError("denied", "a process of the container interfered");
   });

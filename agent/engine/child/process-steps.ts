@@ -1,19 +1,20 @@
 // Steps on the process itself, in the child: limits, names, namespaces, and last its identity and rights, given up in the one
 // order that works (container-engine 1.9, 2.2 steps 21 to 26). Synchronous; throws what failed.
+import { ACCESS, AT, CAP, CLONE, O, S } from "../../abi/flags.js";
 import { isErrno, sys } from "../../sys/call.js";
 import { capget, clearAmbient, capset, dropBounding, raiseAmbient, setgroups, setKeepCaps, setresgid, setresuid } from "../../sys/cred.js";
 import { E } from "../../abi/errno.js";
 import type { Fd } from "../../sys/fd.js";
-import { AT_FDCWD, chdir, dup2, exists, fstat, getcwd, modeOf, O, open, S, stat, umask } from "../../sys/file.js";
+import { chdir, dup2, exists, fstat, getcwd, modeOf, open, stat, umask } from "../../sys/file.js";
 import { NR } from "../../abi/nr.js";
-import { CLONE, prlimit, resetAffinity, setdomainname, setNoNewPrivs, setns, unshare } from "../../sys/process.js";
+import { prlimit, resetAffinity, setdomainname, setNoNewPrivs, setns, unshare } from "../../sys/process.js";
 import { sethostname } from "../../sys/system.js";
 import { bytesText } from "../../sys/utf8.js";
 import { AppError, attempt, because } from "../../lib/errors.js";
 import { mkdirs, readFd, writeText } from "../../lib/fs.js";
 import { loopbackUp } from "../../lib/loopback.js";
 import { lines } from "../../lib/text.js";
-import { hasCap, LAST_CAP, SYS_ADMIN } from "../../oci/caps.js";
+import { hasCap, LAST_CAP } from "../../oci/caps.js";
 import { lazy } from "../../lib/lazy.js";
 import { cleanPath } from "../../oci/field.js";
 import type { ProcessPlan } from "../../oci/plan.js";
@@ -135,9 +136,7 @@ export function withHome(plan: ProcessPlan): readonly string[] {
   return plan.env.some((e) => e.startsWith("HOME=") && e.length > 5) ? plan.env : [...plan.env.filter((e) => e !== "HOME="), `HOME=${homeOf(plan.uid)}`];
 }
 
-const X_OK = 1;
 const PATH_MAX = 4096;
-const AT_EACCESS = 0x200;
 
 /** Where a program may be by its name, one at a time: a PATH may be megabytes long. What no path can be is left out. */
 function* placesOf(name: string, path: string): Generator<string> {
@@ -159,7 +158,7 @@ export function findProgram(plan: ProcessPlan, env: readonly string[]): string {
     if (!exists(candidate)) continue;
     const folder = (stat(candidate).mode & S.IFMT) === S.IFDIR;
     if (folder && !name.includes("/")) continue;
-    if (!folder && sys(NR.faccessat2, AT_FDCWD, candidate, X_OK, AT_EACCESS) === 0) return candidate;
+    if (!folder && sys(NR.faccessat2, AT.FDCWD, candidate, ACCESS.X_OK, AT.EACCESS) === 0) return candidate;
     denied = true;
   }
   if (denied) throw new AppError("internal", `process.args[0]: exec "${name}": permission denied`);
@@ -206,7 +205,7 @@ export function becomeUser(plan: ProcessPlan, keepsRight: boolean): void {
   if (keepsRight) {
     const { permitted, inheritable } = capget();
     const { low, high } = plan.caps.effective;
-    capset({ low: low | (permitted.low & (1 << SYS_ADMIN)), high }, permitted, inheritable);
+    capset({ low: low | (permitted.low & (1 << CAP.SYS_ADMIN)), high }, permitted, inheritable);
   } else takeRights(plan);
   if (!entered) attempt(`process.cwd: chdir to "${plan.cwd}"`, () => chdir(plan.cwd));
   checkCwd();

@@ -1,12 +1,13 @@
 // Mounts that few containers ask for: a tmpfs that begins with what lies below it, links that are made instead of mounted, changes
 // to what is mounted already, the machine's own /proc, /sys or /dev/mqueue for a container that may not mount one (container-engine 1.3), and binds
 // for which the child needs its parent, or looks at the source again.
+import { AT, MOUNT_ATTR, MS, O, RESOLVE, S, SEEK } from "../../abi/flags.js";
 import { isErrno, must, sys, SysError } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import { closeNumber, type Fd, fdPath } from "../../sys/fd.js";
-import { AT, AT_FDCWD, fchmodat, fchownat, fstat, lstat, makedev, mkdirat, nameOf, O, open, openat, openat2, read, readlinkat, readlinkBytes, RESOLVE, S, type Stat, stat, statx, symlinkat, writeAll } from "../../sys/file.js";
+import { fchmodat, fchownat, fstat, lstat, makedev, mkdirat, nameOf, open, openat, openat2, read, readlinkat, readlinkBytes, type Stat, stat, statx, symlinkat, writeAll } from "../../sys/file.js";
 import { NR } from "../../abi/nr.js";
-import { mount, MOUNT_ATTR, mountSetattr, moveMountFds, MS } from "../../sys/mount.js";
+import { mount, mountSetattr, moveMountFds } from "../../sys/mount.js";
 import { AppError, attempt } from "../../lib/errors.js";
 import { Walk } from "../../lib/walk.js";
 import { EXTRA, isBind, type MountPlan } from "../../oci/mounts.js";
@@ -54,7 +55,7 @@ export function sameAs(tree: Tree, first: Fd, { extra }: MountPlan, again: Fd): 
 export function copyLink(root: Fd, plan: MountPlan): boolean {
   if ((lstat(plan.source).mode & S.IFMT) !== S.IFLNK) return false;
   const { dir, name } = split(plan.at);
-  const to = readlinkat(AT_FDCWD, plan.source);
+  const to = readlinkat(AT.FDCWD, plan.source);
   const parent = makeDirectory(root, dir);
   try {
     if (sys(NR.symlinkat, to, parent, name) === -E.EEXIST && readlinkat(parent, name) === to) return true;
@@ -119,7 +120,7 @@ export function copyUp(below: Fd, root: Fd, plan: MountPlan): void {
 /** Owner and mode of a copy, by its descriptor: a device is not opened. */
 function own(made: Fd, { mode, uid, gid }: Stat): void {
   fchownat(made, "", uid, gid, AT.EMPTY_PATH);
-  fchmodat(AT_FDCWD, fdPath(made), mode & 0o7777);
+  fchmodat(AT.FDCWD, fdPath(made), mode & 0o7777);
 }
 
 /** One entry; true for a folder that has been entered and is to be filled. */
@@ -148,7 +149,6 @@ function copyEntry(walk: Walk, to: Fd, name: Uint8Array): boolean {
   return false;
 }
 
-const enum SEEK { SET = 0, DATA = 3, HOLE = 4 }
 const LARGEST = 2 ** 52; // offsets are exact to there
 
 /** Copies what is data in a file; see lseek(2), SEEK_DATA. */

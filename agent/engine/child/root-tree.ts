@@ -1,12 +1,13 @@
 // The container's root in the child, before it becomes the root: /proc and /dev are the agent's own and can be trusted, while
 // everything below the container's root may be hostile. A path in there is resolved once, by openat2 with RESOLVE_IN_ROOT, to
 // a descriptor, and only the descriptor is used (container-engine 3.1). Synchronous; throws what failed.
+import { AT, MOUNT_ATTR, MS, O, OPEN_TREE, RESOLVE, S } from "../../abi/flags.js";
 import { check, sys, SysError } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import { closeNumber, Fd } from "../../sys/fd.js";
-import { AT, AT_FDCWD, fstat, makedev, modeOf, O, open, openat2, openat2Raw, readlinkat, RESOLVE, S, unlinkat } from "../../sys/file.js";
+import { fstat, makedev, modeOf, open, openat2, openat2Raw, readlinkat, unlinkat } from "../../sys/file.js";
 import { NR } from "../../abi/nr.js";
-import { fsMount, mountSetattr, MOUNT_ATTR, moveMountFds, MS, OPEN_TREE, openTree } from "../../sys/mount.js";
+import { fsMount, mountSetattr, moveMountFds, openTree } from "../../sys/mount.js";
 import { AppError, messageOf } from "../../lib/errors.js";
 import { cleanPath } from "../../oci/field.js";
 import type { MountPlan } from "../../oci/mounts.js";
@@ -43,7 +44,7 @@ export class Tree {
    */
   mountRoot(path: string, made: number | undefined): void {
     this.#path = path;
-    const n = openat2Raw(AT_FDCWD, path, O.PATH | O.DIRECTORY, RESOLVE.NO_SYMLINKS);
+    const n = openat2Raw(AT.FDCWD, path, O.PATH | O.DIRECTORY, RESOLVE.NO_SYMLINKS);
     this.covers = made !== undefined && n === -E.EACCES;
     const at = this.covers ? open("/", O.PATH | O.DIRECTORY) : new Fd(check("openat2", n));
     const tree = made === undefined ? openTree(at, "", OPEN_TREE.CLONE | AT.EMPTY_PATH | AT.RECURSIVE) : new Fd(made);
@@ -54,7 +55,7 @@ export class Tree {
 
   /** The root of a container that has no mount tree of its own. */
   openRoot(path: string): void {
-    this.#root = openat2(AT_FDCWD, path, O.PATH | O.DIRECTORY, RESOLVE.NO_SYMLINKS);
+    this.#root = openat2(AT.FDCWD, path, O.PATH | O.DIRECTORY, RESOLVE.NO_SYMLINKS);
   }
 
   /** Where a path of the machine's begins for the parent, and what it is there: at the container's root if that covers the old one, or (undefined) at this process's. */
@@ -65,7 +66,7 @@ export class Tree {
 
   /** Something was mounted on the root itself: it is the root now. */
   coverRoot(tree: Fd | undefined): void {
-    this.#root = tree ?? openat2(AT_FDCWD, this.#path, O.PATH | O.DIRECTORY, RESOLVE.NO_SYMLINKS);
+    this.#root = tree ?? openat2(AT.FDCWD, this.#path, O.PATH | O.DIRECTORY, RESOLVE.NO_SYMLINKS);
   }
 
   /** A directory that several nodes in a row are made in, once everything has been mounted. */
@@ -233,7 +234,7 @@ export function makePlain(folder: number, name: string): number {
 /** A detached copy of what `source` (a path of the agent, or a descriptor) names; MS_REC takes the mounts below it along. */
 export function copyOf(source: string | Fd, flags: number, follow = true): Fd {
   const how = OPEN_TREE.CLONE | (flags & MS.REC ? AT.RECURSIVE : 0) | (follow ? 0 : AT.SYMLINK_NOFOLLOW);
-  return typeof source === "string" ? openTree(AT_FDCWD, source, how) : openTree(source, "", how | AT.EMPTY_PATH);
+  return typeof source === "string" ? openTree(AT.FDCWD, source, how) : openTree(source, "", how | AT.EMPTY_PATH);
 }
 
 export function bind(source: string | Fd, target: number, flags: number, cleared: number): void {

@@ -1,8 +1,9 @@
 // The child's half, after clone3: it goes on in TypeScript with the whole plan in memory, arrives, builds, and becomes its program
 // (become.ts, or go-inside.ts where others are in its pid namespace). It must never return to the event loop. Synchronous throughout.
+import { CLONE, O } from "../../abi/flags.js";
 import type { Fd } from "../../sys/fd.js";
-import { fchdir, open, O, umask } from "../../sys/file.js";
-import { CLONE, exitGroup, raiseHardLimit, restoreDescriptorLimit, setns, setsid } from "../../sys/process.js";
+import { fchdir, open, umask } from "../../sys/file.js";
+import { exitGroup, raiseHardLimit, restoreDescriptorLimit, setns, setsid } from "../../sys/process.js";
 import { setresgid, setresuid } from "../../sys/cred.js";
 import { setWindowSize } from "../../sys/tty.js";
 import { closeOthers } from "../../lib/child-task.js";

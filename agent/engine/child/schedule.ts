@@ -1,13 +1,12 @@
 // How a child is scheduled and where its memory comes from, applied in the child while it has every right; and the CPUs that a
 // further process is born on. Loaded only where a configuration asks for any of it. Synchronous.
+import { SCHED } from "../../abi/flags.js";
 import { isErrno } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import { getAffinity, setAffinity, setIoPriority, setMemoryPolicy, setPersonality, setScheduler } from "../../sys/schedule.js";
 import { AppError, attempt } from "../../lib/errors.js";
 import { Level, log, logs } from "../../lib/log.js";
 import type { Traits } from "../../oci/schedule.js";
-
-const DEADLINE = 6;
 
 /** Gives this process its traits. Throws what the kernel refused. */
 export function applyTraits({ scheduler, ioPriority, personality, memoryPolicy }: Traits): void {
@@ -21,7 +20,7 @@ function applyScheduler({ attr }: NonNullable<Traits["scheduler"]>, pid = 0): vo
   try {
     setScheduler(attr, pid);
   } catch (error) {
-    if (attr.policy !== DEADLINE || !isErrno(error, E.EPERM)) throw error;
+    if (attr.policy !== SCHED.DEADLINE || !isErrno(error, E.EPERM)) throw error;
     throw new AppError("precondition", `${error.message}: process scheduler can't be used together with AllowedCPUs (a cpuset of less than all CPUs)`);
   }
 }
@@ -42,11 +41,9 @@ export function beOn(cpus: Uint8Array): void {
   if (logs(Level.DEBUG)) log(Level.DEBUG, `nsexec: affinity: ${inHex(getAffinity())}`); // "nsexec" is where suites look for it
 }
 
-const RESET_ON_FORK = 1; // SCHED_FLAG_RESET_ON_FORK
-
 /** Is it a scheduler that a process does not pass on to its child? Then somebody else sets it. See sched(7). */
 export function isNotInherited({ scheduler }: Traits): boolean {
-  return scheduler !== undefined && (scheduler.attr.policy === DEADLINE || (scheduler.attr.flags & RESET_ON_FORK) !== 0);
+  return scheduler !== undefined && (scheduler.attr.policy === SCHED.DEADLINE || (scheduler.attr.flags & SCHED.FLAG_RESET_ON_FORK) !== 0);
 }
 
 /** Gives another process such a scheduler. */

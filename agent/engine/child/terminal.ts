@@ -1,16 +1,16 @@
 // A terminal of a container's own devpts, in its child; and its master, taken from there.
+import { MAGIC, S } from "../../abi/flags.js";
 import type { Fd } from "../../sys/fd.js";
-import { fstat, S, statfs } from "../../sys/file.js";
+import { fstat, statfs } from "../../sys/file.js";
 import { pidfdGetfd } from "../../sys/process.js";
 import { openPtyAt, ptyNumber } from "../../sys/tty.js";
 import { AppError, attempt } from "../../lib/errors.js";
 
-const DEVPTS_MAGIC = 0x1cd1;
 const TTYAUX_MAJOR = 5, PTMX_MINOR = 2;
 
 /** Both ends of a new terminal in the devpts that `pts` (a directory) is. Throws AppError "invalid" when it is another file system. */
 export function openTerminal(pts: Fd): { master: Fd; slave: Fd } {
-  if (statfs(pts).type !== DEVPTS_MAGIC) throw new AppError("invalid", "process.terminal needs a devpts file system on /dev/pts");
+  if (statfs(pts).type !== MAGIC.DEVPTS_SUPER_MAGIC) throw new AppError("invalid", "process.terminal needs a devpts file system on /dev/pts");
   return openPtyAt(pts);
 }
 

@@ -1,7 +1,8 @@
 // AppArmor profile and SELinux label of a process: told to the kernel for the next execve, through the engine's own procfs, which
 // no mount of the container can replace (CVE-2019-16884, CVE-2023-27561). See kernel Documentation/admin-guide/LSM.
+import { MAGIC, O } from "../../abi/flags.js";
 import type { Fd } from "../../sys/fd.js";
-import { exists, O, openat, open, statfs, writeAll } from "../../sys/file.js";
+import { exists, openat, open, statfs, writeAll } from "../../sys/file.js";
 import { AppError, attempt } from "../../lib/errors.js";
 import { readTextIf } from "../../lib/fs.js";
 import { Level, log } from "../../lib/log.js";
@@ -14,14 +15,12 @@ export interface Label { readonly field: string; readonly dir: string; readonly 
 /** The same with the folder open. */
 export interface OpenLabel { readonly label: Label; readonly dir: Fd }
 
-const SELINUX_MAGIC = 0xf97cff8c;
-
 const apparmorOn = (): boolean => readTextIf("/sys/module/apparmor/parameters/enabled")?.startsWith("Y") ?? false;
 
 function selinuxOn(): boolean {
   if (!exists("/sys/fs/selinux")) return false;
   using fs = open("/sys/fs/selinux", O.PATH);
-  return statfs(fs).type === SELINUX_MAGIC;
+  return statfs(fs).type === MAGIC.SELINUX_MAGIC;
 }
 
 /** A module that the kernel has not. */

@@ -1,6 +1,9 @@
 // A seccomp profile compiled by libseccomp. The last programs are kept: containers of one host mostly have the same profile,
 // and compiling it takes longer than everything else in a container's birth, with many conditions far longer than all others may
 // wait. An agent lets a helper do it (`readyFilter`), with a limit of time and memory; a command does it itself.
+import { SeccompData, SockFilter } from "../../abi/layouts.js";
+import { BPF, BPF_CODE, SECCOMP, X32 } from "../../abi/filter.js";
+import { ARCH, RLIMIT } from "../../abi/flags.js";
 import { must, SysError } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import { addArchitecture, addRule, ATTRIBUTE, exportFilter, newFilter, releaseFilter, resolveSyscall, setAttribute } from "../../sys/seccomp.js";
@@ -28,8 +31,7 @@ const MANY_RULES = 32;
 const FEW = { rules: 64, withArguments: 16 };
 const COMPILE_MS = 10_000;
 const COMPILE_BYTES = 64 << 20;
-const MOST_INSTRUCTIONS = 4096; // BPF_MAXINSNS
-const ALLOWING = [0x7fff0000, 0x7ffc0000]; // SCMP_ACT_ALLOW, SCMP_ACT_LOG
+const ALLOWING: readonly number[] = [SECCOMP.RET_ALLOW, SECCOMP.RET_LOG];
 const kept: { readonly key: string; readonly program: Uint8Array }[] = []; // newest first
 
 /** Each once: what is there already makes the compiler look at everything that it has. */
@@ -43,7 +45,7 @@ function addRules(rules: readonly FilterRule[]): void {
         const key = comparisons === undefined ? String(number) : `${number} ${rule.action} ${comparisons.join()}`;
         if (added.has(key)) continue;
         added.add(key);
-        if (added.size > MOST_INSTRUCTIONS) throw tooLong(`more than ${MOST_INSTRUCTIONS} rules`); // each takes one at least
+        if (added.size > BPF.MAXINSNS) throw tooLong(`more than ${BPF.MAXINSNS} rules`); // each takes one at least
         const r = addRule(rule.action, number, comparisons);
         // EDOM: not on this architecture; EEXIST: an earlier rule says so already
         if (r < 0 && r !== -E.EDOM && r !== -E.EEXIST) throw because(`seccomp rule for ${name}`, new SysError("seccomp_rule_add", -r));
@@ -52,44 +54,43 @@ function addRules(rules: readonly FilterRule[]): void {
   }
 }
 
-const NATIVE = __ARCH__ === "x86_64" ? 0xc000003e : 0xc00000b7;
-/** Of the same machine, with numbers of their own: i386, 32-bit ARM. */
-const SIBLING = __ARCH__ === "x86_64" ? 0x40000003 : 0x40000028;
-const X32_BIT = 0x40000000;
-
 /**
  * Calls newer than the profile knows answer ENOSYS, so that a libc falls back, instead of the default's errno. Goes before the
  * program. `largest`: for each architecture (audit token) the largest number that the profile names.
  */
 export function newerCalls(largest: readonly (readonly [number, number])[]): Uint8Array {
-  // struct sock_filter: u16 code, u8 jump if true, u8 jump if false, u32 value; 4 and 0 are struct seccomp_data's arch and nr
+  // of struct sock_filter: code, jump if true, jump if false, value
   const code: (readonly [number, number, number, number])[] = [];
   for (const [token, number] of largest) {
-    code.push([0x20, 0, 0, 4], [0x15, 0, 4, token], [0x20, 0, 0, 0], [0x35, 2, 0, X32_BIT], [0x25, 0, 1, number], [0x06, 0, 0, 0x50000 + E.ENOSYS]);
+    code.push(
+      [BPF_CODE.LD_W_ABS, 0, 0, SeccompData.arch], [BPF_CODE.JEQ_K, 0, 4, token],
+      [BPF_CODE.LD_W_ABS, 0, 0, SeccompData.nr], [BPF_CODE.JGE_K, 2, 0, X32.SYSCALL_BIT], [BPF_CODE.JGT_K, 0, 1, number], [BPF_CODE.RET_K, 0, 0, SECCOMP.RET_ERRNO + E.ENOSYS],
+    );
   }
-  const bytes = new Uint8Array(code.length * 8);
+  const bytes = new Uint8Array(code.length * SockFilter.SIZE);
   const view = new DataView(bytes.buffer);
   code.forEach(([op, yes, no, value], i) => {
-    view.setUint16(i * 8, op, true);
-    bytes[i * 8 + 2] = yes;
-    bytes[i * 8 + 3] = no;
-    view.setUint32(i * 8 + 4, value, true);
+    const at = i * SockFilter.SIZE;
+    view.setUint16(at + SockFilter.code, op, true);
+    bytes[at + SockFilter.jt] = yes;
+    bytes[at + SockFilter.jf] = no;
+    view.setUint32(at + SockFilter.k, value, true);
   });
   return bytes;
 }
 
 /** The largest number among the calls that a profile names, for those architectures whose numbers the agent can ask for. */
 function largestNumbers(s: Seccomp, architectures: readonly number[]): [number, number][] {
-  const tokens = [NATIVE, ...architectures.filter((t) => t === SIBLING).slice(0, 1)];
+  const tokens = [ARCH.NATIVE, ...architectures.filter((t) => t === ARCH.SIBLING).slice(0, 1)];
   return tokens.map((token): [number, number] => {
     let largest = -1;
-    for (const { names } of s.syscalls ?? []) for (const name of names) largest = Math.max(largest, resolveSyscall(name, token === NATIVE ? 0 : token) ?? -1);
+    for (const { names } of s.syscalls ?? []) for (const name of names) largest = Math.max(largest, resolveSyscall(name, token === ARCH.NATIVE ? 0 : token) ?? -1);
     return [token, largest];
   }).filter(([, largest]) => largest >= 0);
 }
 
 /** What a machine of this kind can run: x86_64, x86 and x32, or aarch64 and arm. Others never come to a filter, and the compiler's table has left them out. */
-const MET: readonly number[] = __ARCH__ === "x86_64" ? [0xc000003e, 0x40000003, 0x4000003e] : [0xc00000b7, 0x40000028];
+const MET: readonly number[] = [ARCH.NATIVE, ARCH.SIBLING, ARCH.NARROW];
 
 function build(s: Seccomp): Uint8Array {
   const plan = filterPlan(s);
@@ -111,11 +112,11 @@ function build(s: Seccomp): Uint8Array {
   }
 }
 
-const tooLong = (what: string): AppError => new AppError("invalid", `linux.seccomp.syscalls: ${what}, and a filter has room for ${MOST_INSTRUCTIONS} instructions`);
+const tooLong = (what: string): AppError => new AppError("invalid", `linux.seccomp.syscalls: ${what}, and a filter has room for ${BPF.MAXINSNS} instructions`);
 
 function fitting(program: Uint8Array): Uint8Array {
-  const count = program.length / 8;
-  if (count > MOST_INSTRUCTIONS) throw tooLong(`a filter of ${count} instructions`);
+  const count = program.length / SockFilter.SIZE;
+  if (count > BPF.MAXINSNS) throw tooLong(`a filter of ${count} instructions`);
   return program;
 }
 
@@ -136,7 +137,7 @@ function find(key: string | undefined): Uint8Array | undefined {
 function limitMemory(bytes: number): void {
   const data = Number(words(readText("/proc/self/statm"))[5]) * 4096 + bytes;
   const limit = new BigUint64Array([BigInt(data), BigInt(data)]);
-  must("prlimit64", NR.prlimit64, 0, 2, limit.buffer as ArrayBuffer, null);
+  must("prlimit64", NR.prlimit64, 0, RLIMIT.DATA, limit.buffer as ArrayBuffer, null);
 }
 
 /**

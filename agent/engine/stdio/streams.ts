@@ -2,19 +2,18 @@
 // buffer, a write from the caller's buffer into the pipe, and whoever must wait waits in the kernel. A stream ends at the
 // real end of file, or, once the process itself has ended, when its pipe has been drained, even if a child still holds it.
 // Sources: pipe(7), pty(7), epoll(7).
+import { EPOLL, F, IOCTL, O } from "../../abi/flags.js";
 import { SysError, sys } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import { Fd } from "../../sys/fd.js";
-import { F, fcntl, O, pipe, readRaw, setNonblock } from "../../sys/file.js";
+import { fcntl, pipe, readRaw, setNonblock } from "../../sys/file.js";
 import { NR } from "../../abi/nr.js";
-import { EPOLL } from "../../sys/poll.js";
 import { eofCharacter, setWindowSize } from "../../sys/tty.js";
 import { AppError } from "../../lib/errors.js";
 import { after, watch, type Watch } from "../../lib/loop.js";
 
 type Go = () => void;
 
-const FIONREAD = 0x541b;
 /** What children of a process that has ended may add to its output before a reader has caught up. */
 const GRACE_BYTES = 131072;
 
@@ -128,10 +127,10 @@ export class OutStream {
     this.#now();
   }
 
-  /** How many bytes there are to be read, as far as the kernel knows. See FIONREAD in ioctl_tty(2), pipe(7). */
+  /** How many bytes there are to be read, as far as the kernel knows. See IOCTL.FIONREAD in ioctl_tty(2), pipe(7). */
   unread(): number {
     const bytes = new Int32Array(1);
-    if (this.fd.open) sys(NR.ioctl, this.fd.n, FIONREAD, bytes.buffer as ArrayBuffer);
+    if (this.fd.open) sys(NR.ioctl, this.fd.n, IOCTL.FIONREAD, bytes.buffer as ArrayBuffer);
     return bytes[0] as number;
   }
 

@@ -4,7 +4,7 @@ import { afterEach, expect, it } from "vitest";
 
 const kernel = new FakeKernel();
 const { E } = await import("../../../agent/abi/errno.js");
-const { EPOLL } = await import("../../../agent/sys/poll.js");
+const { EPOLL } = await import("../../../agent/abi/flags.js");
 const { Fd } = await import("../../../agent/sys/fd.js");
 const { onCrash, tick, watched } = await import("../../../agent/lib/loop.js");
 const { InStream, OutStream } = await import("../../../agent/engine/stdio/streams.js");

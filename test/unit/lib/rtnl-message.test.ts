@@ -1,13 +1,14 @@
 // The rtnetlink codec against bytes that ip(8) sent and a 6.18 kernel answered (captured with strace in a network namespace).
+import { IFA, NDA, NLM, RTA, RTM } from "../../../agent/abi/rtnl.js";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { attributes, errorOf, IFA, IFADDRMSG, linkName, messages, NDA, NDMSG, NLM, nest, request, RTA, RTM, RTMSG, text, textOf, u32, u32Of } from "../../../agent/lib/rtnl-message.js";
+import { attributes, errorOf, IFADDRMSG, linkName, messages, NDMSG, nest, request, RTMSG, text, textOf, u32, u32Of } from "../../../agent/lib/rtnl-message.js";
 import { planRoute } from "../../../agent/network/routes.js";
 import { formatIp } from "../../../agent/network/address.js";
 
 const bytes = (hex: string): Uint8Array => new Uint8Array(Buffer.from(hex.replace(/\s/g, ""), "hex"));
 const SEQ = 0x6b010ca0;
-const FLAGS = NLM.REQUEST | NLM.ACK | NLM.CREATE | NLM.REPLACE;
+const FLAGS = NLM.F_REQUEST | NLM.F_ACK | NLM.F_CREATE | NLM.F_REPLACE;
 const link = { index: 3, name: "d0", flags: 1, mtu: 1500, hardware: new Uint8Array(6) };
 const route = { dest: "", gateway: "", device: "d0", source: "", scope: 0, family: 0, flags: 0, mtu: 0 };
 
