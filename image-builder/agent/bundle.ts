@@ -135,11 +135,11 @@ export function lazyModules(file: string, text: string): string[] {
   return calls;
 }
 
-/** abi/nr.ts holds x86_64's numbers; another architecture has a file of its own beside it. */
+/** abi/nr.ts and abi/arch.ts hold what is x86_64's; another architecture has files of its own beside them. */
 const archTables = (arch: string): Plugin => ({
   name: "arch-tables",
   setup(b) {
-    if (arch !== "x86_64") b.onResolve({ filter: /\/nr\.js$/ }, (args) => ({ path: join(resolve(args.resolveDir, dirname(args.path)), `nr-${arch}.ts`) }));
+    if (arch !== "x86_64") b.onResolve({ filter: /\/(nr|arch)\.js$/ }, (args) => ({ path: resolve(args.resolveDir, args.path.replace(/\.js$/, `-${arch}.ts`)) }));
   },
 });
 
