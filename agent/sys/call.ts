@@ -2,6 +2,7 @@
 // test put faults in their place (`injectFault`; nothing else calls it). It must not retry, log or wait: `retry` is the only place that repeats a call,
 // and only for EINTR (see signal(7)).
 import { E } from "../abi/errno.js";
+import { callName } from "../abi/nr-names.js";
 import { escapes, exactArgument } from "./utf8.js";
 
 const raw = native.syscall;
@@ -33,12 +34,13 @@ export function sys(nr: number, a?: SyscallArg, b?: SyscallArg, c?: SyscallArg, 
   return r;
 }
 
-/** The last system calls, oldest first, as "nr=result" (what the flight recorder holds). */
+/** The last system calls, oldest first, as "257=-2", in the build with sanitizers as "openat=-2" (what the flight recorder holds). */
 export function flightRecord(): string[] {
   const lines: string[] = [];
   for (let i = Math.max(0, recorded - RECORDED); i < recorded; i++) {
     const slot = i & (RECORDED - 1);
-    lines.push(`${recordedNr[slot]}=${recordedResult[slot]}`);
+    const nr = recordedNr[slot] as number;
+    lines.push(`${__DEBUG__ ? callName(nr) : nr}=${recordedResult[slot]}`);
   }
   return lines;
 }

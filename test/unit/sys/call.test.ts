@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { answerCalls, provide } from "../../helpers/fake-native.js";
 import * as words from "../../../agent/sys/errno-text.js";
+import { NR } from "../../../agent/abi/nr.js";
 import { check, flightRecord, injectFault, isErrno, must, retry, sys, SysError } from "../../../agent/sys/call.js";
 
 provide("sys__errno-text.js", words);
@@ -41,5 +42,14 @@ describe("system calls", () => {
     const record = flightRecord();
     expect(record.length).toBe(128);
     expect([record[0], record.at(-1)]).toEqual(["172=344", "299=598"]);
+  });
+
+  it("are told by their names in the build with sanitizers", () => {
+    answerCalls(() => -2);
+    sys(NR.openat);
+    vi.stubGlobal("__DEBUG__", true);
+    const names = flightRecord();
+    vi.unstubAllGlobals();
+    expect([names.at(-1), flightRecord().at(-1)]).toEqual(["openat=-2", "257=-2"]);
   });
 });
