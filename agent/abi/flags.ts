@@ -51,7 +51,7 @@ export const enum CLONE {
   NEWTIME = 0x80, FILES = 0x400, PIDFD = 0x1000, PARENT = 0x8000, NEWNS = 0x20000, NEWCGROUP = 0x2000000, NEWUTS = 0x4000000, NEWIPC = 0x8000000,
   NEWUSER = 0x10000000, NEWPID = 0x20000000, NEWNET = 0x40000000, CLEAR_SIGHAND = 0x100000000, INTO_CGROUP = 0x200000000,
 }
-export const enum NS { GET_NSTYPE = 0xb703 }
+export const enum NS { GET_PARENT = 0xb702, GET_NSTYPE = 0xb703 }
 export const enum WAIT { WNOHANG = 1, __WALL = 0x40000000 }
 export const enum PR {
   SET_PDEATHSIG = 1, SET_DUMPABLE = 4, SET_KEEPCAPS = 8, CAPBSET_DROP = 24, SET_CHILD_SUBREAPER = 36, SET_NO_NEW_PRIVS = 38,
@@ -107,6 +107,10 @@ export const enum TERMIOS {
   IGNBRK = 1, BRKINT = 2, PARMRK = 0o10, ISTRIP = 0o40, INLCR = 0o100, IGNCR = 0o200, ICRNL = 0o400, IXON = 0o2000, OPOST = 1, ONLCR = 4,
   CSIZE = 0o60, CS8 = 0o60, PARENB = 0o400, ISIG = 1, ICANON = 2, ECHO = 0o10, ECHONL = 0o100, IEXTEN = 0o100000, VEOF = 4,
 }
+
+// ---- programs: elf(5)
+/** The magic number as a word; class, data, version and type of a program; type and flags of a segment. */
+export const enum ELF { MAGIC = 0x464c457f, ELFCLASS64 = 2, ELFDATA2LSB = 1, EV_CURRENT = 1, ET_EXEC = 2, PT_LOAD = 1, PF_R = 4, PF_X = 1 }
 
 // ---- the machine: clock_gettime(2), reboot(2)
 export const enum CLOCK { REALTIME = 0, MONOTONIC = 1, BOOTTIME = 7 }

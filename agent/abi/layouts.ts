@@ -14,8 +14,6 @@ export const enum LinuxDirent64 { d_reclen = 16, d_type = 18, d_name = 19 }
 export const enum MountAttr { SIZE = 32, attr_set = 0, attr_clr = 8, propagation = 16, userns_fd = 24 }
 /** ioctl_tty(2): the kernel's, which is smaller than the C library's. */
 export const enum Termios { SIZE = 36, c_iflag = 0, c_oflag = 4, c_cflag = 8, c_lflag = 12, c_cc = 17 }
-/** ioctl_tty(2). */
-export const enum Winsize { SIZE = 8, ws_row = 0, ws_col = 2 }
 /** getrlimit(2). */
 export const enum Rlimit64 { SIZE = 16, rlim_cur = 0, rlim_max = 8 }
 /** clock_gettime(2), ppoll(2); all members are 64 bits wide. */
@@ -29,13 +27,12 @@ export const enum Sigaction { SIZE = 32 }
 /** signal(7): what the kernel's calls are told of the size of a set. */
 export const enum Sigset { SIZE = 8 }
 /** signalfd(2). */
-export const enum SignalfdSiginfo { SIZE = 128, ssi_signo = 0 }
+export const enum SignalfdSiginfo { SIZE = 128, ssi_signo = 0, ssi_pid = 12 }
 /** inotify(7). */
 export const enum InotifyEvent { SIZE = 16, wd = 0, mask = 4, cookie = 8, len = 12 }
 /** netdevice(7). */
 export const enum Ifreq { SIZE = 40, ifr_name = 0, ifr_flags = 16 }
 /** capset(2), version 3: two of the data. */
-export const enum CapHeader { SIZE = 8 }
 export const enum CapData { SIZE = 12, effective = 0, permitted = 4, inheritable = 8 }
 /** statfs(2): the whole; what is read of it is in sys/file.ts. */
 export const enum Statfs { SIZE = 120 }

@@ -2,6 +2,7 @@
 // terminal as long as it runs. Each direction has a buffer of its own and never waits for the other, nor keeps anything else waiting.
 // What the caller types is dropped only when the program has ended; what the program has written is given to the caller even then.
 // When the caller can take nothing any more, the container's terminal is hung up. See termios(3), pty(7), signalfd(2).
+import { SignalfdSiginfo } from "../abi/layouts.js";
 import { EPOLL, F, SIG } from "../abi/flags.js";
 import { E } from "../abi/errno.js";
 import { Fd } from "../sys/fd.js";
@@ -102,13 +103,13 @@ function forward({ send }: Program, on: { readonly resized: () => void; readonly
     on.asked();
   });
   const fd = signalfdExcept([SIG.CHLD, SIG.URG, 32, 33, ...ENDING]);
-  const info = new Int32Array(32); // struct signalfd_siginfo
+  const info = new Int32Array(SignalfdSiginfo.SIZE / 4);
   const bytes = new Uint8Array(info.buffer);
   watch(fd.n, EPOLL.IN, () => {
     while (readRaw(fd.n, bytes, 0, bytes.length) === bytes.length) {
-      const signal = info[0] as number;
+      const signal = info[SignalfdSiginfo.ssi_signo] as number;
       if (signal === SIG.WINCH) on.resized();
-      else if (signal !== SIG.PIPE || info[3] !== getpid()) send(signal); // else it comes of our own writing
+      else if (signal !== SIG.PIPE || info[SignalfdSiginfo.ssi_pid / 4] !== getpid()) send(signal); // else it comes of our own writing
       if (signal === SIG.CONT) on.continued();
     }
   });

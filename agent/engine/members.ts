@@ -1,7 +1,7 @@
 // Who belongs to a container that has no control group to tell: those in the namespaces that are the container's alone, and, where
 // processes of others may be in its pid namespace, all that descend from its first process. Sources: namespaces(7),
 // ioctl_nsfs(2), proc_pid_stat(5).
-import { AT, O, SIG } from "../abi/flags.js";
+import { AT, NS, O, SIG } from "../abi/flags.js";
 import { isErrno, sys } from "../sys/call.js";
 import { E } from "../abi/errno.js";
 import { Fd, fdPath } from "../sys/fd.js";
@@ -14,7 +14,6 @@ import { type Identity, lives, statFields } from "./process-identity.js";
 /** A namespace that nobody but a container's processes is in, as /proc/PID/ns names its kind. */
 export type Apart = "pid" | "mnt" | "user";
 
-const NS_GET_PARENT = 0xb702;
 const DEEPEST = 32; // pid_namespaces(7), user_namespaces(7)
 const ROUNDS = 100;
 

@@ -22,6 +22,8 @@ export function fork(): number {
   return must("clone", NR.clone, SIG.CHLD, 0, 0, 0, 0);
 }
 
+const LARGEST = 4294967295; // number of a descriptor, as close_range(2) has it
+
 /** In a child: closes every descriptor from 3 up but `keep` (ascending order not needed). See close_range(2). */
 export function closeOthers(keep: readonly number[]): void {
   if (!keep.includes(logDescriptor())) closeLog();
@@ -31,7 +33,7 @@ export function closeOthers(keep: readonly number[]): void {
     if (n > from) sys(NR.close_range, from, n - 1, 0);
     from = n + 1;
   }
-  sys(NR.close_range, from, 0xffffffff, 0);
+  sys(NR.close_range, from, LARGEST, 0);
 }
 
 function reportFrom(fn: () => Json): Reply {

@@ -1,6 +1,7 @@
 // Children: one signalfd for SIGCHLD, one loop of wait4 that reaps everything (as PID 1 or subreaper also orphans), and a
 // map from pid to whoever asked for its end. Nobody else may wait for a child of the agent: so a number in the map is its child's
 // until it is taken out, and only what is in it may be sent a signal by its number. See wait4(2), signalfd(2).
+import { SignalfdSiginfo } from "../abi/layouts.js";
 import { EPOLL, SIG, WAIT } from "../abi/flags.js";
 import { sys } from "../sys/call.js";
 import { NR } from "../abi/nr.js";
@@ -76,10 +77,10 @@ function reap(): void {
 /** Starts reaping; `onSignal` gets the other signals that the agent acts on. Signals must be blocked already. */
 export function startReaper(signals: readonly number[], onSignal: (signal: number) => void): void {
   const fd = signalfd([SIG.CHLD, ...signals]);
-  const info = new Uint8Array(128);
+  const info = new Uint8Array(SignalfdSiginfo.SIZE);
   watch(fd.n, EPOLL.IN, () => {
     for (let i = 0; i <= signals.length && readRaw(fd.n, info, 0, info.length) === info.length; i++) {
-      const signal = info[0] as number;
+      const signal = info[SignalfdSiginfo.ssi_signo] as number;
       if (signal !== SIG.CHLD) guarded("signal", () => onSignal(signal));
     }
     reap();

@@ -1,6 +1,6 @@
 // The mount that most drivers end with: options sorted, the mount point made, mount(2) in a helper with a deadline, because a
 // disk or a share may let it wait for ever. See agent-api 13.3. A failure leaves no new mount and no new folder.
-import { AT, MNT, MS, O, S, UMOUNT } from "../abi/flags.js";
+import { AT, MNT, MOUNT_ATTR, MS, O, S, UMOUNT } from "../abi/flags.js";
 import { fstat, memfdCreate, mkdirat, readlinkat, stat, unlinkat, open, writeAll } from "../sys/file.js";
 import { SysError } from "../sys/call.js";
 import { E } from "../abi/errno.js";
@@ -16,6 +16,8 @@ import { type MountOptions, splitOptions } from "./options.js";
 import type { Done } from "./types.js";
 
 const DEADLINE_MS = 30_000;
+/** What is the same among the flags of mount(2) and fsmount(2). */
+const IN_COMMON = MOUNT_ATTR.RDONLY | MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV | MOUNT_ATTR.NOEXEC;
 const DATA_LIMIT = 4095; // mount(2): one page with its NUL
 const REMOUNTABLE = MS.RDONLY | MS.NOSUID | MS.NODEV | MS.NOEXEC | MS.NOATIME | MS.NODIRATIME | MS.RELATIME | MS.NOSYMFOLLOW;
 /** What the agent itself lives on: nothing may cover it. */
@@ -58,7 +60,7 @@ function mountLong(target: string, { flags, data }: MountOptions, _off: OffLoop)
     if (key === "lowerdir") for (const layer of value.split(":")) pairs.push(["lowerdir+", layer]);
     else pairs.push([key, value]);
   }
-  using tree = fsMount("overlay", pairs, flags & 0xf);
+  using tree = fsMount("overlay", pairs, flags & IN_COMMON);
   using place = open(target, O.PATH);
   moveMountFds(tree, place);
 }

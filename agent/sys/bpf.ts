@@ -7,7 +7,7 @@ import { Fd } from "./fd.js";
 import { NR } from "../abi/nr.js";
 import { setU64, viewOf } from "./struct.js";
 
-const ATTR_BYTES = 128;
+const ATTR_BYTES = 128; // more than the kernel looks at; what it does not know has to be 0
 
 /** Loads a BPF_PROG_TYPE_CGROUP_DEVICE program (8 bytes an instruction). */
 export function loadDeviceProgram(code: Uint8Array): Fd {
@@ -31,7 +31,7 @@ export function attachDeviceProgram(cgroup: Fd, program: Fd, old?: Fd): void {
   view.setUint32(BpfAttr.attach_type, BPF.CGROUP_DEVICE, true);
   view.setUint32(BpfAttr.attach_flags, BPF.F_ALLOW_MULTI | (old === undefined ? 0 : BPF.F_REPLACE), true);
   if (old !== undefined) view.setUint32(BpfAttr.replace_bpf_fd, old.n, true);
-  must("bpf(BPF_PROG_ATTACH)", NR.bpf, BPF.PROG_ATTACH, attr, 32);
+  must("bpf(BPF_PROG_ATTACH)", NR.bpf, BPF.PROG_ATTACH, attr, ATTR_BYTES);
 }
 
 /** Detaches a device program; one that is not attached is no error. */
@@ -41,7 +41,7 @@ export function detachDeviceProgram(cgroup: Fd, program: Fd): void {
   view.setUint32(BpfAttr.target_fd, cgroup.n, true);
   view.setUint32(BpfAttr.attach_bpf_fd, program.n, true);
   view.setUint32(BpfAttr.attach_type, BPF.CGROUP_DEVICE, true);
-  sys(NR.bpf, BPF.PROG_DETACH, attr, 32);
+  sys(NR.bpf, BPF.PROG_DETACH, attr, ATTR_BYTES);
 }
 
 /** The device programs that are attached to a cgroup itself (at most 16); the caller closes them. */
@@ -53,13 +53,13 @@ export function attachedDevicePrograms(cgroup: Fd): Fd[] {
   view.setUint32(BpfAttr["query.attach_type"], BPF.CGROUP_DEVICE, true);
   setU64(view, BpfAttr["query.prog_ids"], native.addressOf(ids.buffer as ArrayBuffer));
   view.setUint32(BpfAttr["query.prog_cnt"], ids.length, true);
-  must("bpf(BPF_PROG_QUERY)", NR.bpf, BPF.PROG_QUERY, attr, 32);
+  must("bpf(BPF_PROG_QUERY)", NR.bpf, BPF.PROG_QUERY, attr, ATTR_BYTES);
   const programs: Fd[] = [];
   try {
     for (let i = 0; i < view.getUint32(BpfAttr["query.prog_cnt"], true); i++) {
       const byId = new Uint8Array(ATTR_BYTES);
       viewOf(byId).setUint32(BpfAttr.prog_id, ids[i] as number, true);
-      programs.push(new Fd(must("bpf(BPF_PROG_GET_FD_BY_ID)", NR.bpf, BPF.PROG_GET_FD_BY_ID, byId, 12)));
+      programs.push(new Fd(must("bpf(BPF_PROG_GET_FD_BY_ID)", NR.bpf, BPF.PROG_GET_FD_BY_ID, byId, ATTR_BYTES)));
     }
     return programs;
   } catch (error) {

@@ -1,4 +1,5 @@
 // Identity and privilege: setresuid(2), setresgid(2), setgroups(2), capset(2), and prctl(2)'s capability calls.
+import { CapData } from "../abi/layouts.js";
 import { CAPABILITY, PR } from "../abi/flags.js";
 import { must, sys } from "./call.js";
 import { NR } from "../abi/nr.js";
@@ -23,6 +24,9 @@ export function setKeepCaps(on: boolean): void {
 /** A set of capabilities: bits 0 to 31 and 32 to 63. */
 export interface CapMask { readonly low: number; readonly high: number }
 
+/** struct __user_cap_data_struct, of which version 3 has two. */
+const enum CapWord { ALL = CapData.SIZE / 4, EFFECTIVE = CapData.effective / 4, PERMITTED = CapData.permitted / 4, INHERITABLE = CapData.inheritable / 4 }
+
 /** capset(2), version 3, for this thread. */
 export function capset(effective: CapMask, permitted: CapMask, inheritable: CapMask): void {
   const header = new Uint32Array([CAPABILITY._LINUX_CAPABILITY_VERSION_3, 0]);
@@ -32,10 +36,10 @@ export function capset(effective: CapMask, permitted: CapMask, inheritable: CapM
 
 /** capget(2), version 3, of this thread. */
 export function capget(): { readonly effective: CapMask; readonly permitted: CapMask; readonly inheritable: CapMask } {
-  const data = new Uint32Array(6);
+  const data = new Uint32Array(2 * CapWord.ALL);
   must("capget", NR.capget, new Uint32Array([CAPABILITY._LINUX_CAPABILITY_VERSION_3, 0]).buffer as ArrayBuffer, data.buffer as ArrayBuffer);
-  const mask = (i: number): CapMask => ({ low: data[i] as number, high: data[i + 3] as number });
-  return { effective: mask(0), permitted: mask(1), inheritable: mask(2) };
+  const mask = (i: number): CapMask => ({ low: data[i] as number, high: data[i + CapWord.ALL] as number });
+  return { effective: mask(CapWord.EFFECTIVE), permitted: mask(CapWord.PERMITTED), inheritable: mask(CapWord.INHERITABLE) };
 }
 
 /** prctl(PR_CAPBSET_DROP); the answer is 0 or the negative errno (EINVAL: beyond the kernel's last capability). */

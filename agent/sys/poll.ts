@@ -1,5 +1,5 @@
 // Waiting for events: epoll(7), eventfd(2), signalfd(2), inotify(7) and the signal mask.
-import { Sigaction, Sigset } from "../abi/layouts.js";
+import { Pollfd, Sigaction, Sigset } from "../abi/layouts.js";
 import { AT, EPOLL_CTL, EpollEvent, F, O, POLL, SIG, SIGMASK } from "../abi/flags.js";
 import { must, sys } from "./call.js";
 import { Fd } from "./fd.js";
@@ -8,11 +8,13 @@ import { struct } from "./struct.js";
 
 const enum EventWord { ALL = EpollEvent.SIZE / 4, EVENTS = EpollEvent.events / 4, DATA = EpollEvent.data / 4 }
 
+const ABOVE_STDIO = 3;
+
 /** The same file under a number above 2: init may be started without standard streams, and their numbers must stay free for them. */
 function aboveStdio(n: number): Fd {
   const fd = new Fd(n);
-  if (n > 2) return fd;
-  const above = new Fd(must("fcntl", NR.fcntl, n, F.DUPFD_CLOEXEC, 3));
+  if (n >= ABOVE_STDIO) return fd;
+  const above = new Fd(must("fcntl", NR.fcntl, n, F.DUPFD_CLOEXEC, ABOVE_STDIO));
   fd.close();
   return above;
 }
@@ -91,6 +93,8 @@ function ignoresAny(): boolean {
   return !(native.utf8Decode(text, 0, Math.max(0, n)) ?? "").includes("\nSigIgn:\t0000000000000000\n");
 }
 
+const LAST_SIGNAL = 64;
+
 /**
  * Gives every signal its default action. What a process ignores stays ignored over fork and execve, so signals that the agent
  * was started with ignored would be deaf in every container (clone3's CLONE_CLEAR_SIGHAND spares them). See signal(7).
@@ -98,7 +102,7 @@ function ignoresAny(): boolean {
 export function defaultActions(): void {
   if (!ignoresAny()) return;
   const action = new Uint8Array(Sigaction.SIZE); // SIG_DFL, no flags, no restorer, empty mask
-  for (let signal = 1; signal <= 64; signal++) sys(NR.rt_sigaction, signal, action, null, Sigset.SIZE); // EINVAL for KILL and STOP
+  for (let signal = 1; signal <= LAST_SIGNAL; signal++) sys(NR.rt_sigaction, signal, action, null, Sigset.SIZE); // EINVAL for KILL and STOP
 }
 
 /** Empties the signal mask (in a child, before execve). */
@@ -139,16 +143,19 @@ export function waitReadable(fd: Fd, seconds: number): boolean {
   return must("ppoll", NR.ppoll, poll, 1, struct({ sec: "i64", nsec: "i64" }).make({ sec: seconds }), null, Sigset.SIZE) > 0;
 }
 
+/** struct pollfd: the events that are asked for and, in the upper half of their word, those that have come. */
+const enum PollWord { ALL = Pollfd.SIZE / 4, EVENTS = Pollfd.events / 4 }
+
 /**
  * ppoll(2) on descriptors (-1: passed over) and the events each is to be watched for, at most `ms` milliseconds (-1: for ever). What each
  * is ready for, in the same order; all 0 when it cannot be done now (EINTR, ENOMEM).
  */
 export function pollAll(asked: readonly (readonly [fd: number, events: number])[], ms: number): number[] {
-  const list = new Int32Array(asked.length * 2); // struct pollfd: fd, events and revents in one word
-  asked.forEach(([fd, events], i) => list.set([fd, events & 0xffff], i * 2));
+  const list = new Int32Array(asked.length * PollWord.ALL);
+  asked.forEach(([fd, events], i) => list.set([fd, events & 0xffff], i * PollWord.ALL));
   const limit = ms < 0 ? null : struct({ sec: "i64", nsec: "i64" }).make({ sec: Math.floor(ms / 1000), nsec: (ms % 1000) * 1e6 });
   const n = sys(NR.ppoll, list.buffer as ArrayBuffer, asked.length, limit, null, Sigset.SIZE);
-  return asked.map((_, i) => (n > 0 ? (list[i * 2 + 1] as number) >>> 16 : 0));
+  return asked.map((_, i) => (n > 0 ? (list[i * PollWord.ALL + PollWord.EVENTS] as number) >>> 16 : 0));
 }
 
 /** Has the other end of a pipe, socket or terminal gone? Looks, and does not wait. */

@@ -4,7 +4,7 @@
 // are left, and becomes the container's program. What fails is told as three bytes: 0, the errno, the kind. See elf(5), execve(2).
 import { Elf64Ehdr, Elf64Phdr, SockFilter } from "../../abi/layouts.js";
 import { BPF, SECCOMP } from "../../abi/filter.js";
-import { EM, F, FD } from "../../abi/flags.js";
+import { ELF, EM, F, FD } from "../../abi/flags.js";
 import { E } from "../../abi/errno.js";
 import type { Fd } from "../../sys/fd.js";
 import { fcntl } from "../../sys/file.js";
@@ -115,8 +115,11 @@ export function stubImage(channel: number, steps: readonly LastStep[], code: Uin
   const table = new Uint8Array(steps.length * STEP_BYTES);
   steps.forEach((step, i) => writeStep(step, table.subarray(i * STEP_BYTES, (i + 1) * STEP_BYTES), blobs, numberOf));
   const image = new Uint8Array(blobs.end);
-  image.set(EHDR.make({ magic: 0x464c457f, class: 2, data: 1, version: 1, type: 2, machine: EM.NATIVE, version2: 1, entry: BASE + CODE_AT, phoff: Elf64Ehdr.SIZE, ehsize: Elf64Ehdr.SIZE, phentsize: Elf64Phdr.SIZE, phnum: 1 }));
-  image.set(PHDR.make({ type: 1, flags: 5, vaddr: BASE, paddr: BASE, filesz: image.length, memsz: image.length, align: 4096 }), Elf64Ehdr.SIZE);
+  image.set(EHDR.make({
+    magic: ELF.MAGIC, class: ELF.ELFCLASS64, data: ELF.ELFDATA2LSB, version: ELF.EV_CURRENT, type: ELF.ET_EXEC, machine: EM.NATIVE, version2: ELF.EV_CURRENT,
+    entry: BASE + CODE_AT, phoff: Elf64Ehdr.SIZE, ehsize: Elf64Ehdr.SIZE, phentsize: Elf64Phdr.SIZE, phnum: 1,
+  }));
+  image.set(PHDR.make({ type: ELF.PT_LOAD, flags: ELF.PF_R | ELF.PF_X, vaddr: BASE, paddr: BASE, filesz: image.length, memsz: image.length, align: 4096 }), Elf64Ehdr.SIZE);
   setU64(viewOf(image), HEAD_AT, channel);
   setU64(viewOf(image), HEAD_AT + 8, BASE + stepsAt);
   image.set(code, CODE_AT);
