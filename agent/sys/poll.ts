@@ -162,3 +162,8 @@ export function pollAll(asked: readonly (readonly [fd: number, events: number])[
 export function isHungUp(n: number): boolean {
   return ((pollAll([[n, 0]], 0)[0] as number) & (POLL.HUP | POLL.ERR)) !== 0;
 }
+
+/** Has it something to be read? Looks, and does not wait. */
+export function isReadable(n: number): boolean {
+  return ((pollAll([[n, POLL.IN]], 0)[0] as number) & POLL.IN) !== 0;
+}

@@ -2,13 +2,13 @@
 // buffer, a write from the caller's buffer into the pipe, and whoever must wait waits in the kernel. A stream ends at the
 // real end of file, or, once the process itself has ended, when its pipe has been drained, even if a child still holds it.
 // Sources: pipe(7), pty(7), epoll(7).
-import { EPOLL, F, IOCTL, O, POLL } from "../../abi/flags.js";
+import { EPOLL, F, IOCTL, O } from "../../abi/flags.js";
 import { SysError, sys } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import { Fd } from "../../sys/fd.js";
 import { fcntl, pipe, readRaw, setNonblock } from "../../sys/file.js";
 import { NR } from "../../abi/nr.js";
-import { pollAll } from "../../sys/poll.js";
+import { isReadable } from "../../sys/poll.js";
 import { eofCharacter, setWindowSize } from "../../sys/tty.js";
 import { AppError } from "../../lib/errors.js";
 import { after, watch, type Watch } from "../../lib/loop.js";
@@ -137,8 +137,7 @@ export class OutStream {
 
   /** Is there something that nobody has read? */
   pending(): boolean {
-    if (!this.fd.open) return false;
-    return ((pollAll([[this.fd.n, POLL.IN]], 0)[0] as number) & POLL.IN) !== 0;
+    return this.fd.open && isReadable(this.fd.n);
   }
 
   close(): void {
