@@ -68,7 +68,7 @@ function liesBelow(pid: number, kind: Apart, top: string): boolean {
   try {
     at = open(`/proc/${pid}/ns/${kind}`, O.RDONLY);
     for (let level = 0; level < DEEPEST; level++) {
-      const n = sys(NR.ioctl, at.n, NS_GET_PARENT);
+      const n = sys(NR.ioctl, at.n, NS.GET_PARENT);
       if (n < 0) break;
       at.close();
       at = new Fd(n);
