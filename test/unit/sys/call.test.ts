@@ -1,5 +1,5 @@
 // The one way to the kernel: errors get names, faults can be put in its place, and it remembers what went through.
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { answerCalls, provide } from "../../helpers/fake-native.js";
 import * as words from "../../../agent/sys/errno-text.js";
 import { NR } from "../../../agent/abi/nr.js";
