@@ -25,6 +25,8 @@ export const enum RENAME { NOREPLACE = 1 }
 export const enum MFD { CLOEXEC = 1, ALLOW_SEALING = 2, EXEC = 0x10 }
 /** ioctl_iflags(2). */
 export const enum FS { IOC_GETFLAGS = 0x80086601, IOC_SETFLAGS = 0x40086602, APPEND_FL = 0x20, IMMUTABLE_FL = 0x10 }
+/** Bits of f_flags of statfs(2) that differ from those of mount(2), as statvfs(3) has them. */
+export const enum ST { RELATIME = 0x1000 }
 /** statfs(2), include/uapi/linux/magic.h. */
 export const enum MAGIC {
   CGROUP_SUPER_MAGIC = 0x27e0eb, CGROUP2_SUPER_MAGIC = 0x63677270, DEVPTS_SUPER_MAGIC = 0x1cd1, NSFS_MAGIC = 0x6e736673, PROC_SUPER_MAGIC = 0x9fa0,
@@ -92,7 +94,7 @@ export const enum AF { UNIX = 1, INET = 2, INET6 = 10, NETLINK = 16, VSOCK = 40 
 export const enum SOCK { STREAM = 1, DGRAM = 2, RAW = 3, SEQPACKET = 5, NONBLOCK = 0o4000, CLOEXEC = 0o2000000 }
 export const enum SOL { SOCKET = 1, NETLINK = 270 }
 export const enum SCM { RIGHTS = 1 }
-export const enum MSG { TRUNC = 0x20, DONTWAIT = 0x40, NOSIGNAL = 0x4000, CMSG_CLOEXEC = 0x40000000 }
+export const enum MSG { PEEK = 2, TRUNC = 0x20, DONTWAIT = 0x40, NOSIGNAL = 0x4000, CMSG_CLOEXEC = 0x40000000 }
 export const enum SHUT { RD = 0, WR = 1, RDWR = 2 }
 export const enum VMADDR { CID_ANY = 0xffffffff, CID_HOST = 2 }
 

@@ -49,7 +49,6 @@ interface Failure { readonly say: "failed"; readonly kind: ErrorKind; readonly p
 export const enum Failed { PROGRAM = 0, CLONE = 1, OTHER = 2, LABEL = 3, FILTER = 4, LIMIT = 5 }
 
 const MESSAGE_MAX = 4096;
-const MSG_PEEK = 2;
 const LOOK_MS = 1000;
 let buffer: Uint8Array | undefined; // messages are understood as they come, so one buffer does
 
@@ -208,7 +207,7 @@ export class ChildEnd {
     const bytes = native.utf8Encode(JSON.stringify(message));
     if (bytes.length > MESSAGE_MAX) throw new AppError("invalid", "source: the path is too long");
     this.#write(bytes);
-    sys(NR.recvfrom, this.fd.n, bytes, 1, MSG_PEEK, null, null);
+    sys(NR.recvfrom, this.fd.n, bytes, 1, MSG.PEEK, null, null);
     return receiveFds(this.fd, 1)[0] ?? exitGroup(1);
   }
 

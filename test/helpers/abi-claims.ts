@@ -58,7 +58,7 @@ const OF_ONE_ARCH: Readonly<Record<Arch, Readonly<Record<string, string>>>> = {
   aarch64: { "ARCH.NATIVE": "AUDIT_ARCH_AARCH64", "ARCH.SIBLING": "AUDIT_ARCH_ARM", "EM.NATIVE": "EM_AARCH64" },
 };
 /** What the C library tells of. linux/if.h itself asks for the library's sockets. */
-const LIBC = ["AF", "SOCK", "SOL", "SCM", "MSG", "SHUT", "DT", "ACCESS", "MNT", "UMOUNT", "IF", "IFF", "Ifreq"];
+const LIBC = ["AF", "SOCK", "SOL", "SCM", "MSG", "SHUT", "DT", "ACCESS", "MNT", "UMOUNT", "ST", "IF", "IFF", "Ifreq"];
 const NEWER = ["MFD.EXEC", "MPOL.WEIGHTED_INTERLEAVE"]; // Linux 6.3, 6.9
 
 function ofEnums(arch: Arch): Claim[] {
@@ -188,7 +188,7 @@ ${["asm/unistd", "asm/errno", "asm/signal", "asm/termbits", "asm/termios", "asm/
 struct linux_dirent64 { __u64 d_ino; __s64 d_off; unsigned short d_reclen; unsigned char d_type; char d_name[]; };
 `;
 const LIBRARY = `#define _GNU_SOURCE
-${["dirent", "net/if", "sys/mount", "sys/socket", "unistd"].map((name) => `#include <${name}.h>`).join("\n")}
+${["dirent", "net/if", "sys/mount", "sys/statvfs", "sys/socket", "unistd"].map((name) => `#include <${name}.h>`).join("\n")}
 `;
 
 /**

@@ -14,7 +14,7 @@ const files = readdirSync(agent, { recursive: true, withFileTypes: true })
 /** Arguments that are amounts, places, ids or yes and no, by call; all others are names or 0. */
 const AMOUNTS: Readonly<Record<string, readonly number[]>> = {
   prctl: [1, 2, 3, 4], ppoll: [1], wait4: [0], signalfd4: [0], fchown: [1, 2], fchownat: [2, 3], close_range: [0, 1], exit_group: [0], read: [2], write: [2], dup3: [1], setsockopt: [4], ioctl: [0, 2], set_mempolicy: [2],
-  lseek: [1], kill: [0], accept4: [0], clock_settime: [], getrandom: [1],
+  lseek: [1], recvfrom: [2], sendto: [2], kill: [0], accept4: [0], clock_settime: [], getrandom: [1],
 };
 /** Files that calculate with bits, and what they are. */
 const BITS: Readonly<Record<string, string>> = {

@@ -1,6 +1,6 @@
 // The flags of a mount as mount_setattr(2) wants them, and those of binds with what the kernel locks. See mount(2), MS_REMOUNT;
 // mount_namespaces(7), "Restrictions on mount namespaces".
-import { AT, MOUNT_ATTR, MS } from "../../abi/flags.js";
+import { AT, MOUNT_ATTR, MS, ST } from "../../abi/flags.js";
 import { isErrno, SysError } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import type { Fd } from "../../sys/fd.js";
@@ -9,7 +9,6 @@ import { mountSetattr } from "../../sys/mount.js";
 import { ATIMES, type MountPlan } from "../../oci/mounts.js";
 
 const SAME = MS.RDONLY | MS.NOSUID | MS.NODEV | MS.NOEXEC; // the same bits in all three calls: mount, mount_setattr, statfs
-const ST_RELATIME = 0x1000;
 
 /** MS_* flags as mount_setattr(2) wants them: what to set and what to clear. */
 export function attributes(flags: number, cleared: number): { set: number; clear: number } {
@@ -37,7 +36,7 @@ function timesOf(flags: number): number {
 function lockable(tree: Fd): number {
   const { flags } = statfs(tree);
   const times = flags & (MS.NOATIME | MS.NODIRATIME);
-  return (flags & SAME) | times | (flags & ST_RELATIME ? MS.RELATIME : times & MS.NOATIME ? 0 : MS.STRICTATIME);
+  return (flags & SAME) | times | (flags & ST.RELATIME ? MS.RELATIME : times & MS.NOATIME ? 0 : MS.STRICTATIME);
 }
 
 type Flags = Pick<MountPlan, "flags" | "cleared" | "dropped" | "clearRecursive">;
