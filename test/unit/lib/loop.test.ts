@@ -6,7 +6,7 @@ const kernel = new FakeKernel();
 const { E } = await import("../../../agent/abi/errno.js");
 /** All there are, by name, but the one that means that nobody waits. */
 const ERRNOS = Object.entries((await import("../../../agent/abi/errno.js")) as unknown as { E: Record<string, number> }).flatMap(([, e]) => Object.entries(e)).filter(([name, n]) => typeof n === "number" && name !== "EAGAIN");
-const { EPOLL } = await import("../../../agent/sys/poll.js");
+const { EPOLL } = await import("../../../agent/abi/flags.js");
 const { after, guarded, onCrash, tick, turnIsOver, watch, watched } = await import("../../../agent/lib/loop.js");
 const { provide } = await import("../../helpers/fake-native.js");
 provide("lib__crowd.js", await import("../../../agent/lib/crowd.js"));
