@@ -3,6 +3,7 @@
  * It has no opinions: no struct layouts, no flags, no containers. What TypeScript needs of the machine is in native.c, the
  * interpreter's memory in heap.c.
  */
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -45,6 +46,48 @@ static void drop_pages(void)
         madvise((void *)start, (uintptr_t)__stop_bytecode - start, MADV_DONTNEED);
 }
 
+/* A length of LZ4's block format: four bits, and bytes as long as they are 255. */
+static size_t length_at(const uint8_t **from, size_t n)
+{
+    if (n == 15)
+        do
+            n += **from;
+        while (*(*from)++ == 255);
+    return n;
+}
+
+/* Unpacks a chunk to `to`, which has room for its size. See image-builder/agent/pack.ts; the bytes are the build's own. */
+static void unpack(const uint8_t *from, const uint8_t *end, uint8_t *to)
+{
+    for (;;) {
+        size_t token = *from++, n = length_at(&from, token >> 4), back;
+        memcpy(to, from, n);
+        to += n;
+        from += n;
+        if (from == end)
+            return;
+        back = from[0] | (size_t)from[1] << 8;
+        from += 2;
+        for (n = length_at(&from, token & 15) + 4; n > 0; n--, to++) /* it may overlap */
+            *to = to[-(ptrdiff_t)back];
+    }
+}
+
+static JSValue read_chunk(JSContext *ctx, const struct chunk *c)
+{
+    uint8_t *bytes;
+    JSValue m;
+    if (!c->packed)
+        return JS_ReadObject(ctx, c->data, c->size, JS_READ_OBJ_BYTECODE);
+    bytes = js_malloc(ctx, c->size);
+    if (!bytes)
+        return JS_EXCEPTION;
+    unpack(c->data, c->data + c->packed, bytes);
+    m = JS_ReadObject(ctx, bytes, c->size, JS_READ_OBJ_BYTECODE);
+    js_free(ctx, bytes);
+    return m;
+}
+
 static JSModuleDef *resolve_import(JSContext *ctx, const char *name, void *opaque)
 {
     unsigned i = 0;
@@ -57,7 +100,7 @@ static JSModuleDef *resolve_import(JSContext *ctx, const char *name, void *opaqu
     }
     if (loaded[i])
         return loaded[i];
-    m = JS_ReadObject(ctx, chunks[i].data, chunks[i].size, JS_READ_OBJ_BYTECODE);
+    m = read_chunk(ctx, &chunks[i]);
     if (JS_IsException(m))
         return NULL;
     loaded[i] = JS_VALUE_GET_PTR(m);

@@ -5,7 +5,7 @@
 enum { PAGE = 4096 };
 
 /* One piece of embedded bytecode: an ES module compiled from one output file of the bundler. */
-struct chunk { const char *name; const uint8_t *data; uint32_t size; };
+struct chunk { const char *name; const uint8_t *data; uint32_t size, packed; }; /* packed: bytes of `data` in LZ4's block format, or 0 */
 extern const struct chunk chunks[];
 extern const unsigned chunk_count;
 

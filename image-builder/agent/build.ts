@@ -57,8 +57,8 @@ export async function buildAgent(context: Context, build: AgentBuild): Promise<A
     host.catch(() => undefined); // it is awaited below; what fails before must not leave it unheard
     context.progress.step("bundling the agent");
     const parts = await (await bundler).bundle(dir, { agent, entry, arch: build.arch, version, debug: build.debug, stub: await stubCode(context, dir), profiles });
-    const chunks = await compileBytecode(context, dir, parts.files, libraries.engine.qjsc, build.debug);
     const loaded = new Map([...parts.loaded].map(([name, files]) => [name, files.map(flatName)]));
+    const chunks = await compileBytecode(context, dir, parts.files, new Set([...loaded.values()].flat()), libraries.engine.qjsc, build.debug);
     if (build.entry === undefined && !build.debug) holdBudgets(profiles, loaded, chunks);
     context.progress.step("linking the agent");
     const objects = [...(await host), await object("bytecode.c")];

@@ -92,7 +92,7 @@ describe("qjsc", () => {
     expect(sizes).toEqual({ "lib__x.js": 4, "chunk-1.js": 30 });
     expect(text.match(/__attribute__\(\(section\("bytecode"\)\)\) const uint8_t qjsc_/g)).toHaveLength(2);
     expect(text).toContain('qjsc_lib__x[4] = "\\x0a\\x0a\\x0a\\x0a";');
-    expect(text).toContain('const struct chunk chunks[] = {\n    { "lib__x.js", qjsc_lib__x, 4 },\n    { "chunk-1.js", qjsc_chunk_1, 30 },\n};\nconst unsigned chunk_count = 2;\n');
+    expect(text).toContain('const struct chunk chunks[] = {\n    { "lib__x.js", qjsc_lib__x, 4, 0 },\n    { "chunk-1.js", qjsc_chunk_1, 30, 0 },\n};\nconst unsigned chunk_count = 2;\n');
   });
   it.each([
     ["a chunk is missing", of("qjsc_a", 3), ["a.js", "b.js"], "qjsc made no bytecode for b.js"],
