@@ -9,6 +9,8 @@ import { RequestEnvelope, ResponseEnvelope, type ResponseFields } from "./schema
 export interface CallOptions {
   /** Milliseconds until the call fails with DEADLINE_EXCEEDED; also told to the server. 0 or absent: no limit. */
   timeoutMs?: number;
+  /** The time is kept by the server alone: whoever wants to know that it has forgotten the call waits for its answer. */
+  serverKeepsTime?: boolean;
   /** Ends the wait with CANCELLED; the server is not told (ttRPC has no such message). */
   signal?: AbortSignal;
   /** Key-value pairs that travel with the request. */
@@ -99,7 +101,7 @@ export class Connection {
       pending?.reject(new RpcError(code, text, method));
     };
     const timeoutMs = options.timeoutMs ?? 0;
-    const timer = timeoutMs > 0 ? setTimeout(() => give(CODE.DEADLINE_EXCEEDED, `no answer within ${timeoutMs} ms`), timeoutMs) : undefined;
+    const timer = timeoutMs > 0 && options.serverKeepsTime !== true ? setTimeout(() => give(CODE.DEADLINE_EXCEEDED, `no answer within ${timeoutMs} ms`), timeoutMs) : undefined;
     const onAbort = (): void => give(CODE.CANCELLED, "call was cancelled");
     options.signal?.addEventListener("abort", onAbort, { once: true });
     return () => {

@@ -131,7 +131,7 @@ describe.skipIf(why !== undefined)("the standard streams", () => {
     const p = named(id);
     const other = await lab.another();
     const gone = outcome(other.readStdout({ ...p, len: 100 }));
-    expect(await outcome(lab.client.readStdout({ ...p, len: 100 }, { timeoutMs: 5 }))).toMatch(/^DEADLINE_EXCEEDED/);
+    expect(await outcome(lab.client.readStdout({ ...p, len: 100 }, { timeoutMs: 5, serverKeepsTime: true }))).toMatch(/^DEADLINE_EXCEEDED/);
     const fds = lab.fds();
     other.close();
     await gone;

@@ -9,6 +9,7 @@ import { containerRequest, type Ended, execIn, fillRootfs, finish, makeRootfs, r
 import { type Config, plainConfig } from "../helpers/oci-bundle.js";
 import { BINARY } from "../helpers/private-agent.js";
 import { bootSharedVm, vmMissing } from "../helpers/vm.js";
+import { readable } from "../helpers/said.js";
 
 const missing = vmMissing();
 const ROOT = "/run/kata-containers/shared/containers/rootfs";
@@ -237,7 +238,7 @@ describe.skipIf(missing !== undefined)(`cgroups of version 2${missing === undefi
       ["swap without memory", { memory: { swap: 5 } }, "linux.resources.memory.swap"],
     ])("are refused with %s", async (_, resources, message) => {
       const { status, stderr } = await run("true", "/bad", resources);
-      expect(stderr).toContain(message);
+      expect(readable(stderr)).toContain(message);
       expect(status).toBe(1);
       expect(await tree()).toBe(before);
     });
