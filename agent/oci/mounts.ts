@@ -54,8 +54,6 @@ export interface MountPlan {
   readonly cleared: number;
   /** Flags of a bind's source that no option speaks of and that it is to lose, where the kernel lets it; it keeps the others. */
   readonly dropped: number;
-  /** The kernel keeps a container of this kind, with a user namespace, from changing what the source has. */
-  readonly locked: boolean;
   readonly data: string;
   readonly propagation: readonly number[];
   readonly setRecursive: number;
@@ -74,20 +72,11 @@ const OF_MOUNT = MS.RDONLY | MS.NOSUID | MS.NODEV | MS.NOEXEC | MS.NOSYMFOLLOW;
 /** One choice: as soon as one of them is set, the others no longer count; without any the source's stay, also when they are cleared (mount(2), MS_REMOUNT). */
 export const ATIMES = MS.NOATIME | MS.NODIRATIME | MS.RELATIME | MS.STRICTATIME;
 
-/** How a bind's options are read: as the agent's host means them, a bind keeps what they do not speak of; as runc's callers do, see docs/oci.md. */
-export interface BindRule {
-  /** With any flag in its options a bind has those and no others. */
-  readonly exact: boolean;
-  /** The container has a user namespace. */
-  readonly user: boolean;
-}
-const KEEPS: BindRule = { exact: false, user: false };
-
 const NONE: readonly string[] = [];
 const NOBODY: readonly IdMapping[] = [];
 
-/** Reads the options of one entry; unknown ones become data for the file system. A bind's source may be relative to `bundle`. */
-export function mountPlan(mount: Mount, bundle = "", rule = KEEPS): MountPlan {
+/** Reads the options of one entry; unknown ones become data for the file system. A bind's source may be relative to `bundle`; with `exact` and any flag in its options it has those and no others. */
+export function mountPlan(mount: Mount, bundle = "", exact = false): MountPlan {
   let flags = mount.type === "bind" ? MS.BIND : 0;
   let cleared = 0;
   let setRecursive = 0;
@@ -121,8 +110,6 @@ export function mountPlan(mount: Mount, bundle = "", rule = KEEPS): MountPlan {
   if (maps !== undefined) extra |= EXTRA.IDMAP;
   let source = mount.source ?? mount.type ?? "none";
   if ((flags & MS.BIND) !== 0 && !source.startsWith("/")) source = `${bundle}/${source}`;
-  const given = (flags & ~(MS.BIND | MS.REC)) !== 0 || cleared !== 0;
-  const exact = rule.exact && (flags & MS.BIND) !== 0;
-  const dropped = exact && given ? OF_MOUNT & ~(flags | cleared) : 0;
-  return { source, at, type: mount.type ?? "none", flags, cleared, dropped, locked: exact && rule.user, data, propagation, setRecursive, clearRecursive, extra, ...(maps === undefined ? {} : { maps }) };
+  const dropped = exact && (flags & MS.BIND) !== 0 && (flags & ~(MS.BIND | MS.REC) | cleared) !== 0 ? OF_MOUNT & ~(flags | cleared) : 0;
+  return { source, at, type: mount.type ?? "none", flags, cleared, dropped, data, propagation, setRecursive, clearRecursive, extra, ...(maps === undefined ? {} : { maps }) };
 }

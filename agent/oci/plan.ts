@@ -213,8 +213,7 @@ function distinct(paths: readonly string[] = []): Iterable<string> {
 function rootSteps(spec: Spec & { process: Process; root: NonNullable<Spec["root"]>; linux: Linux }, context: PlanContext): Step[] {
   const { linux, root } = spec;
   if (!linux.namespaces?.some((n) => n.type === "mount")) return [{ do: "plain-root", path: root.path }, ...hookSteps(spec), { do: "enter-root" }];
-  const rule = { exact: context.judgement.bindFlags === "exact", user: linux.namespaces.some((n) => n.type === "user") };
-  const plans = (spec.mounts ?? []).map((mount) => mountPlan(context.judgement.destinations === "within root" ? inside(root.path, mount) : mount, context.bundle, rule));
+  const plans = (spec.mounts ?? []).map((mount) => mountPlan(context.judgement.destinations === "within root" ? inside(root.path, mount) : mount, context.bundle, context.judgement.bindFlags === "exact"));
   const { mountLabel } = context;
   const mounts = mountLabel === undefined ? plans : plans.map((mount) => labelled(mount, mountLabel));
   const propagation = PROPAGATION[linux.rootfsPropagation ?? ""] ?? 0;

@@ -17,7 +17,7 @@ export type Step =
   | { readonly do: "hostname"; readonly name: string }
   | { readonly do: "domainname"; readonly name: string }
   | { readonly do: "propagation"; readonly flags: number }
-  | { readonly do: "root"; readonly path: string; /** A descriptor's number: the parent's detached copy. */ readonly made?: number }
+  | { readonly do: "root"; readonly path: string }
   | { readonly do: "mount"; readonly mount: MountPlan; /** A descriptor's number: the parent's detached copy of a bind's source. */ readonly made?: number; /** The same of a user namespace whose ids the child's copy is to have. */ readonly ids?: number }
   | { readonly do: "cgroup-mount"; readonly mount: MountPlan; readonly fresh: boolean; /** Version 2: the group's folder, when it has one of its own. */ readonly folder: string | undefined; readonly v1: readonly string[] | undefined }
   | { readonly do: "node"; readonly node: Node; /** A descriptor's number: the node that the parent has made, to be mounted there. */ readonly made?: number }

@@ -60,19 +60,36 @@ describe.skipIf(why !== undefined)("a user namespace", () => {
     });
     try {
       expect(spawnSync("sh", ["-ec", script]).status).toBe(0);
-      const refused = (what: string): object => ({ status: 1, stdout: "", stderr: expect.stringContaining(what) as string });
       const look = (at: string): string => `ls ${at}/a ${at}/a/b; touch /tmp/x 2>&1 | grep -o Read-only`;
       const all = (at: string): object => ok(`${at}/a:\nb\nmnt\n\n${at}/a/b:\nfile\nRead-only\n`);
       expect(bound(top, ["rbind", "ro"], look("/tmp"))).toEqual(all("/tmp")); // in a folder that the container's root may not enter
-      expect(bound("/", ["rbind", "ro"], "true")).toEqual(refused("is or holds the file of a mount namespace"));
+      expect(bound("/", ["rbind", "ro"], "ls -d /tmp/proc/self; touch /tmp/x 2>&1 | grep -o Read-only")).toEqual(ok("/tmp/proc/self\nRead-only\n"));
       chmodSync(box.folder, 0o711);
       expect(bound(top, ["rbind", "ro"], look("/tmp"))).toEqual(all("/tmp"));
       expect(bound("/", ["rbind", "ro"], look(`/tmp${top}`))).toEqual(all(`/tmp${top}`));
-      expect(bound(`${top}/a/mnt`, ["bind"], "true", "/dev/pin")).toEqual(refused("is or holds the file of a mount namespace"));
-      expect(bound(top, ["rbind", "idmap"], "true")).toEqual(refused("is or holds the file of a mount namespace"));
+      expect(bound(`${top}/a/mnt`, ["bind"], "stat -c %s%F /dev/pin", "/dev/pin")).toEqual(ok("0regular empty file\n")); // what lies below it
+      expect(bound(top, ["rbind", "idmap"], "ls -d /tmp/a/mnt; stat -c %u /tmp/a")).toEqual(ok("/tmp/a/mnt\n0\n"));
     } finally {
       spawnSync("sh", ["-c", `umount ${top}/a/mnt ${top}/a/b; umount ${top}`]);
       chmodSync(box.folder, 0o700);
+    }
+  });
+
+  it("keeps the flags of the machine's mounts, and what lies under them, from its root", () => {
+    const top = join(box.folder, "kept");
+    const script = `mkdir -p ${top}/sub; touch ${top}/sub/under; mount -t tmpfs -o mode=777 tmpfs ${top}; mkdir ${top}/sub; touch ${top}/sub/under; mount -t tmpfs tmpfs ${top}/sub; mount -o remount,bind,ro,nodev,nosuid ${top}`;
+    try {
+      expect(spawnSync("sh", ["-ec", script]).status).toBe(0);
+      const run = (options: string[], tries: string): ReturnType<typeof box.run> => box.run(`{ ${tries}; } 2>/dev/null; grep ' /tmp ' /proc/self/mountinfo | cut -d' ' -f6; ls /tmp/sub`, (c) => {
+        mapped(c);
+        c.mounts.push({ destination: "/tmp", type: "bind", source: top, options });
+      });
+      expect(run(["rbind"], "for o in rw,nodev,nosuid ro,dev,nosuid ro,nodev,suid; do mount -o remount,bind,$o /tmp; done; umount /tmp/sub")).toEqual(ok("ro,nosuid,nodev,relatime\n"));
+      expect(run(["rbind", "ro", "nosuid"], "mount -o remount,bind,rw /tmp; umount /tmp/sub")).toEqual(ok("ro,nosuid,nodev,relatime\n"));
+      expect(run(["bind"], ":").stderr).toContain("something is mounted below it");
+      expect(run(["rbind", "rrw"], ":").stderr).toContain("EPERM");
+    } finally {
+      spawnSync("sh", ["-c", `umount ${top}/sub; umount ${top}`]);
     }
   });
 

@@ -1,6 +1,7 @@
-// Copies of mounts that are made before the clone and the child only puts in their places: what a mapped root might not be able to
-// reach, what is to stay a peer of the machine's own mounts, and what gets other ids (container-engine 1.4, step 1). They follow paths from
-// outside: a command makes them itself, for the agent a helper does.
+// What the parent does for a container's mounts. Before the clone: copies that are to stay peers of the machine's own mounts, device nodes
+// for a mapped root, and the user namespaces whose ids mounts get (container-engine 1.4, step 1). They follow paths from outside: a command
+// makes them itself, for the agent a helper does. After it: what a mapped root may not do, when it asks. It copies all else itself, in its
+// own mount namespace, where the kernel has locked the flags of the machine's mounts and hides the files of mount namespaces.
 import { AT, MOUNT_ATTR, MS, O, OPEN_TREE, RESOLVE, S } from "../../abi/flags.js";
 import { isErrno, sys } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
@@ -78,12 +79,6 @@ export function detach(steps: readonly Step[], linux: Linux): Detached {
   const held: Fd[] = [];
   const close = (): void => held.forEach((fd) => fd.close());
   const namespaces = new Map<string, Fd>();
-  const copy = (source: string, flags: number, follow: boolean): Fd => {
-    const tree = copyOf(source, flags, follow);
-    held.push(tree);
-    if (user !== undefined || !shared) mountSetattr(tree, "", AT.EMPTY_PATH | AT.RECURSIVE, 0, 0, MS.SLAVE);
-    return tree;
-  };
   const idsOf = (plan: MountPlan): Fd => {
     const maps: Maps = plan.maps ?? { uids: linux.uidMappings ?? [], gids: linux.gidMappings ?? [] };
     const key = maps.uids.length === 0 ? user?.path ?? "" : JSON.stringify(maps);
@@ -94,11 +89,6 @@ export function detach(steps: readonly Step[], linux: Linux): Detached {
     namespaces.set(key, fd);
     return fd;
   };
-  const bound = (plan: MountPlan): Fd => {
-    const tree = copy(plan.source, plan.flags, (plan.extra & EXTRA.SOURCE_LINK) === 0);
-    if ((plan.extra & EXTRA.IDMAP) !== 0) mapIds(tree, AT.EMPTY_PATH | (plan.extra & EXTRA.RIDMAP ? AT.RECURSIVE : 0), idsOf(plan));
-    return tree;
-  };
   const nodeOf = nodeMaker(linux, held, root);
   let inside: string | undefined; // the container's tree, once something is mounted in it that only the child will see
   let path = "";
@@ -108,7 +98,6 @@ export function detach(steps: readonly Step[], linux: Linux): Detached {
       return node === undefined ? step : { ...step, made: node };
     }
     if (step.do === "root") ({ path } = step);
-    if (step.do === "root" && user !== undefined && root) return { ...step, made: copy(step.path, MS.REC, true).n };
     if (step.do !== "mount") return step;
     const { mount } = step;
     const tree = inside;
@@ -116,13 +105,18 @@ export function detach(steps: readonly Step[], linux: Linux): Detached {
     if (!isBind(mount) || (mount.flags & MS.REMOUNT) !== 0) return step;
     const mapped = (mount.extra & EXTRA.IDMAP) !== 0;
     if (mapped && !root) throw new AppError("denied", "only root can map the ids of a mount");
-    if (!mapped && (!root || (user === undefined && !shared))) return step;
+    const peer = root && shared && user === undefined;
+    if (!mapped && !peer) return step;
+    const follow = (mount.extra & EXTRA.SOURCE_LINK) === 0;
     if ((mount.extra & EXTRA.COPY_LINK) !== 0 && (lstat(mount.source).mode & S.IFMT) === S.IFLNK) return step;
-    if (tree !== undefined && isBelow(real(mount.source, (mount.extra & EXTRA.SOURCE_LINK) === 0), tree)) return mapped ? { ...step, ids: idsOf(mount).n } : step;
-    return { ...step, made: bound(mount).n };
+    if (!peer || (tree !== undefined && isBelow(real(mount.source, follow), tree))) return mapped ? { ...step, ids: idsOf(mount).n } : step;
+    const copy = copyOf(mount.source, mount.flags, follow);
+    held.push(copy);
+    if (mapped) mapIds(copy, AT.EMPTY_PATH | (mount.extra & EXTRA.RIDMAP ? AT.RECURSIVE : 0), idsOf(mount));
+    return { ...step, made: copy.n };
   };
   try {
-    return { steps: steps.map((step) => (isCopied(step) ? attempt(describe(step), () => made(step)) : step)), close };
+    return { steps: steps.map((step) => (isCopied(step) || step.do === "root" ? attempt(describe(step), () => made(step)) : step)), close };
   } catch (error) {
     close();
     throw error;
@@ -138,8 +132,8 @@ export interface Copies {
 
 const COPY_MS = 30_000;
 const FD_PATH = "/proc/self/fd/";
-type Copied = Extract<Step, { do: "mount" | "root" | "node" }>;
-const isCopied = (step: Step): step is Copied => step.do === "mount" || step.do === "root" || step.do === "node";
+type Copied = Extract<Step, { do: "mount" | "node" }>;
+const isCopied = (step: Step): step is Copied => step.do === "mount" || step.do === "node";
 
 /** Has a helper make the copies for container `id`. Rejects with what `detach` throws, or with kind "deadline"; nothing stays open then. */
 export async function detachAside(id: string, steps: readonly Step[], linux: Linux): Promise<Copies> {

@@ -70,7 +70,7 @@ function enterRoot(root: Fd): void {
 export function applyToTree(tree: Tree, step: Step): boolean {
   switch (step.do) {
     case "propagation": mount(undefined, "/", undefined, step.flags); break;
-    case "root": tree.mountRoot(step.path, step.made); break;
+    case "root": tree.mountRoot(step.path); break;
     case "mount": mountOne(tree, step); break;
     case "cgroup-mount": cgroups().mountCgroup(tree.root, step); break;
     case "node": makeNode(tree, step.node, step.made); break;

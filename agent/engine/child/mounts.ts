@@ -1,11 +1,12 @@
 // The mounts of a container in the child, each onto a descriptor of its place: binds as detached copies that get their flags before
 // anybody sees them, file systems by mount(2) (container-engine 1.3, 1.4). What is seldom asked for is in rare-mounts.ts.
-import { AT, MS, O, S } from "../../abi/flags.js";
+import { MS, O, S } from "../../abi/flags.js";
 import { isErrno, SysError } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import { closeNumber, Fd, fdPath } from "../../sys/fd.js";
 import { modeOf, openat2 } from "../../sys/file.js";
 import { mount, moveMountFds } from "../../sys/mount.js";
+import { AppError } from "../../lib/errors.js";
 import { lazy } from "../../lib/lazy.js";
 import { EXTRA, isBind, type MountPlan } from "../../oci/mounts.js";
 import type { Step } from "../../oci/steps.js";
@@ -37,29 +38,28 @@ function bindTarget(root: Fd, plan: MountPlan, tree: Fd): number {
 type Mount = Extract<Step, { do: "mount" }>;
 
 /** A copy of the source as it is among the mounts so far. */
-function copySource(tree: Tree, plan: MountPlan): Fd {
-  try {
-    return copyOf(plan.source, plan.flags, (plan.extra & EXTRA.SOURCE_LINK) === 0);
-  } catch (error) {
-    if (tree.parent === undefined || !isErrno(error, E.EACCES)) throw error;
-    return rare().copyForeign(tree, tree.parent, plan);
+function copySource(tree: Tree, { source, flags, extra }: MountPlan): Fd {
+  const follow = (extra & EXTRA.SOURCE_LINK) === 0;
+  let opened: Fd | undefined; // closed with all others at the end
+  for (;;) {
+    try {
+      return copyOf(opened ?? source, flags, follow);
+    } catch (error) {
+      if (tree.parent === undefined) throw error;
+      if (isErrno(error, E.EINVAL)) throw new AppError("invalid", "source: something is mounted below it, which a user namespace may not uncover: rbind takes it along");
+      if (opened !== undefined || !isErrno(error, E.EACCES)) throw error;
+      opened = tree.openForeign(tree.parent, source, follow);
+    }
   }
 }
 
 function bindOne(tree: Tree, { mount: plan, made, ids }: Mount): void {
   const { root } = tree;
-  let copy = made === undefined ? copySource(tree, plan) : new Fd(made); // resolved once: what is looked at is what is mounted
+  const copy = made === undefined ? copySource(tree, plan) : new Fd(made); // resolved once: what is looked at is what is mounted
   if (ids !== undefined) rare().mapIds(tree, copy, plan, ids);
-  flag(copy, plan, AT.EMPTY_PATH, made !== undefined && plan.locked);
+  flag(copy, plan);
   const target = bindTarget(root, plan, copy);
-  try {
-    moveMountFds(copy, target);
-  } catch (error) {
-    if (made === undefined || tree.parent === undefined || !isErrno(error, E.ELOOP)) throw error;
-    copy = rare().sameAs(tree, copy, plan, copySource(tree, plan));
-    flag(copy, plan);
-    moveMountFds(copy, target);
-  }
+  moveMountFds(copy, target);
   closeNumber(target);
   afterwards(root, plan, copy);
   if (plan.at === "/") tree.coverRoot(copy);

@@ -1,17 +1,16 @@
 // Mounts that few containers ask for: a tmpfs that begins with what lies below it, links that are made instead of mounted, changes
-// to what is mounted already, the machine's own /proc, /sys or /dev/mqueue for a container that may not mount one (container-engine 1.3), and binds
-// for which the child needs its parent, or looks at the source again.
+// to what is mounted already, the machine's own /proc, /sys or /dev/mqueue for a container that may not mount one (container-engine 1.3), and
+// copies whose ids are mapped.
 import { AT, MOUNT_ATTR, MS, O, RESOLVE, S, SEEK } from "../../abi/flags.js";
 import { isErrno, must, sys, SysError } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import { closeNumber, type Fd, fdPath } from "../../sys/fd.js";
-import { fchmodat, fchownat, fstat, lstat, makedev, mkdirat, nameOf, open, openat, openat2, read, readlinkat, readlinkBytes, type Stat, stat, statx, symlinkat, writeAll } from "../../sys/file.js";
+import { fchmodat, fchownat, fstat, lstat, makedev, mkdirat, nameOf, open, openat, openat2, read, readlinkat, readlinkBytes, type Stat, statx, symlinkat, writeAll } from "../../sys/file.js";
 import { NR } from "../../abi/nr.js";
 import { mount, mountSetattr, moveMountFds } from "../../sys/mount.js";
-import { AppError, attempt } from "../../lib/errors.js";
+import { attempt } from "../../lib/errors.js";
 import { Walk } from "../../lib/walk.js";
 import { EXTRA, isBind, type MountPlan } from "../../oci/mounts.js";
-import type { ChildEnd } from "../handshake.js";
 import { flag } from "./mount-flags.js";
 import { copyOf, IN_ROOT, makeDirectory, split, type Tree } from "./root-tree.js";
 
@@ -22,33 +21,11 @@ export function remount(root: Fd, plan: MountPlan): void {
   else mount(plan.source, fdPath(at), plan.type, plan.flags & ~MS.REC, plan.data);
 }
 
-/** A copy of a source that the mapped root may not reach: the parent opens it, among the mounts that this process sees. */
-export function copyForeign(tree: Tree, parent: ChildEnd, plan: MountPlan): Fd {
-  const { base, path } = tree.wayFor(plan.source);
-  using root = open("/", O.PATH | O.DIRECTORY);
-  using source = parent.ask({ say: "open", base: (base ?? root).n, path, follow: (plan.extra & EXTRA.SOURCE_LINK) === 0 });
-  return copyOf(source, plan.flags);
-}
-
 /** Gives a copy other ids, those of the user namespace that `ids` is, with RIDMAP also what is mounted below. See mount_setattr(2). */
 export function mapIds(tree: Tree, copy: Fd, { source, extra }: MountPlan, ids: number): void {
   const how = AT.EMPTY_PATH | (extra & EXTRA.RIDMAP ? AT.RECURSIVE : 0);
   if (tree.parent === undefined) mountSetattr(copy, "", how, MOUNT_ATTR.IDMAP, 0, 0, ids);
   else tree.parent.ask({ say: "map", tree: copy.n, ids, how, path: source.slice(0, 500) }).close();
-}
-
-const isSame = (a: Stat, b: Stat): boolean => a.ino === b.ino && a.devMajor === b.devMajor && a.devMinor === b.devMinor;
-
-/**
- * `again`, for a copy from outside that holds the file of a mount namespace, which cannot be brought into a younger one (ELOOP). The mounts
- * that this namespace began with are all but that. Closes the first. Throws kind "invalid" where the two would not show the same.
- */
-export function sameAs(tree: Tree, first: Fd, { extra }: MountPlan, again: Fd): Fd {
-  const what = fstat(first);
-  const same = isSame(what, fstat(again)) && !(tree.covers && isSame(what, stat("/"))); // a copy of "/" would show what covers it
-  if (!same || (extra & EXTRA.IDMAP) !== 0) throw new AppError("invalid", "source: is or holds the file of a mount namespace, which cannot be mounted in a younger one (ELOOP)");
-  first.close();
-  return again;
 }
 
 /** Makes the link that the source is; false when it is none. */

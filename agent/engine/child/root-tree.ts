@@ -9,7 +9,6 @@ import { fstat, makedev, modeOf, open, openat2, openat2Raw, readlinkat, unlinkat
 import { NR } from "../../abi/nr.js";
 import { fsMount, mountSetattr, moveMountFds, openTree } from "../../sys/mount.js";
 import { AppError, messageOf } from "../../lib/errors.js";
-import { cleanPath } from "../../oci/field.js";
 import type { MountPlan } from "../../oci/mounts.js";
 import type { ChildEnd } from "../handshake.js";
 import { flag } from "./mount-flags.js";
@@ -24,8 +23,6 @@ export class Tree {
   #path = "";
   #folder = "";
   #folderFd = -1;
-  /** The new root covers the old one, since its path is closed to this process. */
-  covers = false;
   /** Both ends of the terminal, once it has been opened. */
   terminal: { readonly master: Fd; readonly slave: Fd } | undefined;
   /** In a user namespace: who has the rights that this process has not. */
@@ -38,19 +35,24 @@ export class Tree {
     return this.#root;
   }
 
-  /**
-   * Copies the root's mount onto itself; the descriptor of the copy is where everything else is resolved. `made` is a copy that
-   * the parent has made, whose path this process may be kept from: then it covers the old root, which is left anyway.
-   */
-  mountRoot(path: string, made: number | undefined): void {
+  /** Copies the root's mount onto itself; the descriptor of the copy is where everything else is resolved. */
+  mountRoot(path: string): void {
     this.#path = path;
-    const n = openat2Raw(AT.FDCWD, path, O.PATH | O.DIRECTORY, RESOLVE.NO_SYMLINKS);
-    this.covers = made !== undefined && n === -E.EACCES;
-    const at = this.covers ? open("/", O.PATH | O.DIRECTORY) : new Fd(check("openat2", n));
-    const tree = made === undefined ? openTree(at, "", OPEN_TREE.CLONE | AT.EMPTY_PATH | AT.RECURSIVE) : new Fd(made);
+    using at = this.#openRoot();
+    const tree = openTree(at, "", OPEN_TREE.CLONE | AT.EMPTY_PATH | AT.RECURSIVE);
     moveMountFds(tree, at);
-    at.close();
     this.#root = tree;
+  }
+
+  #openRoot(): Fd {
+    const n = openat2Raw(AT.FDCWD, this.#path, O.PATH | O.DIRECTORY, RESOLVE.NO_SYMLINKS);
+    return n === -E.EACCES && this.parent !== undefined ? this.openForeign(this.parent, this.#path) : new Fd(check("openat2", n));
+  }
+
+  /** What a path leads to that this process, the root of a user namespace, may not follow: the parent opens it, among the mounts that are seen here. */
+  openForeign(parent: ChildEnd, path: string, follow = true): Fd {
+    using root = open("/", O.PATH | O.DIRECTORY);
+    return parent.ask({ say: "open", base: root.n, path, follow });
   }
 
   /** The root of a container that has no mount tree of its own. */
@@ -58,15 +60,9 @@ export class Tree {
     this.#root = openat2(AT.FDCWD, path, O.PATH | O.DIRECTORY, RESOLVE.NO_SYMLINKS);
   }
 
-  /** Where a path of the machine's begins for the parent, and what it is there: at the container's root if that covers the old one, or (undefined) at this process's. */
-  wayFor(path: string): { readonly base: Fd | undefined; readonly path: string } {
-    const [clean, own] = [cleanPath(path), cleanPath(this.#path)];
-    return this.covers && `${clean}/`.startsWith(`${own}/`) ? { base: this.root, path: clean.slice(own.length) || "/" } : { base: undefined, path };
-  }
-
   /** Something was mounted on the root itself: it is the root now. */
   coverRoot(tree: Fd | undefined): void {
-    this.#root = tree ?? openat2(AT.FDCWD, this.#path, O.PATH | O.DIRECTORY, RESOLVE.NO_SYMLINKS);
+    this.#root = tree ?? this.#openRoot();
   }
 
   /** A directory that several nodes in a row are made in, once everything has been mounted. */
@@ -90,10 +86,9 @@ export class Tree {
   /**
    * A detached mount of a null device on a file system of its own. That one has to be mounted to be copied from (before Linux 6.15):
    * it is on the old root, where no path leads to it, and goes with that. Undefined: this process may make no devices (in a user
-   * namespace), or the old root is covered already.
+   * namespace).
    */
   #ownNull(): Fd | undefined {
-    if (this.covers) return undefined;
     using own = fsMount("tmpfs", [["nr_blocks", "1"], ["nr_inodes", "3"], ["mode", "0555"]], MOUNT_ATTR.NOSUID | MOUNT_ATTR.NOEXEC);
     const r = sys(NR.mknodat, own.n, "null", S.IFCHR | 0o666, makedev(1, 3)); // the umask is 0 here
     if (r === -E.EPERM) return undefined;
@@ -239,7 +234,7 @@ export function copyOf(source: string | Fd, flags: number, follow = true): Fd {
 
 export function bind(source: string | Fd, target: number, flags: number, cleared: number): void {
   const tree = copyOf(source, flags);
-  flag(tree, { flags, cleared, dropped: 0, clearRecursive: 0 });
+  flag(tree, { flags, cleared, dropped: 0 });
   moveMountFds(tree, target);
   tree.close();
 }
