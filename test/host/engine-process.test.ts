@@ -1,7 +1,7 @@
 // What a process is and may, and what reaches it and comes out of it, as seen from inside.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { collectStream } from "../../ctl/client/stdio.js";
@@ -155,6 +155,28 @@ describe.skipIf(why !== undefined)("a process", () => {
     const pid = readFileSync(`/proc/${box.agent.pid}/task/${box.agent.pid}/children`, "utf8").trim().split(" ")[0];
     expect(readFileSync(`/proc/${pid}/status`, "utf8")).toMatch(/Uid:\s100000/);
     await box.remove(id);
+  });
+
+  it("in a user namespace sees through binds what was mounted before, with ids of its own, wherever its root may go", async () => {
+    const map = [{ ContainerID: 0, HostID: 100_000, Size: 65_536 }];
+    const shown = box.outside();
+    mkdirSync(join(shown, "x"));
+    writeFileSync(join(shown, "x/who"), "the mount's\n");
+    for (const mode of [0o755, 0o700]) {
+      const root = box.root();
+      for (const dir of ["m/x", "f", "g"]) mkdirSync(join(root, dir), { recursive: true });
+      chmodSync(shown, mode);
+      chmodSync(box.folder, mode);
+      const { stdout, status } = await box.run("cat /f/who /g/who; stat -c %u /f/who /g/who", (s) => {
+        (s.Linux["Namespaces"] as object[]).push({ Type: "user" });
+        s.Linux["UIDMappings"] = s.Linux["GIDMappings"] = map;
+        s.Mounts = s.Mounts.filter((it) => !["sysfs", "cgroup", "mqueue"].includes(it["type"] as string)); // they belong to the shared namespaces
+        s.Linux["Sysctl"] = {};
+        const bind = (destination: string, source: string, ...options: string[]): Record<string, unknown> => ({ destination, type: "bind", source, options: ["bind", ...options] });
+        s.Mounts.push(bind("/m", shown), bind("/f", `${root}/m/x`, "idmap"), bind("/g", `${root}/m/x`));
+      }, root);
+      expect([status, stdout]).toEqual([0, "the mount's\nthe mount's\n0\n65534\n"]);
+    }
   });
 
   it("at a terminal has it as its own, can be resized, and sees the end of input", async () => {
