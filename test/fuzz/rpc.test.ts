@@ -10,7 +10,7 @@ import type { Messages } from "../../agent/rpc/gen/messages.js";
 import { loadProtos } from "../../protos/load.js";
 import { AGENT, HEALTH, MemoryChannel, encoded, frame, request } from "../unit/rpc/memory-channel.js";
 
-vi.mock("../../agent/lib/loop.js", () => ({ after: () => ({ cancel: () => undefined }), watch: () => undefined }));
+vi.mock("../../agent/lib/loop.js", () => ({ after: () => ({ cancel: () => undefined }), watch: () => undefined, turnIsOver: () => false }));
 vi.mock("../../agent/lib/log.js", () => ({ log: () => undefined, logs: () => false, Level: {} }));
 
 const { Server } = await import("../../agent/rpc/server.js");

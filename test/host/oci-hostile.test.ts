@@ -134,6 +134,13 @@ describe.skipIf(why !== undefined)("the command line", () => {
     expect(taken).toBeGreaterThan(3);
   }, TIME + 40_000);
 
+  it("names the memory limit that the child did not have enough of", () => {
+    const config = fitting(cell.tag);
+    config.linux.resources.memory = { limit: 1 };
+    const message = attempt(JSON.stringify(config));
+    if (message !== "") expect(errorsIn(message)[0]).toMatch(/^create container \S+: linux\.resources\.memory\.limit: the child died before it was ready: 1 bytes may be too few for it$/);
+  });
+
   it("takes a changed process for exec or refuses it in one line, and the container stays as it is", () => {
     cell.config(JSON.stringify({ ...fitting(cell.tag), process: { ...fitting(cell.tag).process, args: ["sleep", "1000"] } }));
     const id = cell.id();
