@@ -17,7 +17,9 @@ const taken = (kind: string, all: boolean) => async (scene: Scene): Promise<Did>
   const create = await outcome(within(scene.client.createContainer(scene.request(id, ["/bin/sleep", "1000"])), 30_000, "a container"));
   const start = create === "OK" ? await outcome(within(scene.client.startContainer({ container_id: id }), 30_000, "a start")) : "-";
   const exec = await outcome(within(scene.shell(scene.bystander, "true"), 30_000, "an exec"));
-  const terminal = await outcome(within(scene.client.execProcess({ ...named(scene.bystander, scene.name()), process: { Terminal: true, Args: ["/bin/true"], Env: [], Cwd: "/", User: {} } } as never), 30_000, "a terminal"));
+  const process = named(scene.bystander, scene.name());
+  const terminal = await outcome(within(scene.client.execProcess({ ...process, process: { Terminal: true, Args: ["/bin/true"], Env: [], Cwd: "/", User: {} } } as never), 30_000, "a terminal"));
+  if (terminal === "OK") await within(scene.client.waitProcess(process), 30_000, "the end of a process with a terminal"); // until then the agent keeps it, and its terminal
   const peer = await outcome(within(scene.another(), 30_000, "a connection"));
   for (const [what, said] of Object.entries({ create, start, exec, terminal, peer })) scene.expect(said === "OK" || said === "-", `with all ${kind} taken, ${what}: ${said.slice(0, 160)}`);
   return { ...did, create: create.slice(0, 40), exec: exec.slice(0, 40), peer: peer.slice(0, 40) };

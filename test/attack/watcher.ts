@@ -65,6 +65,10 @@ class Watcher {
     this.#note();
     this.#asked = undefined;
     this.checks++;
+    if (this.lost) {
+      this.#stream?.destroy();
+      return;
+    }
     this.#timer = setTimeout(() => this.#ask(), EVERY_MS);
   }
 
@@ -74,7 +78,8 @@ class Watcher {
     const { checks, longest, net, at, lost } = this;
     clearTimeout(this.#timer);
     this.lost = true;
-    this.#stream?.destroy();
+    // in order: a vsock daemon does not always tell the guest of an end that comes before the answer
+    if (this.#asked === undefined) this.#stream?.destroy();
     return { checks, longest, net: Math.max(0, net), at, lost };
   }
 }
