@@ -5,11 +5,11 @@ import { AT, NS, O, SIG } from "../abi/flags.js";
 import { isErrno, sys } from "../sys/call.js";
 import { E } from "../abi/errno.js";
 import { Fd, fdPath } from "../sys/fd.js";
-import { getdents, open, readlinkat } from "../sys/file.js";
+import { open, readlinkat } from "../sys/file.js";
 import { NR } from "../abi/nr.js";
 import { pidfdOpen, pidfdSendSignal } from "../sys/process.js";
 import { decimal } from "../lib/text.js";
-import { type Identity, lives, statFields } from "./process-identity.js";
+import { allPids, type Identity, lives, statFields } from "./process-identity.js";
 
 /** A namespace that nobody but a container's processes is in, as /proc/PID/ns names its kind. */
 export type Apart = "pid" | "mnt" | "user";
@@ -18,12 +18,6 @@ const DEEPEST = 32; // pid_namespaces(7), user_namespaces(7)
 const ROUNDS = 100;
 
 const isGone = (error: unknown): boolean => isErrno(error, E.ENOENT, E.ESRCH, E.EACCES, E.EPERM);
-
-/** All processes that there are. */
-function pids(): number[] {
-  using proc = open("/proc", O.RDONLY | O.DIRECTORY);
-  return getdents(proc).map(({ name }) => decimal(name) ?? 0).filter((pid) => pid > 0);
-}
 
 /** The parent of a process; undefined when that is gone, or has ended and is not yet taken back. */
 function parentOf(pid: number): number | undefined {
@@ -40,7 +34,7 @@ function parentOf(pid: number): number | undefined {
 export function withDescendants(first: Iterable<number>, alive: (pid: number) => boolean = () => false): Set<number> {
   const family = new Set(first);
   const children = new Map<number, number[]>();
-  for (const pid of pids()) {
+  for (const pid of allPids()) {
     const parent = parentOf(pid);
     if (parent === undefined) continue;
     if (alive(pid)) family.add(pid);
@@ -98,7 +92,7 @@ export function membersOf(init: Identity, apart: Apart | undefined): number[] {
     if (inside === undefined) known.set(name, (inside = apart !== "mnt" && liesBelow(pid, apart, top)));
     return inside;
   };
-  if (apart === "pid") return pids().filter((pid) => isInside(pid) && parentOf(pid) !== undefined);
+  if (apart === "pid") return allPids().filter((pid) => isInside(pid) && parentOf(pid) !== undefined);
   return [...withDescendants([init.pid], isInside)];
 }
 

@@ -9,6 +9,7 @@ import { lazy } from "../lib/lazy.js";
 import { capabilitySets, type CapabilitySets } from "./caps.js";
 import { rlimitNumber } from "./check-process.js";
 import { cleanPath } from "./field.js";
+import { hostId } from "./id-maps.js";
 import { isBind, mountPlan, type MountPlan, PROPAGATION } from "./mounts.js";
 import type { Traits } from "./schedule.js";
 import type { Device, Linux, Mount, Process, Spec } from "./spec.js";
@@ -160,8 +161,7 @@ const isDev = (at: string): boolean => at === "/dev" || cleanPath(at) === "/dev"
 function withKnownGroup(mount: MountPlan, linux: Linux): MountPlan {
   const maps = linux.gidMappings ?? [];
   if (mount.data.length > 4096) return mount; // more than mount(2) looks at
-  const known = (gid: number): boolean => maps.some(({ containerID, size }) => gid >= containerID && gid < containerID + size);
-  const data = mount.data.split(",").filter((option) => !option.startsWith("gid=") || known(Number(option.slice(4)))).join(",");
+  const data = mount.data.split(",").filter((option) => !option.startsWith("gid=") || hostId(maps, Number(option.slice(4))) !== undefined).join(",");
   return { ...mount, data };
 }
 

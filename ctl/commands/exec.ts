@@ -4,10 +4,10 @@ import { parseAddress } from "../client/address.js";
 import type { Input } from "../client/agent-client.js";
 import type { Process } from "../client/gen/messages.js";
 import { connectAgent } from "../client/connect.js";
-import { attach, sizeOf } from "../container/attach.js";
+import { sizeOf } from "../container/attach.js";
 import { mergeEnv } from "../container/plan.js";
 import { findVm, type VmRecord } from "../vm/registry.js";
-import { forwardSignals } from "./forward.js";
+import { attend } from "./forward.js";
 import { armInterrupt } from "./interrupt.js";
 
 export interface ExecOptions {
@@ -51,15 +51,7 @@ export const execCommand = async (vm: string, command: string[], options: ExecOp
   const interrupt = armInterrupt();
   try {
     await client.execProcess({ container_id: container, exec_id, process: process_ });
-    const name = { container_id: container, exec_id };
-    const forwarding = forwardSignals(client, name, interrupt, false);
-    const attached = attach(client, name, { terminal: options.tty === true, interactive: options.interactive === true, leave: interrupt.signal });
-    attached.catch(() => undefined);
-    try {
-      return await Promise.race([attached, forwarding.gaveUp]);
-    } finally {
-      forwarding.stop();
-    }
+    return await attend(client, { container_id: container, exec_id }, options, interrupt, false);
   } finally {
     interrupt.disarm();
     client.close();

@@ -5,7 +5,7 @@ import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { formatAddress } from "../client/address.js";
-import { attach, sizeOf } from "../container/attach.js";
+import { sizeOf } from "../container/attach.js";
 import { planContainer, type ContainerPlan } from "../container/plan.js";
 import { makeDisk } from "../image/make-disk.js";
 import { openImage } from "../image/open-image.js";
@@ -14,7 +14,7 @@ import { now, removeAtEnd } from "../lifetime.js";
 import { bootVm, type Vm } from "../vm/boot.js";
 import { claimName, register } from "../vm/registry.js";
 import { EXIT_INTERRUPTED } from "./exit.js";
-import { forwardSignals } from "./forward.js";
+import { attend } from "./forward.js";
 import { armInterrupt, type Interrupt } from "./interrupt.js";
 import { bootOptions, type VmOptions } from "./options.js";
 
@@ -50,15 +50,7 @@ const runContainer = async (vm: Vm, plan: ContainerPlan, id: string, options: Ru
   const { OCI } = plan.container;
   await client.createContainer(options.tty === true ? { ...plan.container, OCI: { ...OCI, Process: { ...OCI?.Process, ...sizeOf() } } } : plan.container, cancel);
   await client.startContainer({ container_id: id }, cancel);
-  const name = { container_id: id, exec_id: id };
-  const forwarding = forwardSignals(client, name, interrupt, true);
-  const attached = attach(client, name, { terminal: options.tty === true, interactive: options.interactive === true, leave: interrupt.signal });
-  attached.catch(() => undefined);
-  try {
-    return await Promise.race([attached, forwarding.gaveUp]);
-  } finally {
-    forwarding.stop();
-  }
+  return attend(client, { container_id: id, exec_id: id }, options, interrupt, true);
 };
 
 const farewell = async (vm: Vm, id: string): Promise<void> => {

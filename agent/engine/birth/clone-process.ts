@@ -66,8 +66,10 @@ export function birth({ place, cgroup, like, pipes, ends: given, child, cloned: 
     return { cloned, channel: made.parent, streams: stdio?.streams };
   } catch (error) {
     if (cloned !== undefined && ends !== undefined) disown({ cloned, channel: ends.parent, streams: stdio?.streams });
-    ends?.parent.close();
-    stdio?.streams.close();
+    else {
+      ends?.parent.close();
+      stdio?.streams.close();
+    }
     throw error;
   } finally {
     ends?.child.fd.close();

@@ -15,8 +15,9 @@ import { AppError, attempt, because } from "../../lib/errors.js";
 import { descriptorsAside } from "../../lib/foreign.js";
 import { decimal } from "../../lib/text.js";
 import { cleanPath } from "../../oci/field.js";
+import { hostId } from "../../oci/id-maps.js";
 import { EXTRA, isBind, type MountPlan, PROPAGATION } from "../../oci/mounts.js";
-import type { IdMapping, Linux } from "../../oci/spec.js";
+import type { Linux } from "../../oci/spec.js";
 import { describe, type Node, type Step } from "../../oci/steps.js";
 import type { Ask, Channel } from "../handshake.js";
 import { openNamespace } from "../namespace.js";
@@ -28,12 +29,6 @@ export interface Detached {
   readonly steps: readonly Step[];
   /** Closes the copies, once the child has them. */
   close(): void;
-}
-
-/** The machine's number of a container's id; undefined when there is none. */
-function outside(maps: readonly IdMapping[] = [], id: number): number | undefined {
-  const map = maps.find(({ containerID, size }) => id >= containerID && id < containerID + size);
-  return map === undefined ? undefined : id - map.containerID + map.hostID;
 }
 
 const mapIds = (tree: Fd, how: number, ids: Fd): void => mountSetattr(tree, "", how, MOUNT_ATTR.IDMAP, 0, 0, ids.n);
@@ -48,11 +43,11 @@ function real(path: string, follow = true): string {
 }
 
 /** Makes device nodes on a tmpfs that nobody else sees; undefined where the kernel does not copy from such (before 6.15). What it opens is `held`. */
-function nodeMaker({ uidMappings, gidMappings }: Linux, held: Fd[], root: boolean): (node: Node) => number | undefined {
+function nodeMaker({ uidMappings = [], gidMappings = [] }: Linux, held: Fd[], root: boolean): (node: Node) => number | undefined {
   let scratch: Fd | undefined;
   let able = root;
   return ({ type, mode, major, minor, uid, gid }) => {
-    const [owner, group] = [outside(uidMappings, uid), outside(gidMappings, gid)];
+    const [owner, group] = [hostId(uidMappings, uid), hostId(gidMappings, gid)];
     if (!able || type === "p" || owner === undefined || group === undefined) return undefined;
     if (scratch === undefined) held.push((scratch = fsMount("tmpfs", [["mode", "0700"]], MOUNT_ATTR.NOSUID | MOUNT_ATTR.NOEXEC)));
     const name = `node${held.length}`;

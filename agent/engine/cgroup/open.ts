@@ -1,6 +1,7 @@
 // The control group of a container: made, or found again, by whichever version the machine has. Only what is in use is loaded.
 import { lazy } from "../../lib/lazy.js";
 import { cgroupPath } from "../../oci/cgroup.js";
+import { hostId } from "../../oci/id-maps.js";
 import type { Judgement } from "../../oci/judgement.js";
 import type { Linux, Spec } from "../../oci/spec.js";
 import type { Apart } from "../members.js";
@@ -26,8 +27,7 @@ function ownerOf({ process, mounts, linux }: Spec): number | undefined {
   if (!mounts?.some((m) => m.type === "cgroup" && !m.options?.includes("ro")) || !linux?.namespaces?.some((n) => n.type === "cgroup" && !n.path)) return undefined;
   const uid = process?.user.uid ?? 0;
   const { uidMappings: maps = [] } = linux;
-  const map = maps.find((m) => uid >= m.containerID && uid - m.containerID < m.size);
-  return map === undefined ? (maps.length > 0 ? undefined : uid) : map.hostID + uid - map.containerID;
+  return maps.length > 0 ? hostId(maps, uid) : uid;
 }
 
 /** Does its process want a real-time scheduler? See sched(7). */

@@ -31,7 +31,7 @@ export interface Child {
   readonly first: boolean;
 }
 /** What it has found and made on the way. */
-interface Made { env: readonly string[]; program: string; stub: Fd | undefined; filtered: boolean }
+interface Made { env: readonly string[]; program: string; stub: Fd | undefined }
 
 /** Is the filter loaded by the stub, so that it need allow nothing but execve? */
 function stubLoads({ stub: wanted, process, filter, hooks: own, labels: some }: ChildArgs): boolean {
@@ -49,10 +49,10 @@ function stubOf(args: ChildArgs): Situation["stub"] {
   return args.stub && args.labels.length === 0 && stubPasses(args.filter) ? "after filter" : "none";
 }
 
-function execute({ args }: Child, { env, program, stub: file, filtered }: Made): never {
+function execute({ args }: Child, { env, program, stub: file }: Made): never {
   const { process, channel, filter } = args;
   const alone = (): void => {
-    if (filter !== undefined && !filtered) loadFilter(channel, filter);
+    if (filter !== undefined && stubLoads(args)) loadFilter(channel, filter); // else it is loaded
   };
   const errno = -(file === undefined ? execve(program, process.args, env) : stub().becomeByStub(file, channel.fd, program, process.args, env, alone));
   throw because(`exec "${process.args[0]}"`, new SysError("execve", errno));
@@ -78,7 +78,7 @@ function take(step: Become, child: Child, made: Made): void {
       return;
     case "filter":
       if (filter !== undefined) loadFilter(channel, filter);
-      return void (made.filtered = true);
+      return;
     case "ready": return channel.ready(terminal?.master.n ?? -1);
     case "door": // who has the master gone must hang up
       if (door !== undefined && !channel.open(door, () => terminal?.master.close())) exitGroup(1);
@@ -99,7 +99,7 @@ function take(step: Become, child: Child, made: Made): void {
 /** Becomes the program. Throws what failed. */
 export function become(child: Child): void {
   const { args, opened, terminal, first } = child;
-  const made: Made = { env: [], program: "", stub: undefined, filtered: false };
+  const made: Made = { env: [], program: "", stub: undefined };
   const steps = becomeSteps({
     first, terminal: terminal !== undefined, door: args.door !== undefined, labels: opened.length > 0, startHooks: (args.hooks?.start.length ?? 0) > 0, noNewPrivileges: args.process.noNewPrivileges,
     filter: args.filter === undefined ? "none" : args.filter.listener === undefined ? "plain" : "asks", stub: stubOf(args),

@@ -8,7 +8,7 @@ import { BPF_CODE, SECCOMP } from "../../abi/filter.js";
 import { sys, SysError } from "../../sys/call.js";
 import { dropBounding } from "../../sys/cred.js";
 import type { Fd } from "../../sys/fd.js";
-import { chdir, fchdir, getdents, open, readRaw, statfs } from "../../sys/file.js";
+import { chdir, fchdir, open, readRaw, statfs } from "../../sys/file.js";
 import { mount, mountOf, moveMountFds, pivotRoot, umount } from "../../sys/mount.js";
 import { NR } from "../../abi/nr.js";
 import { waitReadable } from "../../sys/poll.js";
@@ -16,10 +16,9 @@ import { clone3, type Cloned, exitGroup, killOwn, pidfdGetfd, pidfdOpen, pidfdSe
 import { socketpair } from "../../sys/socket.js";
 import { AppError, attempt } from "../../lib/errors.js";
 import { closeOthers } from "../../lib/child-task.js";
-import { decimal } from "../../lib/text.js";
 import { LAST_CAP } from "../../oci/caps.js";
 import { Failed } from "../handshake.js";
-import { statFields } from "../process-identity.js";
+import { allPids, statFields } from "../process-identity.js";
 import { becomeStub, filterStep, type LastStep, makeStub } from "./exec-stub.js";
 import { emptyFolder } from "./root-tree.js";
 
@@ -89,12 +88,10 @@ function told(from: Fd): number | undefined {
 
 /** Kills who was sent inside and has been stopped there: nobody is left behind. By the engine's own /proc, which still is this process's. */
 function killChildOf(twin: Cloned): void {
-  using proc = open("/proc", O.RDONLY | O.DIRECTORY);
-  for (const { name } of getdents(proc)) {
-    const pid = decimal(name);
-    if (pid === undefined || statFields(pid)?.[1] !== String(twin.pid)) continue;
+  const isChild = (pid: number): boolean => statFields(pid)?.[1] === String(twin.pid);
+  for (const pid of allPids().filter(isChild)) {
     using child = pidfdOpen(pid);
-    if (statFields(pid)?.[1] === String(twin.pid)) pidfdSendSignal(child, SIG.KILL); // its number was not another's when it was opened
+    if (isChild(pid)) pidfdSendSignal(child, SIG.KILL); // its number was not another's when it was opened
   }
 }
 
