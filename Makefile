@@ -6,15 +6,15 @@ AGENT_SOURCES := $(shell find agent image-builder -name '*.ts' -o -name '*.c' -o
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: deps-run agent kernel initrd sample ## the main job: build everything, boot a VM, run a container in it
+run: deps-run agent ready-kernel initrd sample ## the main job: build what is needed, boot a VM, run a container in it
 	@./katactl run dist/sample-image -- /bin/sh -c 'echo "hello from a container: $$(uname -sr), process $$$$ of $$(hostname)"; id'
 
 test: deps-test ## all tests (types, rules, unit, host, fuzz, vm)
-	@$(MAKE) --no-print-directory agent debug kernel initrd image sample
+	@$(MAKE) --no-print-directory agent debug kernel ready-kernel initrd image sample
 	@$(MAKE) --no-print-directory check
 	@node_modules/.bin/vitest run
 
-agent: deps-build dist/kata-agent ## dist/kata-agent, the static binary
+agent: deps-agent dist/kata-agent ## dist/kata-agent, the static binary
 dist/kata-agent: $(AGENT_SOURCES) package.json package-lock.json
 	@$(TSX) image-builder/main.ts agent
 
@@ -24,6 +24,9 @@ dist/kata-agent.debug: $(AGENT_SOURCES) package.json package-lock.json
 
 kernel: deps-build ## dist/bzImage and dist/vmlinux (long the first time, cached by content)
 	@$(TSX) image-builder/main.ts kernel
+
+ready-kernel: deps-run ## the kernel that is at hand: ours when it has been compiled, else Debian's (nothing is compiled)
+	@$(TSX) image-builder/main.ts kernel --ready
 
 initrd: agent ## dist/initrd.img
 	@$(TSX) image-builder/main.ts initrd
@@ -62,6 +65,8 @@ gen: ## everything that is written by a program: agent/rpc/gen and ctl/client/ge
 clean: ## removes dist/ (caches outside the tree stay)
 	@rm -rf dist
 
+deps-agent:
+	@tools/deps.sh agent
 deps-build:
 	@tools/deps.sh build
 deps-run:
@@ -69,5 +74,5 @@ deps-run:
 deps-test:
 	@tools/deps.sh test
 
-.PHONY: help run test agent debug kernel initrd image sample check unit host vm fuzz rules bench attack faults conformance soak gen clean deps-build deps-run deps-test
+.PHONY: help run test agent debug kernel initrd image sample check unit host vm fuzz rules bench attack faults conformance soak gen clean deps-agent deps-build deps-run deps-test
 .DEFAULT_GOAL := help

@@ -34,7 +34,9 @@ function doing<O>(work: (context: Context, options: O) => Promise<Json>): (optio
     const context: Context = { root: projectRoot, dist: distFolder, cache: cacheFolder(), progress: progress(options.quiet === true), signal: stop.signal };
     try {
       const answer = await work(context, options);
-      if (options.json === true) process.stdout.write(`${JSON.stringify(answer, null, 2)}\n`);
+      const { report, ...rest } = answer as { readonly report?: string };
+      if (report !== undefined) process.stdout.write(options.json === true ? `${JSON.stringify(rest, null, 2)}\n` : report);
+      else if (options.json === true) process.stdout.write(`${JSON.stringify(answer, null, 2)}\n`);
     } finally {
       context.progress.end();
     }
@@ -47,6 +49,8 @@ function command(name: string, what: string): Command {
 
 function withRoot(on: Command): Command {
   return on.option("--agent <file>", "the static program that becomes /init", distFile("kata-agent"))
+    .option("--modules <dir>", "the kernel's modules, for a kernel that needs some to boot: a folder lib/modules/RELEASE or what holds one; auto: those beside the output, if any; none", "auto")
+    .option("--module <name>", "one more module than kernel-configs/modules.txt lists (may be repeated)", more)
     .option("--rootfs <dir>", "folder with files.json and overlay/", join(projectRoot, "rootfs"))
     .option("--arch <name>", "the guest's architecture", "x86_64");
 }
@@ -66,6 +70,8 @@ refused, 5 a source cannot be fetched, 130 interrupted. Cache: KATA_CACHE (now $
     .action(doing(async (context, options: AgentOptions) => (await import("./commands/agent.js")).agent(context, options)))); // its bundlers take long to load
   top.addCommand(command("kernel", "make bzImage and vmlinux: compiled with the fragments in kernel-configs/, or taken from a distribution")
     .option("--from <what>", "a ready-made kernel: debian (the pinned linux-image-cloud-amd64), a .deb file (may be repeated), or a folder with a vmlinuz and its modules", more)
+    .option("--check <config>", "make nothing; tell what of the agent would not work on a kernel: its configuration (also /proc/config.gz), the kernel, a package, a folder, or debian")
+    .option("--ready", "whichever is at hand: our own kernel when the cache has it, else the pinned one of Debian; compiles nothing")
     .option("--source <path>", "a Linux tarball or tree, instead of the pinned Debian package")
     .option("--arch <name>", "architecture", "x86_64")
     .option("--configs <dir>", "folder with common/ and <arch>/ fragments", join(projectRoot, "kernel-configs"))

@@ -1,19 +1,22 @@
 #!/bin/sh
 # Installs what a build or a test needs and is not there yet, says what, asks nothing.
-#   tools/deps.sh build   compilers, kernel build tools, image tools, Node packages
-#   tools/deps.sh run     QEMU and a userland for the sample image, besides `build`
-#   tools/deps.sh test    everything the tests and benchmarks use, besides `run`
+#   tools/deps.sh agent   compilers, image tools, Node packages
+#   tools/deps.sh run     QEMU and a userland for the sample image, besides `agent`
+#   tools/deps.sh build   what a compile of the kernel needs, besides `agent`
+#   tools/deps.sh test    everything the tests and benchmarks use, besides all of these
 # A distribution other than Debian gets the list of what is missing instead.
 set -eu
 cd "$(dirname "$0")/.."
-BUILD="gcc g++ python3 make musl-tools libc6-dev linux-libc-dev xz-utils patch dpkg-dev bison flex bc libelf-dev libssl-dev zstd lz4 cpio kmod rsync erofs-utils e2fsprogs ca-certificates"
+AGENT="gcc g++ python3 make musl-tools libc6-dev linux-libc-dev xz-utils patch dpkg-dev zstd lz4 cpio erofs-utils e2fsprogs ca-certificates"
+KERNEL="bison flex bc libelf-dev libssl-dev kmod rsync"
 RUN="qemu-system-x86 qemu-system-common busybox-static squashfs-tools util-linux"
 TEST="crun runc iproute2 socat procps podman conmon containerd libarchive-tools strace"
 case "${1:-build}" in
-build) want="$BUILD" ;;
-run) want="$BUILD $RUN" ;;
-test) want="$BUILD $RUN $TEST" ;;
-*) echo "usage: tools/deps.sh build|run|test" >&2; exit 2 ;;
+agent) want="$AGENT" ;;
+run) want="$AGENT $RUN" ;;
+build) want="$AGENT $KERNEL" ;;
+test) want="$AGENT $KERNEL $RUN $TEST" ;;
+*) echo "usage: tools/deps.sh agent|run|build|test" >&2; exit 2 ;;
 esac
 # The vsock daemon of the VM tests is built from its crate; bookworm's own cargo is too old for it, cargo-web is not.
 if [ "${1:-build}" = test ] && ! command -v cargo >/dev/null 2>&1 && [ ! -x "${HOME:-/root}/.cargo/bin/cargo" ] && [ ! -e /dev/vhost-vsock ]; then

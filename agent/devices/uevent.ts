@@ -1,11 +1,13 @@
 // Waiting for devices. What is there is read from sysfs; the kernel's uevents (Documentation/ABI, netlink(7)
 // NETLINK_KOBJECT_UEVENT) only say when to look again. So a device that was there before the agent, or that came while
-// nobody listened, is found like any other. The socket is open only while somebody waits. No device is understood here.
+// nobody listened, is found like any other. The socket is open only while somebody waits. No device is understood here; where drivers
+// are modules, `drivers` brings those of new devices, aside.
 import { EPOLL } from "../abi/flags.js";
 import { NETLINK } from "../abi/rtnl.js";
 import { type Fd, handOver } from "../sys/fd.js";
 import { FOREIGN, netlink, NOTHING, receiveFromKernel } from "../sys/netlink.js";
-import { AppError } from "../lib/errors.js";
+import { AppError, messageOf } from "../lib/errors.js";
+import { reportFault } from "../lib/fault.js";
 import { Level } from "../lib/log.js";
 import { after, type Timer, watch, type Watch } from "../lib/loop.js";
 import { Tally } from "../lib/tally.js";
@@ -16,10 +18,32 @@ const AT_ONCE = 64; // messages before others get their turn
 const QUIET_MS = 20; // between two looks: who makes devices without end gets no more of them
 
 const notKernel = new Tally(Level.WARN);
+const driverless = new Tally(Level.WARN);
 let listener: { readonly fd: Fd; readonly watch: Watch } | undefined;
 const waiters = new Set<() => void>();
 let quiet: Timer | undefined;
 let missed = false; // something came while it was quiet
+let drivers: (() => Promise<unknown>) | undefined;
+let bringing: "no" | "yes" | "again" = "no";
+
+/** From now on `load` runs when somebody waits for a device and after each event; it is never run twice at once. */
+export function driversBy(load: () => Promise<unknown>): void {
+  drivers = load;
+}
+
+function bringDrivers(): void {
+  if (drivers === undefined) return;
+  if (bringing !== "no") {
+    bringing = "again";
+    return;
+  }
+  bringing = "yes";
+  drivers().catch((error: unknown) => driverless.tell(() => messageOf(error))).then(() => {
+    const again = bringing === "again" && listener !== undefined;
+    bringing = "no";
+    if (again) bringDrivers();
+  }, (error: unknown) => reportFault(error, "drivers of new devices"));
+}
 
 function drain(fd: Fd): void {
   const buffer = new Uint8Array(LARGEST);
@@ -40,6 +64,7 @@ function drain(fd: Fd): void {
 function look(): void {
   if (!missed || quiet !== undefined) return;
   missed = false;
+  bringDrivers();
   for (const one of [...waiters]) one();
   if (listener === undefined) return;
   quiet = after(QUIET_MS, () => {
@@ -99,5 +124,6 @@ export function waitForDevice<T>(what: string, timeoutMs: number, find: () => T 
       return end(() => reject(error));
     }
     again(); // what came between the first look and the listening
+    if (waiters.has(again)) bringDrivers();
   });
 }

@@ -1,15 +1,19 @@
 // The boot of a machine whose PID 1 is the agent, in order. Loaded only then: an agent that runs by hand never has it.
 import { attempt } from "../lib/errors.js";
-import { fillStdio } from "../sys/file.js";
+import { exists, fillStdio } from "../sys/file.js";
+import { lazy } from "../lib/lazy.js";
 import { mountCgroups, mountEarly } from "./early-mounts.js";
 import { loopbackUp } from "../lib/loopback.js";
 import { nameHost, powerOff, takeConsole } from "./pid1.js";
 import type { Config } from "./config.js";
 import { raiseQuotas } from "./quotas.js";
 
-/** What needs no settings: file systems, the console, the host name. */
+const drivers = lazy<typeof import("./drivers.js")>("init/drivers.js");
+
+/** What needs no settings: file systems, drivers where they are modules, the console, the host name. */
 export function prepare(): void {
   mountEarly();
+  if (exists("/lib/modules")) drivers().bringUp();
   fillStdio(); // without a console the kernel starts init without streams
   takeConsole();
   nameHost();

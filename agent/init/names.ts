@@ -2,6 +2,9 @@
 import { AT } from "../abi/flags.js";
 import { readlinkat } from "../sys/file.js";
 
+/** What the kernel calls when it wants a module, in place of modprobe(8): PID 1's own program, wherever it lies in the image. */
+export const HELPER = "/proc/1/exe";
+
 /** Names of the agent: what hosts and images call it by. */
 const isAgents = (name: string): boolean => name === "" || name === "init" || name.startsWith("kata-agent") || name.startsWith("agent");
 

@@ -2,7 +2,7 @@
 // disk or a share may let it wait for ever. See agent-api 13.3. A failure leaves no new mount and no new folder.
 import { AT, MNT, MOUNT_ATTR, MS, O, S, UMOUNT } from "../abi/flags.js";
 import { fstat, memfdCreate, mkdirat, readlinkat, stat, unlinkat, open, writeAll } from "../sys/file.js";
-import { SysError } from "../sys/call.js";
+import { isErrno, SysError } from "../sys/call.js";
 import { E } from "../abi/errno.js";
 import { type Fd, fdPath } from "../sys/fd.js";
 import { fsMount, mount, moveMountFds, tryUmount } from "../sys/mount.js";
@@ -72,6 +72,14 @@ function mustNotCover(target: string, { flags }: MountOptions, _off: OffLoop): v
   if ((flags & MS.REMOUNT) === 0 && (real === "/" || OWN.includes(real))) throw new AppError("internal", `${real} is the agent's own`);
 }
 
+function mountIt(source: string, target: string, fstype: string | undefined, flags: number, data: string, _off: OffLoop): void {
+  try {
+    mount(source, target, fstype, flags, data);
+  } catch (error) {
+    throw isErrno(error, E.ENODEV) && fstype !== undefined ? new AppError("internal", `${messageOf(error)} (this kernel has no file system ${fstype}, and the image no module that loads)`) : error;
+  }
+}
+
 /** `done` is told when it is mounted, and not yet as it should be. */
 function perform({ source, target, fstype, options }: Reached, done: () => void, off: OffLoop): void {
   const { flags, propagation, data } = options;
@@ -80,7 +88,7 @@ function perform({ source, target, fstype, options }: Reached, done: () => void,
   const binds = (flags & MS.BIND) !== 0;
   if (text.length > DATA_LIMIT && fstype === "overlay") mountLong(target, options, off);
   else if (text.length > DATA_LIMIT) throw new AppError("internal", `options are longer than ${DATA_LIMIT} bytes`);
-  else mount(source, target, binds ? undefined : fstype, flags, text);
+  else mountIt(source, target, binds ? undefined : fstype, flags, text, off);
   done();
   // a bind takes its flags only when it is mounted again
   if (binds && (flags & REMOUNTABLE) !== 0) mount(undefined, target, undefined, MS.REMOUNT | MS.BIND | (flags & REMOUNTABLE));

@@ -158,6 +158,11 @@ export function pollAll(asked: readonly (readonly [fd: number, events: number])[
   return asked.map((_, i) => (n > 0 ? (list[i * PollWord.ALL + PollWord.EVENTS] as number) >>> 16 : 0));
 }
 
+/** Sleeps for so many milliseconds. Blocks: for PID 1 before it serves anybody. */
+export function pause(ms: number): void {
+  pollAll([], ms);
+}
+
 /** Has the other end of a pipe, socket or terminal gone? Looks, and does not wait. */
 export function isHungUp(n: number): boolean {
   return ((pollAll([[n, 0]], 0)[0] as number) & (POLL.HUP | POLL.ERR)) !== 0;

@@ -51,7 +51,7 @@ const oneOf = <T extends string>(words: readonly T[]) => (text: string): T => {
 
 export interface VmOptions {
   transport: WireChoice;
-  machine: MachineType;
+  machine?: MachineType;
   kernel?: string;
   initrd?: string;
   image?: string;
@@ -66,10 +66,10 @@ export interface VmOptions {
 export const withVmOptions = (command: Command): Command =>
   command
     .option("--transport <how>", `how to reach the agent: ${WIRE_CHOICES.join(", ")}`, oneOf(WIRE_CHOICES), "auto")
-    .option("--machine <type>", "machine of QEMU: microvm (boots fastest) or q35 (PCI, ACPI, hot plug)", oneOf(["microvm", "q35"] as const), "microvm")
+    .option("--machine <type>", "machine of QEMU: microvm (boots fastest) or q35 (PCI, ACPI, hot plug); default: the first that the kernel can drive", oneOf(["microvm", "q35"] as const))
     .option("--kernel <file>", "kernel to boot (default: dist/vmlinux, else dist/bzImage)")
     .option("--initrd <file>", "initrd to boot from (default: dist/initrd.img)")
-    .option("--image <file>", "disk image to boot from instead of an initrd (dist/rootfs.img)")
+    .option("--image <file>", "disk image to boot from instead of an initrd (dist/rootfs.img), or through the one that --initrd names")
     .option("--fstype <type>", "file system of that disk image", "erofs")
     .option("--vm-memory <size>", "memory of the VM", parseBytes, 256 * 1024 ** 2)
     .option("--vm-cpus <n>", "processors of the VM (default: 1, or as many as --cpus needs)", parsePositive)
@@ -78,8 +78,8 @@ export const withVmOptions = (command: Command): Command =>
 
 /** The part of a boot that these options decide. */
 export const bootOptions = (options: VmOptions): BootOptions => ({
-  transport: options.transport, machine: options.machine, kernel: options.kernel,
-  ...(options.image !== undefined ? { root: { image: options.image, fstype: options.fstype } } : options.initrd !== undefined ? { root: { initrd: options.initrd } } : {}),
+  transport: options.transport, machine: options.machine ?? "fit", kernel: options.kernel,
+  ...(options.image !== undefined ? { root: { image: options.image, fstype: options.fstype, ...(options.initrd === undefined ? {} : { initrd: options.initrd }) } } : options.initrd !== undefined ? { root: { initrd: options.initrd } } : {}),
   memoryMiB: Math.ceil(options.vmMemory / 1024 ** 2),
   ...(options.vmCpus === undefined ? {} : { cpus: Math.ceil(options.vmCpus) }),
   append: options.append, timeoutMs: options.timeout,

@@ -1,7 +1,7 @@
 // Boots a VM and waits for its agent: daemons, QEMU, console, first answered call; and takes all of it down again.
 // It owns the VM's folder: on a good end it is removed, after a failure the logs stay and their place is told.
-import { createWriteStream, readdirSync, rmSync, type WriteStream } from "node:fs";
-import { join } from "node:path";
+import { createWriteStream, existsSync, readdirSync, readFileSync, rmSync, type WriteStream } from "node:fs";
+import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { formatAddress, type Address } from "../client/address.js";
 import type { AgentClient } from "../client/agent-client.js";
@@ -18,13 +18,14 @@ import { SHARE_TAG, startVirtiofsd } from "./share.js";
 import { openWire, type OpenWire, type WireChoice } from "./wire.js";
 
 export interface BootOptions {
-  machine?: MachineType;
+  /** q35 when not given; "fit": what the kernel can drive (machineFor). */
+  machine?: MachineType | "fit";
   transport?: WireChoice;
   memoryMiB?: number;
   cpus?: number;
   kernel?: string | undefined;
-  /** Boot from an initrd (default) or from a disk image as the root file system. */
-  root?: { initrd: string } | { image: string; fstype?: string };
+  /** Boot from an initrd (default), or from a disk image as the root file system: through an initrd when the kernel's drivers are modules. */
+  root?: { initrd: string } | { image: string; fstype?: string; initrd?: string };
   disks?: { file: string; readOnly: boolean }[];
   /** Folder of the host to share under SHARE_TAG. */
   share?: { folder: string; by: "virtiofs" | "9p" } | undefined;
@@ -104,15 +105,26 @@ export const kernelFile = (asked: string | undefined): string => {
   }
 };
 
+/**
+ * The machine for a kernel when the user names none: microvm, whose devices stand on the kernel's command line, unless the
+ * configuration beside the kernel (kernel.config) tells that it does not read them there.
+ */
+export const machineFor = (kernel: string): MachineType => {
+  const config = join(dirname(kernel), "kernel.config");
+  if (!existsSync(config)) return "microvm";
+  return readFileSync(config, "utf8").includes("CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES=y") ? "microvm" : "q35";
+};
+
 const rootOf = (options: BootOptions): { initrd?: string; image?: string; fstype?: string } => {
   const root = options.root ?? { initrd: distFile("initrd.img") };
-  if ("initrd" in root) return { initrd: needed(root.initrd, "initrd", "make it with `make initrd`") };
-  return { image: needed(root.image, "disk image", "make it with `make image`"), fstype: root.fstype ?? "erofs" };
+  const initrd = root.initrd === undefined ? {} : { initrd: needed(root.initrd, "initrd", "make it with `make initrd`") };
+  if (!("image" in root)) return initrd;
+  return { ...initrd, image: needed(root.image, "disk image", "make it with `make image`"), fstype: root.fstype ?? "erofs" };
 };
 
 const buildMachine = (options: BootOptions, accel: AccelChoice, wire: OpenWire, virtiofs: string | undefined, monitor: string): Machine => {
   const root = rootOf(options);
-  const type = options.machine ?? "q35";
+  const type = options.machine === "fit" ? machineFor(kernelFile(options.kernel)) : options.machine ?? "q35";
   return {
     type, accel: accel.accel, memoryMiB: options.memoryMiB ?? 256, cpus: options.cpus ?? 1, kernel: kernelFile(options.kernel),
     initrd: root.initrd, wire: wire.wire, monitor: wire.wire.kind === "vhost-user-vsock" ? monitor : undefined,

@@ -24,12 +24,13 @@ const hasVhost = (): boolean => existsSync("/dev/vhost-vsock");
 
 /** The kind to use. Throws Error when the asked one cannot be had here. */
 export const chooseWire = (choice: WireChoice): { kind: Wire["kind"]; why: string } => {
-  const user = findVsockDaemon() !== undefined || findCargo() !== undefined;
+  const daemon = findVsockDaemon() !== undefined;
   if (choice === "serial") return { kind: "serial", why: "as asked" };
   if (choice === "vhost-vsock" && !hasVhost()) throw new Error("there is no /dev/vhost-vsock: load the module vhost_vsock, or use --transport vsock");
   if (choice === "vhost-vsock" || (choice !== "vhost-user-vsock" && hasVhost())) return { kind: "vhost-vsock", why: "/dev/vhost-vsock is there" };
-  if (user) return { kind: "vhost-user-vsock", why: hasVhost() ? "as asked" : "there is no /dev/vhost-vsock" };
-  if (choice === "auto") return { kind: "serial", why: "there is neither /dev/vhost-vsock nor vhost-device-vsock nor cargo to build it" };
+  // a compile of the daemon is for those who ask for vsock
+  if (choice === "auto" && !daemon) return { kind: "serial", why: "there is neither /dev/vhost-vsock nor a vhost-device-vsock; --transport vsock builds that once, with cargo" };
+  if (daemon || findCargo() !== undefined) return { kind: "vhost-user-vsock", why: hasVhost() ? "as asked" : "there is no /dev/vhost-vsock" };
   throw new Error("no vsock here: neither /dev/vhost-vsock nor vhost-device-vsock nor cargo to build it; use --transport serial");
 };
 

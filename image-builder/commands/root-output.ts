@@ -7,6 +7,7 @@ import { BuildError } from "../lib/errors.js";
 import type { Json } from "../lib/hash.js";
 import { writeSection } from "../lib/manifest.js";
 import { publish } from "../lib/publish.js";
+import { stageModules } from "../steps/stage-modules.js";
 import { stageRoot, type Root } from "../steps/stage-root.js";
 
 export interface RootOutputOptions {
@@ -14,6 +15,9 @@ export interface RootOutputOptions {
   readonly rootfs: string;
   readonly output: string;
   readonly arch: string;
+  /** Where the kernel's modules are; none when not given. */
+  readonly modules?: string;
+  readonly module?: readonly string[];
 }
 
 /** 1980-01-01, unless SOURCE_DATE_EPOCH says otherwise: every file's time in what is built. */
@@ -32,7 +36,9 @@ export function fixedTime(env: NodeJS.ProcessEnv = process.env): number {
 export async function rootOutput(context: Context, kind: "initrd" | "image", options: RootOutputOptions, how: Json,
   make: (root: Root, file: string, mtime: number) => Promise<void>): Promise<Json> {
   const mtime = fixedTime();
-  const root = await stageRoot({ rootfs: options.rootfs, agent: options.agent, arch: options.arch });
+  const list = join(context.root, "kernel-configs/modules.txt");
+  const more = await stageModules(context, { modules: options.modules ?? "none", module: options.module ?? [], list, output: options.output });
+  const root = await stageRoot({ rootfs: options.rootfs, agent: options.agent, arch: options.arch, more });
   const inputs: Json = { how, mtime, nodes: root.inputs };
   const entry = await cached(context, kind, inputs, ["file"], (dir) => make(root, join(dir, "file"), mtime));
   const output = resolve(options.output);

@@ -13,6 +13,8 @@ export interface RootOptions {
   /** The program that becomes /init. */
   readonly agent: string;
   readonly arch: string;
+  /** What is added where neither the list nor the overlay has that path: the kernel's modules. */
+  readonly more?: readonly Node[];
 }
 
 export interface Root {
@@ -35,7 +37,7 @@ const FIELDS = new Set(["path", "type", "mode", "uid", "gid", "from", "content",
 export async function stageRoot(options: RootOptions): Promise<Root> {
   const agent = await readInput(resolve(options.agent), "agent", "build it first (make agent), or name one with --agent FILE");
   checkProgram(options.agent, agent, options.arch);
-  const nodes = new Map<string, Node>();
+  const nodes = new Map<string, Node>((options.more ?? []).map((node) => [node.path, node]));
   for (const node of await overlay(join(options.rootfs, "overlay"))) nodes.set(node.path, node);
   const named = new Set<string>();
   for (const [index, raw] of (await readList(join(options.rootfs, "files.json"))).entries()) {

@@ -10,6 +10,8 @@ import { chooseWire, type WireChoice } from "../../ctl/vm/wire.js";
 export interface VmOptions {
   transport?: WireChoice;
   root?: "initrd" | "image";
+  /** A kernel with its roots, instead of what is in dist: a disk image is entered through the initrd. */
+  kernel?: { vmlinux: string; initrd: string; image?: string };
   machine?: "q35" | "microvm";
   /** Folder of the host in the guest, tag kataShared, through virtio-fs. */
   share?: string;
@@ -36,10 +38,16 @@ export const vmMissing = (transport: WireChoice = "auto"): string | undefined =>
   }
 };
 
+const rootOf = ({ kernel, root }: VmOptions): Pick<BootOptions, "kernel" | "root"> => {
+  if (kernel === undefined) return root === "image" ? { root: { image: distFile("rootfs.img") } } : {};
+  const { vmlinux, initrd, image } = kernel;
+  return { kernel: vmlinux, root: root === "image" ? { initrd, image: image ?? "" } : { initrd } };
+};
+
 const toBoot = (options: VmOptions): BootOptions => ({
   transport: options.transport ?? "auto",
   machine: options.machine ?? "q35",
-  ...(options.root === "image" ? { root: { image: distFile("rootfs.img") } } : {}),
+  ...rootOf(options),
   ...(options.share !== undefined ? { share: { folder: options.share, by: "virtiofs" as const } } : {}),
   ...(options.ninep !== undefined ? { share: { folder: options.ninep, by: "9p" as const } } : {}),
   ...(options.disks !== undefined ? { disks: options.disks } : {}),

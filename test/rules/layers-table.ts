@@ -18,7 +18,7 @@ export const LAYERS: readonly Layer[] = [
   {
     names: ["sys"], imports: ["abi"],
     holds: "system calls by their man-page names; all synchronous, all through `sys/call.ts`",
-    never: "log, use promises, wait (two functions do, for processes without a loop: `waitReadable`, `acceptNext`)",
+    never: "log, use promises, wait (three functions do, for processes without a loop: `waitReadable`, `acceptNext`, `pause`)",
   },
   { names: ["lib"], imports: ["abi", "sys"], holds: "event loop, reaper, forked helpers, listeners and channels, files, log, errors", never: "know containers or RPC" },
   { names: ["oci"], imports: ["abi", "lib/errors", "lib/lazy", "lib/text"], holds: "runtime-spec types, checks and plans: data in, data out", never: "have any effect" },
@@ -42,7 +42,7 @@ export const LAYERS: readonly Layer[] = [
     never: "hold a second way to do what the engine does",
   },
   {
-    names: ["init"], imports: ["abi", "sys", "lib", "engine/child/keyring", "sandbox", "rpc", "cli"],
+    names: ["init"], imports: ["abi", "sys", "lib", "engine/child/keyring", "devices/modules", "devices/uevent", "sandbox", "rpc", "cli"],
     holds: "what the binary is called as; settings, early mounts, PID 1's duties, wiring", never: "hold logic another layer needs",
   },
 ];

@@ -2,34 +2,17 @@
 // agent waits. What a container reads from them proves that they were found.
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Vm } from "../../ctl/vm/boot.js";
 import { containerRequest, fillRootfs, finish, runContainer, sandboxRequest } from "../helpers/guest.js";
 import { failure } from "../helpers/private-agent.js";
+import { qmp } from "../helpers/qmp.js";
 import { bootSharedVm, vmMissing } from "../helpers/vm.js";
 
 const missing = vmMissing();
 const BASE = "/run/kata-containers/sandbox";
-
-/** QEMU's machine protocol: one command, its answer. */
-const qmp = (path: string, execute: string, args: object): Promise<string> =>
-  new Promise((resolve, reject) => {
-    const socket = connect(path);
-    let text = "";
-    socket.on("connect", () => socket.write(`{"execute":"qmp_capabilities"}${JSON.stringify({ execute, arguments: args })}`));
-    socket.on("error", reject);
-    socket.on("data", (data) => {
-      text += String(data);
-      if (text.includes('"error"')) reject(new Error(text));
-      if (text.split('"return"').length === 3) {
-        socket.end();
-        resolve(text);
-      }
-    });
-  });
 
 describe.skipIf(missing !== undefined)(`storages in a VM${missing === undefined ? "" : ` (skipped: ${missing})`}`, () => {
   let dir: string;
