@@ -15,9 +15,9 @@ import { AppError, attempt, messageOf } from "../lib/errors.js";
 import { mkdirs, readText, writeText } from "../lib/fs.js";
 import { errorLine } from "../lib/log.js";
 import { words } from "../lib/text.js";
-import { haveModules, loadForDevices, loadModule } from "../devices/modules.js";
+import { haveModules, loadForDevices, loadModule, otherKernels, runningKernel } from "../devices/modules.js";
 import { driversBy } from "../devices/uevent.js";
-import { HELPER } from "./names.js";
+import { HELPER, REFUSED } from "./names.js";
 
 const TRIES = 1000; // of 10 ms each
 const NEW_ROOT = "/run/root";
@@ -28,15 +28,16 @@ const tell = (error: unknown): void => errorLine(`kata-agent: ${messageOf(error)
 /** Loads what the machine has devices for, and prepares for what comes later. A module that cannot be loaded is a line and no more. */
 export function bringUp(): void {
   try {
-    if (!haveModules()) return;
+    if (!haveModules()) return tellOthers();
     const line = words(readText("/proc/cmdline"));
     // its devices are on the command line, as a parameter of the module: no bus tells of them
     if (line.some((word) => word.startsWith("virtio_mmio."))) loadModule("virtio_mmio");
-    loadForDevices(tell);
+    loadForDevices({ trouble: tell });
+    mkdirs(REFUSED, 0o700);
     writeText("/proc/sys/kernel/modprobe", HELPER);
     driversBy(() => childTask("load the drivers of new devices", LATER_MS, () => {
       let said = "";
-      loadForDevices((error) => (said += `${said === "" ? "" : "; "}${messageOf(error)}`));
+      loadForDevices({ trouble: (error) => (said += `${said === "" ? "" : "; "}${messageOf(error)}`) });
       if (said !== "") throw new AppError("internal", said);
       return null;
     }));
@@ -47,6 +48,12 @@ export function bringUp(): void {
   const line = words(readText("/proc/cmdline"));
   openConsole(line);
   enterRoot(line);
+}
+
+/** An image with modules of other kernels only cannot be meant for this one. */
+function tellOthers(): void {
+  const others = otherKernels();
+  if (others.length > 0) errorLine(`kata-agent: the kernel modules in the image are for ${others.join(", ")}, this kernel is ${runningKernel()}: none can be loaded`);
 }
 
 /** Calls `look` until it is true, at most ten seconds; false when it never was. */

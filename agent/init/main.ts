@@ -5,7 +5,7 @@ import { NR } from "../abi/nr.js";
 import { exitGroup } from "../sys/process.js";
 import { getpid } from "../sys/system.js";
 import { lazy } from "../lib/lazy.js";
-import { HELPER, ociName } from "./names.js";
+import { isHelper, ociName } from "./names.js";
 
 const agent = lazy<typeof import("./agent.js")>("init/agent.js");
 const exact = lazy<typeof import("../sys/arguments.js")>("sys/arguments.js");
@@ -22,8 +22,8 @@ function leave(fd: 1 | 2, text: string): never {
 const isInit = getpid() === 1;
 // What is not UTF-8 is read again, to the byte; process 1 has no /proc yet, and gets its arguments from the kernel's line.
 const [program = "", ...args] = !isInit && native.args.some((text) => text.includes("\ufffd")) ? exact().callerArgs() : native.args;
-const name = program === HELPER ? undefined : ociName(program, args);
-if (!isInit && program === HELPER) modprobe().answer(args);
+const name = ociName(program, args);
+if (!isInit && isHelper(program, args)) modprobe().answer(args);
 else if (!isInit && name !== undefined) commandLine().start(name.args, name.self);
 else {
   const action = options().parseArguments(args);

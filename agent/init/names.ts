@@ -5,6 +5,12 @@ import { readlinkat } from "../sys/file.js";
 /** What the kernel calls when it wants a module, in place of modprobe(8): PID 1's own program, wherever it lies in the image. */
 export const HELPER = "/proc/1/exe";
 
+/** Is it called as the kernel calls it: "/proc/1/exe -q -- NAME"? */
+export const isHelper = (program: string, args: readonly string[]): boolean => program === HELPER && args.length === 3 && args[0] === "-q" && args[1] === "--";
+
+/** Holds an empty file for each module that the helper was refused, so that it is told once and not tried again. */
+export const REFUSED = "/run/kata-modules";
+
 /** Names of the agent: what hosts and images call it by. */
 const isAgents = (name: string): boolean => name === "" || name === "init" || name.startsWith("kata-agent") || name.startsWith("agent");
 
