@@ -10,7 +10,7 @@ import { getpid } from "../sys/system.js";
 import { attempt } from "../lib/errors.js";
 import { lazy } from "../lib/lazy.js";
 import { decimal } from "../lib/text.js";
-import type { Process } from "../engine/process.js";
+import { pidfdOf, type Process } from "../engine/process.js";
 import type { Spec } from "../oci/spec.js";
 import { invalid } from "./context.js";
 import type { Options } from "./options.js";
@@ -18,12 +18,12 @@ import type { Options } from "./options.js";
 const sockets = lazy<typeof import("./sockets.js")>("cli/sockets.js");
 
 /** Sockets and pid file: whoever asked for them is told before the command ends. */
-export function announce(options: Options, { pid, pidfd }: Process, master: Fd | undefined): void {
+export function announce(options: Options, process: Process, master: Fd | undefined): void {
   const console = options.get("console-socket");
   if (console !== undefined && master !== undefined) sockets().sendTerminal(console, master);
   const pidfds = options.get("pidfd-socket");
-  if (pidfds !== undefined) sockets().sendPidfd(pidfds, pidfd);
-  writePidFile(options, pid);
+  if (pidfds !== undefined) sockets().sendPidfd(pidfds, pidfdOf(process));
+  writePidFile(options, process.pid);
 }
 
 /** The pid file appears whole: decimal, no newline. */

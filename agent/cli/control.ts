@@ -15,6 +15,7 @@ import { known, look, revive } from "./load.js";
 import type { Options } from "./options.js";
 import { find } from "./store.js";
 
+const pausing = lazy<typeof import("../engine/pause.js")>("engine/pause.js");
 const lost = lazy<typeof import("../engine/lost-signal.js")>("engine/lost-signal.js");
 
 const refuse = (why: string): never => {
@@ -82,14 +83,14 @@ export async function kill(context: Context, options: Options): Promise<number> 
 export async function pause(context: Context, options: Options): Promise<number> {
   const it = known(context, idOf(options), true);
   if (it.status !== "running" && it.status !== "created") refuse(`cannot pause container ${it.saved.id}: it is ${it.status === "stopped" ? "stopped: container not running" : it.status}`);
-  await revive(it).cgroup.freeze();
+  await pausing().pauseContainer(revive(it));
   return 0;
 }
 
 export async function resume(context: Context, options: Options): Promise<number> {
   const it = known(context, idOf(options), true);
   if (it.status !== "paused") refuse(`cannot resume container ${it.saved.id}: it is not paused but ${it.status}`);
-  await revive(it).cgroup.thaw();
+  await pausing().resumeContainer(revive(it));
   return 0;
 }
 

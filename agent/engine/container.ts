@@ -1,4 +1,4 @@
-// The record of one container: plain values but for descriptors and the processes' streams. Only the engine changes it.
+// The record of one container: plain values but for descriptors and the processes' streams. Only the engine changes it, by `changeable`.
 import { AppError } from "../lib/errors.js";
 import type { CapabilitySets } from "../oci/caps.js";
 import type { Hook, Hooks, Linux, Process as ProcessSpec } from "../oci/spec.js";
@@ -54,22 +54,31 @@ export interface Container {
   readonly resctrl: ResctrlGroup | undefined;
   /** Those that are still to be run: poststart and poststop. */
   readonly hooks: Hooks | undefined;
-  initPid: number;
+  readonly initPid: number;
   /** What has to be run in it before it starts, where its process cannot do that: see start-hooks.ts. */
   readonly startHooks: { readonly hooks: readonly Hook[]; readonly process: ProcessSpec } | undefined;
   readonly template: ExecTemplate;
-  readonly processes: Map<string, Process>;
+  readonly processes: ReadonlyMap<string, Process>;
+  /** Those that have ended and that nobody has asked for, oldest first. */
+  readonly unclaimed: ReadonlySet<Process>;
   readonly init: Process;
   readonly annotations: { readonly [key: string]: string };
   readonly pipeSize: number;
   /** The file of the agent that is mounted where an annotation says the termination log is. */
   readonly terminationLog: string | undefined;
-  status: Status;
+  readonly status: Status;
   /** What it was when it was paused. */
-  pausedFrom: Status | undefined;
+  readonly pausedFrom: Status | undefined;
   /** To the child that waits to be started; undefined once it has been. */
-  gate: Channel | undefined;
-  stopOomWatch: (() => void) | undefined;
+  readonly gate: Channel | undefined;
+  readonly stopOomWatch: (() => void) | undefined;
+}
+
+type Changeable = { -readonly [K in keyof Container]: Container[K] } & { readonly processes: Map<string, Process>; readonly unclaimed: Set<Process> };
+
+/** The same record, for the engine to change (test/rules/layers.test.ts: for nobody else). */
+export function changeable(container: Container): Changeable {
+  return container as Changeable;
 }
 
 /** The status as it is now: a container whose first process has ended is stopped. */

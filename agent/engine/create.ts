@@ -7,11 +7,11 @@ import { checkSpec, type Machine } from "../oci/check.js";
 import type { Spec } from "../oci/spec.js";
 import type { Cgroup } from "./cgroup/group.js";
 import { makeCgroup } from "./cgroup/open.js";
-import { type Container, type Filter, type ResctrlGroup, TERMINATION_PATH } from "./container.js";
+import { changeable, type Container, type Filter, type ResctrlGroup, TERMINATION_PATH } from "./container.js";
 import { copiesFor, type CreateArgs, type Started, startChild, subject } from "./birth/first-process.js";
 import { type Channel, inTurn, type Said } from "./handshake.js";
 import { abandon, filterOf, processOf, READY_MS, takeMaster, takeOver, withScore } from "./birth/newborn.js";
-import type { Process } from "./process.js";
+import { pidfdOf, type Process } from "./process.js";
 import { startHooksOf, templateOf } from "./template.js";
 
 const hooks = lazy<typeof import("./hooks.js")>("engine/hooks.js");
@@ -35,7 +35,7 @@ async function untilReady(args: CreateArgs, gate: Channel, process: Process, { l
     inTurn(said, heard, [heard.size === 0 && "map", heard.size === 0 && "open", "ready", inside && "born", filter?.listener !== undefined && "notify", !heard.has("born") && "hooks"]);
     switch (said.say) {
       case "map": case "open":
-        await detached().answer(process.pidfd, gate, said);
+        await detached().answer(pidfdOf(process), gate, said);
         heard.delete(said.say); // it may ask again
         continue;
       case "ready":
@@ -103,7 +103,7 @@ export async function createContainer(args: CreateArgs): Promise<Container> {
         gate.tell("go");
       }
       await untilReady(args, gate, process, started, filter);
-      container.initPid = process.pid;
+      changeable(container).initPid = process.pid;
       return container;
     } catch (error) {
       gate?.close();
@@ -136,7 +136,7 @@ function terminationLog({ annotations, mounts }: Spec): string | undefined {
 function record(args: CreateArgs, cgroup: Cgroup, group: ResctrlGroup | undefined, init: Process, gate: Channel, seccompFilter: Filter | undefined): Container {
   const { spec, id } = args;
   return {
-    id, ociVersion: spec.ociVersion, judgement: args.judgement, newKeyring: args.newKeyring !== false, bundleDir: args.bundleDir, cgroup, resctrl: group, hooks: spec.hooks, initPid: init.pid, init, processes: new Map([[id, init]]), pipeSize: args.pipeSize, annotations: spec.annotations ?? {},
+    id, ociVersion: spec.ociVersion, judgement: args.judgement, newKeyring: args.newKeyring !== false, bundleDir: args.bundleDir, cgroup, resctrl: group, hooks: spec.hooks, initPid: init.pid, init, processes: new Map([[id, init]]), unclaimed: new Set(), pipeSize: args.pipeSize, annotations: spec.annotations ?? {},
     terminationLog: terminationLog(spec),
     startHooks: startHooksOf(spec), template: templateOf(spec, seccompFilter),
     status: "created", pausedFrom: undefined, gate, stopOomWatch: undefined,

@@ -4,7 +4,7 @@ import { withDeadline } from "../lib/async.js";
 import { messageOf } from "../lib/errors.js";
 import { lazy } from "../lib/lazy.js";
 import { Level, log } from "../lib/log.js";
-import type { Container } from "./container.js";
+import { changeable, type Container } from "./container.js";
 import { signal, whenEnded, type Process } from "./process.js";
 
 const resctrl = lazy<typeof import("./resctrl.js")>("engine/resctrl.js");
@@ -40,18 +40,20 @@ async function attemptTo(id: string, what: string, step: () => Promise<void>): P
  * stays and why; then it may be called again, and goes on where it stopped.
  */
 export async function destroyContainer(container: Container): Promise<void> {
-  container.stopOomWatch?.();
-  container.stopOomWatch = undefined;
+  const own = changeable(container);
+  own.stopOomWatch?.();
+  own.stopOomWatch = undefined;
   const all = [...container.processes.values()];
   if (!container.processes.has(container.id)) all.push(container.init);
   for (const process of all) signal(process, SIG.KILL);
-  container.gate?.close(); // after the signal: one that waits for its start would see this and end by itself, with another status
-  container.gate = undefined;
+  own.gate?.close(); // after the signal: one that waits for its start would see this and end by itself, with another status
+  own.gate = undefined;
   await attemptTo(container.id, "kill everybody in the cgroup", () => container.cgroup.killAll());
   await allGone(container, all);
   for (const process of all) process.streams?.close();
-  container.processes.clear();
-  container.status = "stopped";
+  own.processes.clear();
+  own.unclaimed.clear();
+  own.status = "stopped";
   await container.cgroup.remove();
   if (container.resctrl !== undefined) resctrl().removeGroups(container.resctrl.made);
   if (container.hooks?.poststop?.length) await hooks().runHooks("poststop", container.hooks.poststop, hooks().stateOf(container, "stopped", 0), container.judgement, true);

@@ -13,11 +13,12 @@ import { limitSteps, processPlan, type ProcessPlan, scoreSteps, withCallersGroup
 import type { Process as ProcessSpec } from "../oci/spec.js";
 import type { Step } from "../oci/steps.js";
 import { birth } from "./birth/clone-process.js";
-import { mustBe, type Container } from "./container.js";
+import { changeable, mustBe, type Container } from "./container.js";
 import { abandon, granted, labelsOf, nextOf, type OwnStreams, processOf, READY_MS, readyForChildren, takeMaster, takeOver, withoutGroups, withScore } from "./birth/newborn.js";
 import { limitsOf } from "./template.js";
 import { type Channel, inTurn, type Said } from "./handshake.js";
-import type { Process } from "./process.js";
+import { pidfdOf, type Process } from "./process.js";
+import { forgetProcess } from "./unclaimed.js";
 
 const child = lazy<typeof import("./child/run.js")>("engine/child/run.js");
 
@@ -34,8 +35,7 @@ function claim(container: Container, execId: string): void {
   const there = container.processes.get(execId);
   if (there === undefined) return;
   if (!there.collected) throw new AppError("internal", `exec_id '${execId}' already exists`);
-  there.streams?.close();
-  container.processes.delete(execId);
+  forgetProcess(container, there);
 }
 
 function start(container: Container, execId: string, spec: ProcessSpec, limits: ReturnType<typeof limitsOf>, own: OwnStreams | undefined): { process: Process; channel: Channel; done: Promise<void> } {
@@ -53,6 +53,7 @@ function start(container: Container, execId: string, spec: ProcessSpec, limits: 
   // who may not join a pid namespace of its own goes through the user namespace that gives the right
   const unprivileged = template.userNamespace && sys(NR.geteuid) !== 0;
   const user = template.userNamespace && !unprivileged ? CLONE.NEWUSER : 0;
+  const pidfd = pidfdOf(init);
   const { runExec } = child();
   const born = birth({
     place: {
@@ -61,7 +62,7 @@ function start(container: Container, execId: string, spec: ProcessSpec, limits: 
     },
     cgroup, like: init.pid, pipes: plan.terminal || own !== undefined ? undefined : container.pipeSize, ends: own?.streams,
     child: (end, ends) =>
-      runExec({ arrive, build: [], limits: limitSteps(limits), process: unprivileged && groupsAreFixed(init.pid) ? withoutGroups(withCaps) : withCaps, channel: end, ends, filter: template.seccomp, keyring: container.newKeyring ? container.id : undefined, labels, hooks: undefined, held: group !== undefined, newUser: template.userNamespace, keep: own?.keep ?? [], stub: judgement.stub === "always", inside: template.pidNamespace ? init.pidfd : undefined }, init.pidfd, unprivileged ? others(init.pid) : JOINED + user + (template.timeNamespace ? CLONE.NEWTIME : 0)),
+      runExec({ arrive, build: [], limits: limitSteps(limits), process: unprivileged && groupsAreFixed(init.pid) ? withoutGroups(withCaps) : withCaps, channel: end, ends, filter: template.seccomp, keyring: container.newKeyring ? container.id : undefined, labels, hooks: undefined, held: group !== undefined, newUser: template.userNamespace, keep: own?.keep ?? [], stub: judgement.stub === "always", inside: template.pidNamespace ? pidfd : undefined }, pidfd, unprivileged ? others(init.pid) : JOINED + user + (template.timeNamespace ? CLONE.NEWTIME : 0)),
     cloned: ({ pid }, to) => {
       if (group === undefined) return;
       resctrl().addToGroup(group, pid);
@@ -116,12 +117,13 @@ export async function execProcess(container: Container, execId: string, spec: Pr
     checkProcess(spec, "process", container.judgement);
     const { oomScoreAdj: score, ...unscored } = { ...container.template.limits, ...limitsOf(spec) };
     const { process, channel, done } = withScore(score, container.judgement, (left) => start(container, execId, spec, left && score !== undefined ? { ...unscored, oomScoreAdj: score } : unscored, own));
-    container.processes.set(execId, process);
+    const { processes } = changeable(container);
+    processes.set(execId, process);
     try {
       await done;
       return process;
     } catch (error) {
-      container.processes.delete(execId);
+      processes.delete(execId);
       await abandon(process, async () => process.streams?.close());
       throw error;
     } finally {

@@ -15,7 +15,7 @@ import type { Apart } from "./members.js";
 import { startHooksOf, templateOf } from "./template.js";
 import { knock } from "./handshake.js";
 import { COMMAND_LINE } from "../oci/judgement.js";
-import { ended, type Process } from "./process.js";
+import { alive, dead, ended, type Process } from "./process.js";
 
 export interface Remembered extends Identity {
   readonly id: string;
@@ -37,21 +37,21 @@ const UNKNOWN_STATUS = 255;
 
 /** A process that is not this one's child: how it ended stays unknown. */
 function stranger(identity: Identity, execId: string): Process {
-  const none = { execId, pid: identity.pid, streams: undefined, collected: false, waiters: new Set<(status: number) => void>() };
-  const dead = (): Process => ({ ...none, pidfd: undefined as unknown as Fd, status: UNKNOWN_STATUS });
-  if (identity.pid <= 0) return dead();
+  const { pid } = identity;
+  const gone = (): Process => dead(execId, pid, UNKNOWN_STATUS);
+  if (pid <= 0) return gone();
   let pidfd: Fd;
   try {
-    pidfd = pidfdOpen(identity.pid);
+    pidfd = pidfdOpen(pid);
   } catch (error) {
-    if (error instanceof SysError && error.errno === E.ESRCH) return dead();
+    if (error instanceof SysError && error.errno === E.ESRCH) return gone();
     throw error;
   }
   if (!lives(identity)) { // looked at after the opening: from now on the number cannot be another's
     pidfd.close();
-    return dead();
+    return gone();
   }
-  const process: Process = { ...none, pidfd, status: undefined };
+  const process: Process = alive(execId, { pid, pidfd }, undefined);
   const watching = watch(pidfd.n, EPOLL.IN, () => {
     watching.close();
     ended(process, UNKNOWN_STATUS);
@@ -64,7 +64,7 @@ export function reviveContainer(from: Remembered, withFilter = false): Container
   const { id, spec } = from;
   const init = stranger(from, id);
   return {
-    id, ociVersion: spec.ociVersion, judgement: COMMAND_LINE, newKeyring: from.newKeyring !== false, bundleDir: from.bundle, cgroup: reopenCgroup(from.cgroup, from.madeParents, from, from.apart), resctrl: from.resctrl, hooks: spec.hooks, initPid: from.pid, init, processes: new Map([[id, init]]), pipeSize: 0,
+    id, ociVersion: spec.ociVersion, judgement: COMMAND_LINE, newKeyring: from.newKeyring !== false, bundleDir: from.bundle, cgroup: reopenCgroup(from.cgroup, from.madeParents, from, from.apart), resctrl: from.resctrl, hooks: spec.hooks, initPid: from.pid, init, processes: new Map([[id, init]]), unclaimed: new Set(), pipeSize: 0,
     annotations: spec.annotations ?? {}, terminationLog: undefined, startHooks: startHooksOf(spec), template: templateOf(spec, withFilter ? filterOf(spec.linux?.seccomp) : undefined),
     status: from.status, pausedFrom: from.status === "paused" ? "running" : undefined, gate: from.door === undefined ? undefined : knock(from.door), stopOomWatch: undefined,
   };

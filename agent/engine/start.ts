@@ -3,7 +3,7 @@ import { SIG } from "../abi/flags.js";
 import { AppError, because } from "../lib/errors.js";
 import { withPatience } from "../lib/foreign.js";
 import { lazy } from "../lib/lazy.js";
-import { mustBe, type Container } from "./container.js";
+import { changeable, mustBe, type Container } from "./container.js";
 import { signal } from "./process.js";
 import { nextOf, READY_MS } from "./birth/newborn.js";
 
@@ -27,6 +27,7 @@ async function runHooksFirst(container: Container, wanted: NonNullable<Container
  */
 export async function startContainer(container: Container): Promise<void> {
   const { gate } = container;
+  const own = changeable(container);
   mustBe(container, "start", "created");
   if (gate === undefined) throw new AppError("precondition", `cannot start container ${container.id}: it has been started already`);
   let heard: ReturnType<typeof gate.next>;
@@ -36,7 +37,7 @@ export async function startContainer(container: Container): Promise<void> {
   } catch (error) {
     throw because(`start container ${container.id}`, error); // nobody would hear how it went: it is not started, and may be later
   }
-  container.gate = undefined;
+  own.gate = undefined;
   try {
     if (!gate.tell("start")) {
       heard.catch(() => undefined);
@@ -44,11 +45,16 @@ export async function startContainer(container: Container): Promise<void> {
     }
     const said = await heard;
     if (said.say !== "end") throw new AppError("internal", `its process said ${said.say} out of turn`);
-    if (container.status === "created") container.status = "running";
+    if (own.status === "created") own.status = "running";
     if (container.hooks?.poststart?.length) await hooks().runHooks("poststart", container.hooks.poststart, hooks().stateOf(container, "running", container.initPid), container.judgement, container.judgement.poststartFailure === "logged");
   } catch (error) {
     throw because(`start container ${container.id}`, error);
   } finally {
     gate.close();
   }
+}
+
+/** Tells of each process of the container that the kernel kills for want of memory, from now until it is destroyed. */
+export function watchOom(container: Container, onOom: () => void): void {
+  changeable(container).stopOomWatch ??= container.cgroup.watchOom(onOom);
 }

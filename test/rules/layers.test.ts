@@ -63,6 +63,10 @@ describe("layers of the agent", () => {
     });
     expect(wrong).toEqual([]);
   });
+  it("only the engine changes a container or a process", () => {
+    const changes = /\b(changeable|setStreams|setClaimant|setCollected|replace)\b[^;]*\bfrom "[^"]*engine\/(container|process)\.js"/;
+    expect(sources.filter((f) => !relative(agent, f).startsWith("engine/") && changes.test(readFileSync(f, "utf8"))).map((f) => relative(agent, f))).toEqual([]);
+  });
   it("sys knows no promises", () => {
     expect(sources.filter((f) => relative(agent, f).startsWith("sys/") && /\basync\b|\bawait\b|\bPromise\b/.test(readFileSync(f, "utf8")))).toEqual([]);
   });

@@ -20,7 +20,7 @@ import type { Filter } from "../container.js";
 import type { Born, Channel, Said } from "../handshake.js";
 import { statFields } from "../process-identity.js";
 import type { Label } from "../confine/labels.js";
-import { ended, type Process, signal } from "../process.js";
+import { alive, ended, pidfdOf, type Process, replace, setStreams, signal } from "../process.js";
 
 /**
  * The child's half. Who makes many containers has it before the first clone; who makes one lets the child load it, while the
@@ -76,8 +76,8 @@ export function readyForChildren(filter: Filter | undefined, joins: boolean): vo
 
 /** Takes the terminal's master from a child that has said `ready`: for the caller, or as the process's streams. */
 export function takeMaster(process: Process, n: number, own: OwnStreams | undefined): void {
-  handOver(terminal().takeMasterOf(process.pidfd, n), (master) => {
-    if (own === undefined) process.streams = io().ptyStreams(master);
+  handOver(terminal().takeMasterOf(pidfdOf(process), n), (master) => {
+    if (own === undefined) setStreams(process, io().ptyStreams(master));
     else if (own.terminal === undefined) master.close();
     else own.terminal(master);
   });
@@ -88,7 +88,7 @@ export function processOf(execId: string, child: Newborn, own?: OwnStreams): Pro
   const { cloned, streams } = child;
   try {
     if (own?.left === true) leaveToHeirs(cloned.pid);
-    const process: Process = { execId, pid: cloned.pid, pidfd: cloned.pidfd, streams, status: undefined, collected: false, waiters: new Set() };
+    const process = alive(execId, cloned, streams);
     onExit(cloned.pid, (status) => ended(process, status));
     return process;
   } catch (error) {
@@ -102,8 +102,9 @@ export function processOf(execId: string, child: Newborn, own?: OwnStreams): Pro
  * Throws AppError when the new one has ended already.
  */
 export function takeOver(process: Process, { pid, pidfd: n }: Born, own: OwnStreams | undefined, { traits }: Pick<ProcessPlan, "traits">): void {
-  const pidfd = pidfdGetfd(process.pidfd, n);
-  const { pid: outside, pidfd: helper } = process;
+  const helper = pidfdOf(process);
+  const outside = process.pid;
+  const pidfd = pidfdGetfd(helper, n);
   try {
     const is = pidOf(pidfd); // the word may be forged (see inTurn), and the child has no pidfd but the right one
     if (is <= 0) throw new AppError("precondition", "it was killed before its program began");
@@ -113,8 +114,7 @@ export function takeOver(process: Process, { pid, pidfd: n }: Born, own: OwnStre
     pidfd.close();
     throw error;
   }
-  process.pid = pid;
-  process.pidfd = pidfd;
+  replace(process, { pid, pidfd });
   if (own?.left === true) leaveToHeirs(pid);
   onExit(pid, (status) => ended(process, status)); // before the other is taken back, which reaps at once whoever has ended and is nobody's
   if (pidfdSendSignal(helper, SIG.KILL) < 0) killChild(outside); // as long as it sleeps, the channel has no end

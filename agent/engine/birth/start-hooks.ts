@@ -5,7 +5,7 @@ import { memfdCreate } from "../../sys/file.js";
 import { withDeadline } from "../../lib/async.js";
 import { because } from "../../lib/errors.js";
 import type { Hook, Process as ProcessSpec } from "../../oci/spec.js";
-import type { Container } from "../container.js";
+import { changeable, type Container } from "../container.js";
 import { execProcess } from "../exec.js";
 import { DEFAULT_SECONDS, judge, late, stateFile, stateOf, title } from "../hooks.js";
 import { signal, whenEnded } from "../process.js";
@@ -20,7 +20,7 @@ async function runOne(container: Container, process: ProcessSpec, hook: Hook): P
   try {
     judge(seconds === undefined ? await end : await withDeadline(hook.path, seconds * 1000, end, () => signal(started, SIG.KILL)).catch(() => { throw late(seconds); }), output);
   } finally {
-    container.processes.delete(started.execId);
+    changeable(container).processes.delete(started.execId);
   }
 }
 

@@ -8,14 +8,14 @@ import { connectUnix } from "../../lib/connect.js";
 import { AppError, attempt } from "../../lib/errors.js";
 import type { Listener } from "../container.js";
 import type { HookState } from "../hooks.js";
-import type { Process } from "../process.js";
+import { pidfdOf, type Process } from "../process.js";
 
 const FIRST = 4096; // the first message carries the descriptor; one that is short never goes in parts
 
 /** Takes descriptor `n` of the process and sends it; `state` is the container's. Throws AppError naming the socket. */
 export function handOver(process: Process, n: number, listener: Listener | undefined, state: HookState): void {
   if (listener === undefined) throw new AppError("internal", "the child has a seccomp listener that nobody asked for");
-  using fd = pidfdGetfd(process.pidfd, n);
+  using fd = pidfdGetfd(pidfdOf(process), n);
   const record = native.utf8Encode(JSON.stringify({ ociVersion: state.ociVersion, fds: ["seccompFd"], pid: process.pid, metadata: listener.metadata, state }));
   using to = attempt(`linux.seccomp.listenerPath: failed to connect with seccomp agent ${listener.path}`, () => connectUnix(listener.path));
   attempt(`send the seccomp listener to ${listener.path}`, () => {

@@ -22,7 +22,7 @@ export function containers(sandbox: Sandbox): Handlers<"container"> {
     RemoveContainer: (request) => removeContainer(sandbox, request.containerId, request.timeout * 1000),
     ExecProcess: (request, { connection }) => {
       if (request.process === undefined) throw new AppError("internal", "Unable to parse process from ExecProcessRequest");
-      return execProcess(sandbox, request.containerId, request.execId, toProcess(request.process), () => connection.closed);
+      return execProcess(sandbox, request.containerId, request.execId, toProcess(request.process), connection);
     },
     SignalProcess: (request) => signalProcess(sandbox, request.containerId, request.execId, request.signal | 0),
     WaitProcess: (request, call) => {
