@@ -1,6 +1,6 @@
 // The first module: finds out what the program is to be, the guest's agent or the command line of an OCI runtime, and loads
 // only that. PID 1 is always the agent.
-import { sys } from "../sys/call.js";
+import { injectFaultsFromOutside, sys } from "../sys/call.js";
 import { NR } from "../abi/nr.js";
 import { exitGroup } from "../sys/process.js";
 import { getpid } from "../sys/system.js";
@@ -19,6 +19,13 @@ function leave(fd: 1 | 2, text: string): never {
   exitGroup(fd === 1 ? 0 : 2);
 }
 
+if (__DEBUG__) {
+  try {
+    injectFaultsFromOutside();
+  } catch (error) {
+    leave(2, `KATA_FAULTS: ${error instanceof Error ? error.message : String(error)}\n`);
+  }
+}
 const isInit = getpid() === 1;
 // What is not UTF-8 is read again, to the byte; process 1 has no /proc yet, and gets its arguments from the kernel's line.
 const [program = "", ...args] = !isInit && native.args.some((text) => text.includes("\ufffd")) ? exact().callerArgs() : native.args;

@@ -24,16 +24,20 @@ export function fork(): number {
 
 const LARGEST = 4294967295; // number of a descriptor, as close_range(2) has it
 
-/** In a child: closes every descriptor from 3 up but `keep` (ascending order not needed). See close_range(2). */
+/**
+ * In a child: closes every descriptor from 3 up but `keep` (ascending order not needed). See close_range(2). Throws SysError where that
+ * cannot be: a program would have what is the agent's.
+ */
 export function closeOthers(keep: readonly number[]): void {
+  const close = (from: number, to: number): void => void must("close_range", NR.close_range, from, to, 0);
   if (!keep.includes(logDescriptor())) closeLog();
   let from = 3;
   for (const n of [...keep].sort((a, b) => a - b)) {
     if (n < from) continue;
-    if (n > from) sys(NR.close_range, from, n - 1, 0);
+    if (n > from) close(from, n - 1);
     from = n + 1;
   }
-  sys(NR.close_range, from, LARGEST, 0);
+  close(from, LARGEST);
 }
 
 function reportFrom(fn: () => Json): Reply {
@@ -64,8 +68,10 @@ export class Unanswered extends AppError {}
 function help(write: Fd, keep: readonly Fd[], fn: () => Json): never {
   try {
     unblockSignals();
-    closeOthers([write.n, logDescriptor(), ...keep.map((fd) => fd.n)]);
-    writeAll(write, JSON.stringify(reportFrom(fn)));
+    writeAll(write, JSON.stringify(reportFrom(() => {
+      closeOthers([write.n, logDescriptor(), ...keep.map((fd) => fd.n)]);
+      return fn();
+    })));
   } finally {
     for (;;) sys(NR.exit_group, 0);
   }

@@ -8,7 +8,7 @@ import { unblockSignals } from "../sys/poll.js";
 import { execve, exitGroup, restoreDescriptorLimit } from "../sys/process.js";
 import { withDeadline } from "./async.js";
 import { closeOthers, fork } from "./child-task.js";
-import { because } from "./errors.js";
+import { because, messageOf } from "./errors.js";
 import { gather, type Gathered } from "./gather.js";
 import { exitOf, killChild } from "./reaper.js";
 
@@ -30,6 +30,8 @@ function inChild(argv: readonly string[], env: readonly string[], stdin: Fd, std
     unblockSignals();
     const r = execve(argv[0] as string, argv, env);
     writeAll(new Fd(2), new SysError(`execve ${argv[0]}`, -r).message);
+  } catch (error) {
+    writeAll(new Fd(2), messageOf(error));
   } finally {
     exitGroup(127);
   }

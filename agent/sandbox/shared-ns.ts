@@ -29,8 +29,8 @@ function hold(hostname: string, ready: Fd, until: Fd): never {
     closeOthers([ready.n, until.n]);
     errno = -sys(NR.unshare, CLONE.NEWIPC | CLONE.NEWUTS);
     if (errno === 0 && hostname !== "") sethostname(hostname);
-  } catch {
-    errno = errno || E.EINVAL;
+  } catch (error) {
+    errno = errno || (error instanceof SysError ? error.errno : E.EINVAL);
   } finally {
     const answer = new Uint8Array([errno]);
     sys(NR.write, ready.n, answer, 1);

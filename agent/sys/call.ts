@@ -1,8 +1,9 @@
-// The one way to the kernel: every system call of the agent passes `sys`. It keeps a flight recorder of the last calls and lets a
-// test put faults in their place (`injectFault`; nothing else calls it). It must not retry, log or wait: `retry` is the only place that repeats a call,
-// and only for EINTR (see signal(7)).
+// The one way to the kernel: every system call of the agent passes `sys`. It keeps a flight recorder of the last calls; in the build with
+// sanitizers it lets faults be put in their place (faults.ts). It must not retry, log or wait: `retry` is the only place that repeats a
+// call, and only for EINTR (see signal(7)).
 import { E } from "../abi/errno.js";
 import { callName } from "../abi/nr-names.js";
+import type { Fault } from "./faults.js";
 import { escapes, exactArgument } from "./utf8.js";
 
 const raw = native.syscall;
@@ -12,23 +13,33 @@ const recordedNr = new Int32Array(RECORDED);
 const recordedResult = new Float64Array(RECORDED);
 let recorded = 0;
 
-/** A fault to inject: the result to answer instead of making the call, or undefined to let it pass. */
-export type Fault = (nr: number, args: readonly SyscallArg[]) => number | undefined;
 let fault: Fault | undefined;
 
-/** Installs a fault (tests only; undefined removes it). */
+/** Installs a fault; undefined removes it. Without effect but where __DEBUG__ is true. */
 export function injectFault(f: Fault | undefined): void {
   fault = f;
 }
 
+/** Installs the faults that KATA_FAULTS in the environment asks for. Throws Error naming the word that is wrong. */
+export function injectFaultsFromOutside(): void {
+  injectFault((native.load("sys__faults.js") as typeof import("./faults.js")).faultsFromEnvironment());
+}
+
+function remembered(nr: number, result: number): number {
+  const slot = recorded++ & (RECORDED - 1);
+  recordedNr[slot] = nr;
+  recordedResult[slot] = result;
+  return result;
+}
+
 /** Makes a system call; returns its result or the negative errno. Never throws. */
 export function sys(nr: number, a?: SyscallArg, b?: SyscallArg, c?: SyscallArg, d?: SyscallArg, e?: SyscallArg, f?: SyscallArg): number {
-  if (fault !== undefined) {
-    const injected = fault(nr, [a, b, c, d, e, f]);
-    if (injected !== undefined) return injected;
+  if (__DEBUG__) {
+    const injected = fault?.(nr, [a, b, c, d, e, f]);
+    if (injected !== undefined) return remembered(nr, injected);
   }
   const r = escapes ? raw(nr, exactArgument(a), exactArgument(b), exactArgument(c), exactArgument(d), exactArgument(e), f) : raw(nr, a, b, c, d, e, f);
-  const slot = recorded++ & (RECORDED - 1);
+  const slot = recorded++ & (RECORDED - 1); // as `remembered`: a call of it would cost each system call some 50 ns
   recordedNr[slot] = nr;
   recordedResult[slot] = r;
   return r;

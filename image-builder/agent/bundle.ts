@@ -33,7 +33,7 @@ type Output = Metafile["outputs"][string];
 /** Writes the chunks to `dir`. Throws BuildError when a source or a profile names a module that is not there, or esbuild's errors. */
 export async function bundle(dir: string, options: BundleOptions): Promise<Bundle> {
   const split = await mkdtemp(join(dir, "split-"));
-  const entries = lazyEntries(options.agent);
+  const entries = lazyEntries(options.agent, options.debug);
   const top = dirname(options.agent); // the names of chunks come from texts with the modules' paths in them: relative to the tree
   const { metafile } = await esbuild({ ...settings(options), absWorkingDir: top, outdir: split, metafile: true, entryPoints: [
     { in: options.entry, out: "main" }, ...[...entries].map(([name, path]) => ({ in: path, out: name.replace(/\.js$/, "") })),
@@ -106,8 +106,9 @@ function profilesOf({ top, split: dir, outputs, profiles }: Split): Map<string, 
 }
 
 /** Every lazy(...) in the sources names an entry of its own: its name and path. Throws BuildError "config" for a wrong name. */
-function lazyEntries(agent: string): Map<string, string> {
-  const found = new Map([["sys/errno-text.js", join(agent, "sys/errno-text.ts")]]); // sys/call.ts loads it itself
+function lazyEntries(agent: string, debug: boolean): Map<string, string> {
+  const own = debug ? ["errno-text", "faults"] : ["errno-text"]; // sys/call.ts loads them itself
+  const found = new Map(own.map((name) => [`sys/${name}.js`, join(agent, `sys/${name}.ts`)]));
   for (const entry of readdirSync(agent, { withFileTypes: true, recursive: true })) {
     if (!entry.name.endsWith(".ts") || entry.name.endsWith(".d.ts")) continue;
     const path = join(entry.parentPath, entry.name);

@@ -5,7 +5,7 @@
 import { CAP, CLONE, FSOPEN, MAGIC, MNT, MS, O, SIG, SOCK } from "../../abi/flags.js";
 import { SeccompData, SockFilter } from "../../abi/layouts.js";
 import { BPF_CODE, SECCOMP } from "../../abi/filter.js";
-import { sys, SysError } from "../../sys/call.js";
+import { must, sys, SysError } from "../../sys/call.js";
 import { dropBounding } from "../../sys/cred.js";
 import type { Fd } from "../../sys/fd.js";
 import { chdir, fchdir, open, readRaw, statfs } from "../../sys/file.js";
@@ -66,7 +66,7 @@ function goOutside(pidNamespace: Fd, answer: Fd): never {
     setns(pidNamespace, CLONE.NEWPID);
     for (let cap = 0; cap <= LAST_CAP; cap++) if (cap !== CAP.SYS_ADMIN) dropBounding(cap); // fsopen(2) asks for that one
     const file = makeStub(answer.n, steps(answer.n));
-    sys(NR.close_range, 0, 2, 0);
+    must("close_range", NR.close_range, 0, 2, 0);
     closeOthers([answer.n, file.n]);
     becomeStub(file, [answer], "/", [], []);
   } finally {

@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createHash } from "node:crypto";
 import { join, relative } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { lazyModules, withoutCycles } from "../../../image-builder/agent/bundle.js";
+import { bundle, lazyModules, withoutCycles } from "../../../image-builder/agent/bundle.js";
 import { flatName, flatten, withTable } from "../../../image-builder/agent/bytecode.js";
 import { slimSyscalls, versioned } from "../../../image-builder/agent/libseccomp.js";
 import { bytesOf, holdBudgets, parseProfiles } from "../../../image-builder/agent/profiles.js";
@@ -204,3 +204,14 @@ describe("the command agent", () => {
     expect(await cli(["agent", "--arch", "vax"])).toMatchObject({ code: 2, stderr: expect.stringContaining("known: x86_64, aarch64") as string });
   });
 });
+
+it("the binary that is shipped has nothing of the faults from outside, and no table of the calls' names", async () => {
+  const dir = temp();
+  const agent = join(projectRoot, "agent");
+  const profiles = parseProfiles(readFileSync(join(agent, "profiles.json"), "utf8"), "profiles.json");
+  const { files } = await bundle(dir, { agent, entry: join(agent, "init/main.ts"), arch: "x86_64", version: "0", debug: false, stub: "", profiles });
+  const text = files.map((file) => readFileSync(join(dir, file), "utf8")).join("\n");
+  expect(text).toContain("openat2");
+  expect(["KATA_FAULTS", "njectFault", "remembered", "gettid"].filter((word) => text.includes(word))).toEqual([]);
+  expect(files.filter((file) => file.includes("faults"))).toEqual([]);
+}, 120_000);

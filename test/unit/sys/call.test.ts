@@ -6,7 +6,10 @@ import { NR } from "../../../agent/abi/nr.js";
 import { check, flightRecord, injectFault, isErrno, must, retry, sys, SysError } from "../../../agent/sys/call.js";
 
 provide("sys__errno-text.js", words);
-afterEach(() => injectFault(undefined));
+afterEach(() => {
+  injectFault(undefined);
+  vi.unstubAllGlobals();
+});
 
 describe("system calls", () => {
   it("that fail throw the call, the number and the name", () => {
@@ -32,6 +35,7 @@ describe("system calls", () => {
 
   it("can be given a fault instead", () => {
     answerCalls(() => 5);
+    vi.stubGlobal("__DEBUG__", true);
     injectFault((nr, args) => (nr === 1 && args[0] === 9 ? -28 : undefined));
     expect([sys(1, 9), sys(1, 8), sys(0, 9)]).toEqual([-28, 5, 5]);
   });
