@@ -78,7 +78,7 @@ function inHook(hook: Hook, input: Fd, output: Fd, { env, cwd, setUp }: Setting)
     dup2(input, 0);
     dup2(output, 1);
     dup2(output, 2);
-    closeOthers([]);
+    closeAll();
     setUp();
     if (cwd !== undefined) enter(cwd);
     unblockSignals();
@@ -88,6 +88,15 @@ function inHook(hook: Hook, input: Fd, output: Fd, { env, cwd, setUp }: Setting)
     writeAll(new Fd(2), messageOf(error));
   } finally {
     exitGroup(127);
+  }
+}
+
+/** A filter of the container may forbid it to its start hooks; what the engine has open ends with the execve anyway. */
+function closeAll(): void {
+  try {
+    closeOthers([]);
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
   }
 }
 

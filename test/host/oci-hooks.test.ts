@@ -128,6 +128,15 @@ describe.skipIf(why !== undefined)("hooks", () => {
     expect(existsSync(at("third"))).toBe(true);
   });
 
+  it("of the start run under a filter that forbids them to close others' descriptors", () => {
+    const change = noting({ startContainer: [sh(`echo ran > ${at("under")}`)] });
+    const { stderr } = box.run("true", (c) => {
+      change(c);
+      c.linux["seccomp"] = { defaultAction: "SCMP_ACT_ALLOW", architectures: ["SCMP_ARCH_X86_64"], syscalls: [{ names: ["close_range"], action: "SCMP_ACT_ERRNO", errnoRet: 38 }] };
+    });
+    expect([stderr, note("under")]).toEqual(["", "ran\n"]);
+  });
+
   it.each(["prestart", "createContainer", "startContainer"])("a %s hook that takes longer than it may is killed", (kind) => {
     const { status, stderr } = box.run("true", noting({ [kind]: [{ path: "/bin/sleep", args: ["sleep", "1000"], timeout: 1 }] }));
     expect(status).toBe(1);
