@@ -3,11 +3,15 @@
 // (clone) has the faults and goes on with the count that there was; who executes a program that reads KATA_FAULTS hands them on by it.
 import { callNumber } from "../abi/nr-names.js";
 import * as errnos from "../abi/errno.js";
+import { bytesText } from "./utf8.js";
 
 /** A fault to inject: the result to answer instead of making the call, or undefined to let it pass. */
 export type Fault = (nr: number, args: readonly SyscallArg[]) => number | undefined;
 
-/** Which calls fail, and how: those whose argument `at` has the bits, or one of whose texts has `text` in it; of these from the `first` to the `last`. */
+/**
+ * Which calls fail, and how: those whose argument `at` has the bits, or one of whose texts has `text` in it (with "=" before it: is it); of
+ * these from the `first` to the `last`.
+ */
 interface Rule {
   readonly nr: number;
   readonly text: string | undefined;
@@ -18,7 +22,7 @@ interface Rule {
   met: number;
 }
 
-const FORM = "a fault is NAME:ERRNO, NAME[TEXT]:ERRNO or NAME[ARGUMENT&BITS]:ERRNO, with @N, the N-th such call, or @N+, from the N-th on";
+const FORM = "a fault is NAME:ERRNO, NAME[TEXT]:ERRNO, NAME[=TEXT]:ERRNO or NAME[ARGUMENT&BITS]:ERRNO, with @N, the N-th such call, or @N+, from the N-th on";
 const MOST_ARGUMENTS = 6;
 
 const numbers = (errnos as unknown as { readonly E: { readonly [name: string]: unknown } }).E;
@@ -78,7 +82,7 @@ const textOf = (argument: SyscallArg): string => {
   if (typeof argument === "string") return argument;
   if (!(argument instanceof Uint8Array)) return "";
   const end = argument.indexOf(0);
-  return native.utf8Decode(argument, 0, end < 0 ? argument.length : end) ?? "";
+  return bytesText(argument, 0, end < 0 ? argument.length : end);
 };
 
 /** The number that an argument is, or the first one of the structure that it names. */
@@ -90,7 +94,8 @@ function numberOf(argument: SyscallArg): bigint {
 
 function meets({ text, bits }: Rule, args: readonly SyscallArg[]): boolean {
   if (bits !== undefined) return (numberOf(args[bits.at]) & bits.mask) === bits.mask;
-  return text === undefined || args.some((argument) => textOf(argument).includes(text));
+  if (text === undefined) return true;
+  return args.some((argument) => (text.startsWith("=") ? textOf(argument) === text.slice(1) : textOf(argument).includes(text)));
 }
 
 /** The faults that `text` asks for, words with commas between them; undefined for none. Throws Error naming the word that is wrong. */

@@ -42,6 +42,10 @@ describe("KATA_FAULTS", () => {
     asked("openat2[cgroup.kill]:ENOENT");
     expect([open(Buffer.from("cgroup.kill\0rest")), open(Buffer.from("x\0cgroup.kill"))]).toEqual([-E.ENOENT, 7]);
   });
+  it("looks at whole texts", () => {
+    asked("mount[=proc]:EPERM");
+    expect([sys(NR.mount, "proc", "/proc/self/fd/7", "proc"), sys(NR.mount, "tmpfs", "/proc/self/fd/7", "tmpfs")]).toEqual([-E.EPERM, 7]);
+  });
   it("looks at bits of a number, or of the first number in a structure", () => {
     asked("memfd_create[1&0x10]:EINVAL,clone3[0&0x200000000]:EOPNOTSUPP");
     expect([sys(NR.memfd_create, "x", 0x13), sys(NR.memfd_create, "x", 3), sys(NR.memfd_create, "x")]).toEqual([-E.EINVAL, 7, 7]);
