@@ -4,9 +4,9 @@
 import { CLONE, MS } from "../agent/abi/flags.js";
 import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import protobuf from "protobufjs";
+import { encodeRequest } from "../ctl/client/agent-client.js";
 import { RequestEnvelope, schema } from "../ctl/client/schema.js";
-import { propertyName } from "../protos/names.js";
+import { toMessage } from "../ctl/container/to-message.js";
 import type { Tools } from "./native-tools.js";
 
 /** Stands for the container or exec id in a request; the driver puts another 8 bytes there. */
@@ -54,26 +54,11 @@ export const ociConfig = (rootfs: string, program: string, cgroup: string) => ({
   },
 });
 
-/** A JSON object in the runtime spec's names as a message of `type`. */
-export const toMessage = (type: protobuf.Type, json: object): protobuf.Message => {
-  const source = json as Record<string, unknown>;
-  const fields: Record<string, unknown> = {};
-  for (const field of type.fieldsArray) {
-    field.resolve();
-    const value = source[propertyName(type.name, field.name)];
-    if (value === undefined) continue;
-    const inner = field.resolvedType;
-    const convert = (v: unknown): unknown => (inner instanceof protobuf.Type ? toMessage(inner, v as object) : v);
-    fields[field.name] = field.repeated ? (value as unknown[]).map(convert) : field.map ? value : convert(value);
-  }
-  return type.create(fields);
-};
-
 /** The data of a request frame: envelope and the method's message. */
 export const requestData = (method: string, message: Record<string, unknown>): Uint8Array => {
   const m = schema().methods.get(method);
   if (m === undefined) throw new Error(`no such method: ${method}`);
-  const payload = m.request.encode(m.request.create(message)).finish();
+  const payload = encodeRequest(m, message);
   return RequestEnvelope.encode(RequestEnvelope.create({ service: m.service, method, payload })).finish();
 };
 
@@ -83,7 +68,9 @@ export const requestData = (method: string, message: Record<string, unknown>): U
  */
 export const createMessage = (config: OciConfig, id: string): Record<string, unknown> => {
   const spec = { ...config, linux: { ...config.linux, namespaces: config.linux.namespaces.filter((n) => n.type !== "pid") } };
-  return { container_id: id, exec_id: id, OCI: toMessage(schema().root.lookupType("grpc.Spec"), spec) };
+  const { value, unknown } = toMessage(schema().root.lookupType("grpc.Spec"), spec);
+  if (unknown.length > 0) throw new Error(`the protocol cannot carry ${unknown.join(", ")}`);
+  return { containerId: id, execId: id, oci: value };
 };
 
 const create = (rootfs: string, program: string, id: string): Record<string, unknown> => createMessage(ociConfig(rootfs, program, id), id);
@@ -91,22 +78,22 @@ const create = (rootfs: string, program: string, id: string): Record<string, unk
 /** Every call the driver makes, by the name it is loaded under. */
 const requests = (rootfs: string): Record<string, Uint8Array> => ({
   check: requestData("Check", {}),
-  sandbox: requestData("CreateSandbox", { sandbox_id: "bench", hostname: "bench" }),
+  sandbox: requestData("CreateSandbox", { sandboxId: "bench", hostname: "bench" }),
   "create-true": requestData("CreateContainer", create(rootfs, "/true", PLACE)),
   "create-pause": requestData("CreateContainer", create(rootfs, "/pause", PLACE)),
   "create-spew": requestData("CreateContainer", create(rootfs, "/spew", PLACE)),
   "create-sink": requestData("CreateContainer", create(rootfs, "/sink", PLACE)),
-  start: requestData("StartContainer", { container_id: PLACE }),
-  wait: requestData("WaitProcess", { container_id: PLACE, exec_id: PLACE }),
-  remove: requestData("RemoveContainer", { container_id: PLACE }),
-  kill: requestData("SignalProcess", { container_id: PLACE, signal: 9 }),
+  start: requestData("StartContainer", { containerId: PLACE }),
+  wait: requestData("WaitProcess", { containerId: PLACE, execId: PLACE }),
+  remove: requestData("RemoveContainer", { containerId: PLACE }),
+  kill: requestData("SignalProcess", { containerId: PLACE, signal: 9 }),
   exec: requestData("ExecProcess", {
-    container_id: HOME_ID, exec_id: PLACE,
-    process: { User: { UID: 0, GID: 0 }, Args: ["/true"], Env: ["PATH=/bin"], Cwd: "/" },
+    containerId: HOME_ID, execId: PLACE,
+    process: { user: { uid: 0, gid: 0 }, args: ["/true"], env: ["PATH=/bin"], cwd: "/" },
   }),
-  "exec-wait": requestData("WaitProcess", { container_id: HOME_ID, exec_id: PLACE }),
-  stdout: requestData("ReadStdout", { container_id: PLACE, exec_id: PLACE, len: 32768 }),
-  stdin: requestData("WriteStdin", { container_id: PLACE, exec_id: PLACE, data: new Uint8Array(32768).fill(120) }),
+  "exec-wait": requestData("WaitProcess", { containerId: HOME_ID, execId: PLACE }),
+  stdout: requestData("ReadStdout", { containerId: PLACE, execId: PLACE, len: 32768 }),
+  stdin: requestData("WriteStdin", { containerId: PLACE, execId: PLACE, data: new Uint8Array(32768).fill(120) }),
 });
 
 type StepLine = [kind: "m" | "r" | "o" | "x" | "n" | "l", target: string, source?: string, type?: string, data?: string, flags?: number, major?: number, minor?: number];

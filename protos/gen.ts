@@ -1,10 +1,12 @@
-// Writes agent/rpc/gen from the .proto files: gen/table.ts (what the codec needs, as two strings) and gen/messages.ts (types only, nothing
-// of it reaches the binary). Run `tsx protos/gen.ts`; a test runs it again and compares, so the result is committed.
+// Writes what both sides have of the .proto files. For the agent gen/table.ts (what the codec needs, as two strings) and gen/messages.ts
+// (types only, nothing of it reaches the binary), for the host client/gen/messages.ts. `make gen` runs it; a test runs it again and
+// compares, so the result is committed.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import protobuf from "protobufjs";
-import { loadProtos } from "./load.js";
+import { hostMessagesText } from "./gen-host.js";
+import { loadNamed, loadProtos } from "./load.js";
 import { propertyName } from "./names.js";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
@@ -171,7 +173,10 @@ ${methods.join("\n")}
 /** Generated files: path from the top of the tree to text. */
 export const generated = (): Record<string, string> => {
   const root = loadProtos(HERE);
-  return { "agent/rpc/gen/table.ts": tableText(root), "agent/rpc/gen/messages.ts": messagesText(root) };
+  return {
+    "agent/rpc/gen/table.ts": tableText(root), "agent/rpc/gen/messages.ts": messagesText(root),
+    "ctl/client/gen/messages.ts": hostMessagesText(loadNamed(HERE)),
+  };
 };
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -35,18 +35,32 @@ const UNLIMITED = new Set<string>(["WaitProcess", "WriteStdin", "ReadStdout", "R
 /** Milliseconds every other call may take when nothing is said. */
 export const DEFAULT_TIMEOUT_MS = 60_000;
 
-// protobufjs takes decimal text for 64-bit fields but not bigint; undefined values are the same as absent ones.
-const plain = (value: unknown): unknown => {
+// protobufjs takes decimal text for 64-bit fields but not bigint; undefined values are the same as absent ones. It would pass over
+// names that are no fields, and the request would be another one than was meant.
+const plain = (value: unknown, type: protobuf.Type | null): unknown => {
   if (typeof value === "bigint") return value.toString();
   if (value === null || typeof value !== "object" || value instanceof Uint8Array) return value;
-  if (Array.isArray(value)) return value.map(plain);
-  return Object.fromEntries(Object.entries(value).filter(([, v]) => v !== undefined).map(([k, v]) => [k, plain(v)]));
+  if (Array.isArray(value)) return value.map((item) => plain(item, type));
+  const fields = Object.entries(value).filter(([, v]) => v !== undefined);
+  return Object.fromEntries(fields.map(([name, inner]) => [name, type === null ? inner : plainField(type, name, inner)]));
 };
 
-/** Message bytes of a request object. Throws RpcError INVALID_ARGUMENT when a value does not fit its field. */
+const plainField = (type: protobuf.Type, name: string, value: unknown): unknown => {
+  const field = Object.hasOwn(type.fields, name) ? type.fields[name]?.resolve() : undefined;
+  if (field === undefined) throw new Error(`${type.name} has no field ${name}`);
+  const inner = field.resolvedType instanceof protobuf.Type ? field.resolvedType : null;
+  if (!field.map || value === null || typeof value !== "object") return plain(value, inner);
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, plain(item, inner)]));
+};
+
+/** Bytes of a message. Throws Error when a name is no field, or a value does not fit its field. */
+export const encodeMessage = (type: protobuf.Type, message: object): Uint8Array =>
+  type.encode(type.fromObject(plain(message, type) as { [k: string]: unknown })).finish();
+
+/** Message bytes of a request object. Throws RpcError INVALID_ARGUMENT where encodeMessage throws. */
 export const encodeRequest = (method: Method, request: object): Uint8Array => {
   try {
-    return method.request.encode(method.request.fromObject(plain(request) as { [k: string]: unknown })).finish();
+    return encodeMessage(method.request, request);
   } catch (error) {
     throw new RpcError(CODE.INVALID_ARGUMENT, `request cannot be encoded: ${(error as Error).message}`, method.name, { cause: error });
   }

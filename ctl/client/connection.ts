@@ -158,6 +158,6 @@ export class Connection {
 
 const requestBytes = (service: string, method: string, payload: Uint8Array, options: CallOptions): Uint8Array => {
   const metadata = Object.entries(options.metadata ?? {}).map(([key, value]) => ({ key, value }));
-  const timeout_nano = Math.round((options.timeoutMs ?? 0) * 1e6);
-  return RequestEnvelope.encode({ service, method, payload, timeout_nano, metadata }).finish();
+  const timeoutNano = Math.round((options.timeoutMs ?? 0) * 1e6);
+  return RequestEnvelope.encode({ service, method, payload, timeoutNano, metadata }).finish();
 };

@@ -1,16 +1,10 @@
 // The protocol as the host sees it: the project's own .proto files read by protobufjs, and the table of methods made from them.
-// It owns the ttRPC envelope types too. It never talks to anybody. Field names are those of the .proto files.
+// It owns the ttRPC envelope types too. It never talks to anybody. Fields are called as on the agent's side (protos/names.ts).
 import { fileURLToPath } from "node:url";
 import protobuf from "protobufjs";
-import { loadProtos } from "../../protos/load.js";
+import { loadNamed, methodsIn, type Method } from "../../protos/load.js";
 
-export interface Method {
-  /** Protobuf package and service, as it goes over the wire. */
-  service: string;
-  name: string;
-  request: protobuf.Type;
-  response: protobuf.Type;
-}
+export type { Method };
 
 export interface Schema {
   root: protobuf.Root;
@@ -18,25 +12,13 @@ export interface Schema {
   methods: ReadonlyMap<string, Method>;
 }
 
-const methodsOf = (service: protobuf.Service): Method[] =>
-  service.methodsArray.map((method) => {
-    method.resolve();
-    if (method.resolvedRequestType === null || method.resolvedResponseType === null) throw new Error(`${method.fullName}: unknown type`);
-    return { service: service.fullName.replace(/^\./, ""), name: method.name, request: method.resolvedRequestType, response: method.resolvedResponseType };
-  });
-
-const servicesIn = (space: protobuf.NamespaceBase): protobuf.Service[] =>
-  space.nestedArray.flatMap((item) =>
-    item instanceof protobuf.Service ? [item] : item instanceof protobuf.Namespace ? servicesIn(item) : [],
-  );
-
 let loaded: Schema | undefined;
 
 /** The schema, read from disk on first use. Throws the parser's error, which names file and line. */
 export const schema = (): Schema => {
   if (loaded !== undefined) return loaded;
-  const root = loadProtos(fileURLToPath(new URL("../../protos", import.meta.url)));
-  loaded = { root, methods: new Map(servicesIn(root).flatMap(methodsOf).map((method) => [method.name, method])) };
+  const root = loadNamed(fileURLToPath(new URL("../../protos", import.meta.url)));
+  loaded = { root, methods: new Map(methodsIn(root).map((method) => [method.name, method])) };
   return loaded;
 };
 

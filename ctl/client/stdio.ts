@@ -6,8 +6,8 @@ import { CODE, RpcError } from "./rpc-error.js";
 
 /** Which process: exec_id is that of the exec, or the container's id for its first process. */
 export interface ProcessName {
-  container_id: string;
-  exec_id: string;
+  containerId: string;
+  execId: string;
 }
 
 /** Bytes asked for by one read and sent by one write. */

@@ -22,10 +22,10 @@ export interface ExecOptions {
 
 const PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-const idsOf = (user: string): { UID: number; GID: number } => {
+const idsOf = (user: string): { uid: number; gid: number } => {
   const match = /^(\d+)(?::(\d*))?$/.exec(user);
   if (!match) throw new Error(`bad user '${user}': exec takes numbers, UID or UID:GID`);
-  return { UID: Number(match[1]), GID: Number(match[2] || match[1]) };
+  return { uid: Number(match[1]), gid: Number(match[2] || match[1]) };
 };
 
 const targetOf = (name: string, options: ExecOptions): { address: string; container: string } => {
@@ -42,16 +42,16 @@ const targetOf = (name: string, options: ExecOptions): { address: string; contai
 export const execCommand = async (vm: string, command: string[], options: ExecOptions): Promise<number> => {
   const { address, container } = targetOf(vm, options);
   const client = await connectAgent(parseAddress(address));
-  const exec_id = randomUUID();
+  const execId = randomUUID();
   const process_: Input<Process> = {
-    Terminal: options.tty === true, User: idsOf(options.user), Args: command, Cwd: options.workdir,
+    terminal: options.tty === true, user: idsOf(options.user), args: command, cwd: options.workdir,
     ...(options.tty === true ? sizeOf() : {}),
-    Env: mergeEnv([PATH, ...(options.tty === true ? ["TERM=xterm"] : [])], options.env),
+    env: mergeEnv([PATH, ...(options.tty === true ? ["TERM=xterm"] : [])], options.env),
   };
   const interrupt = armInterrupt();
   try {
-    await client.execProcess({ container_id: container, exec_id, process: process_ });
-    return await attend(client, { container_id: container, exec_id }, options, interrupt, false);
+    await client.execProcess({ containerId: container, execId, process: process_ });
+    return await attend(client, { containerId: container, execId }, options, interrupt, false);
   } finally {
     interrupt.disarm();
     client.close();

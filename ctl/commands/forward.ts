@@ -24,8 +24,8 @@ const forwardSignals = (client: AgentClient, name: ProcessName, interrupt: Inter
   const timers: NodeJS.Timeout[] = [];
   const gaveUp = new Promise<never>((_resolve, reject) => {
     const kill = (): void => {
-      client.signalProcess({ ...(whole ? { container_id: name.container_id } : name), signal: SIGKILL }).catch(() => undefined);
-      timers.push(setTimeout(() => reject(new Error(`${whole ? `container ${name.container_id}` : "the command"} did not end after it was killed`)), GIVE_UP_AFTER_MS));
+      client.signalProcess({ ...(whole ? { containerId: name.containerId } : name), signal: SIGKILL }).catch(() => undefined);
+      timers.push(setTimeout(() => reject(new Error(`${whole ? `container ${name.containerId}` : "the command"} did not end after it was killed`)), GIVE_UP_AFTER_MS));
     };
     void interrupt.first.then((signal) => {
       if (whole || signal === SIGHUP) timers.push(setTimeout(kill, KILL_AFTER_MS));

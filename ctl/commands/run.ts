@@ -47,15 +47,15 @@ const runContainer = async (vm: Vm, plan: ContainerPlan, id: string, options: Ru
   const client = vm.client;
   const cancel = { signal: interrupt.signal };
   await client.createSandbox(plan.sandbox, cancel);
-  const { OCI } = plan.container;
-  await client.createContainer(options.tty === true ? { ...plan.container, OCI: { ...OCI, Process: { ...OCI?.Process, ...sizeOf() } } } : plan.container, cancel);
-  await client.startContainer({ container_id: id }, cancel);
-  return attend(client, { container_id: id, exec_id: id }, options, interrupt, true);
+  const { oci } = plan.container;
+  await client.createContainer(options.tty === true ? { ...plan.container, oci: { ...oci, process: { ...oci?.process, ...sizeOf() } } } : plan.container, cancel);
+  await client.startContainer({ containerId: id }, cancel);
+  return attend(client, { containerId: id, execId: id }, options, interrupt, true);
 };
 
 const farewell = async (vm: Vm, id: string): Promise<void> => {
   // The machine goes away with all that is in it; the calls are only made so that the guest can end in order.
-  await vm.client.removeContainer({ container_id: id }, { timeoutMs: 5_000 }).catch(() => undefined);
+  await vm.client.removeContainer({ containerId: id }, { timeoutMs: 5_000 }).catch(() => undefined);
   await vm.client.destroySandbox({}, { timeoutMs: 5_000 }).catch(() => undefined);
 };
 

@@ -55,9 +55,9 @@ const followSize = (client: AgentClient, process_: ProcessName, out: Writable): 
 };
 
 /** The size of the terminal that `out` is, for a process that is about to be made; nothing where it is none. */
-export const sizeOf = (out: Writable = process.stdout): { ConsoleSize?: { Height: number; Width: number } } => {
+export const sizeOf = (out: Writable = process.stdout): { consoleSize?: { height: number; width: number } } => {
   const { rows, columns } = out as NodeJS.WriteStream;
-  return columns > 0 ? { ConsoleSize: { Height: rows, Width: columns } } : {};
+  return columns > 0 ? { consoleSize: { height: rows, width: columns } } : {};
 };
 
 /** Sends our input to the process. A terminal that is hung up ends it as the end of a file does. */

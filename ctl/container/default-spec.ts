@@ -19,7 +19,7 @@ const READ_ONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sys
 /** Where the sandbox's shared memory is mounted in the guest; containers bind it on /dev/shm. */
 export const SHM_PATH = "/run/kata-containers/sandbox/shm";
 
-const MOUNTS: Input<Spec>["Mounts"] = [
+const MOUNTS: Input<Spec>["mounts"] = [
   { destination: "/proc", type: "proc", source: "proc", options: ["nosuid", "noexec", "nodev"] },
   { destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "strictatime", "mode=755", "size=65536k"] },
   { destination: "/dev/pts", type: "devpts", source: "devpts", options: ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"] },
@@ -30,8 +30,8 @@ const MOUNTS: Input<Spec>["Mounts"] = [
 ];
 
 /** The capability sets of an ordinary container process. */
-export const defaultCapabilities = (): NonNullable<NonNullable<Input<Spec>["Process"]>["Capabilities"]> => ({
-  Bounding: CAPABILITIES, Effective: CAPABILITIES, Permitted: CAPABILITIES,
+export const defaultCapabilities = (): NonNullable<NonNullable<Input<Spec>["process"]>["capabilities"]> => ({
+  bounding: CAPABILITIES, effective: CAPABILITIES, permitted: CAPABILITIES,
 });
 
 export interface SpecOptions {
@@ -52,29 +52,29 @@ export interface SpecOptions {
 const CPU_PERIOD_US = 100_000;
 
 /** The limit to so many processors. */
-export const cpuLimit = (cpus: number): { Quota: number; Period: number } => ({ Quota: Math.round(cpus * CPU_PERIOD_US), Period: CPU_PERIOD_US });
+export const cpuLimit = (cpus: number): { quota: number; period: number } => ({ quota: Math.round(cpus * CPU_PERIOD_US), period: CPU_PERIOD_US });
 
 /** The spec for one container. */
 export const defaultSpec = (options: SpecOptions): Input<Spec> => ({
-  Version: "1.1.0",
-  Hostname: options.hostname,
-  Root: { Path: options.rootPath, Readonly: false },
-  Process: {
-    Terminal: options.terminal,
-    User: { UID: options.user.uid, GID: options.user.gid, AdditionalGids: options.user.additionalGids },
-    Args: options.args, Env: options.env, Cwd: options.workdir,
-    Capabilities: defaultCapabilities(),
-    Rlimits: [{ Type: "RLIMIT_NOFILE", Hard: 1_048_576, Soft: 1_024 }],
+  ociVersion: "1.1.0",
+  hostname: options.hostname,
+  root: { path: options.rootPath, readonly: false },
+  process: {
+    terminal: options.terminal,
+    user: { uid: options.user.uid, gid: options.user.gid, additionalGids: options.user.additionalGids },
+    args: options.args, env: options.env, cwd: options.workdir,
+    capabilities: defaultCapabilities(),
+    rlimits: [{ type: "RLIMIT_NOFILE", hard: 1_048_576, soft: 1_024 }],
   },
-  Mounts: MOUNTS,
-  Linux: {
-    CgroupsPath: `/katactl/${options.id}`,
-    Namespaces: [{ Type: "ipc" }, { Type: "uts" }, { Type: "mount" }],
-    Resources: {
-      ...(options.memory === undefined ? {} : { Memory: { Limit: options.memory } }),
-      ...(options.cpus === undefined ? {} : { CPU: cpuLimit(options.cpus) }),
+  mounts: MOUNTS,
+  linux: {
+    cgroupsPath: `/katactl/${options.id}`,
+    namespaces: [{ type: "ipc" }, { type: "uts" }, { type: "mount" }],
+    resources: {
+      ...(options.memory === undefined ? {} : { memory: { limit: options.memory } }),
+      ...(options.cpus === undefined ? {} : { cpu: cpuLimit(options.cpus) }),
     },
-    MaskedPaths: MASKED,
-    ReadonlyPaths: READ_ONLY,
+    maskedPaths: MASKED,
+    readonlyPaths: READ_ONLY,
   },
 });

@@ -51,51 +51,51 @@ const NAMESPACES_KEPT = new Set(["ipc", "uts", "mount", "user"]);
 
 // The Kata runtime clears what has no meaning in the guest: these namespaces, host paths of others, host devices, block I/O.
 const asKataSends = (spec: Spec): Spec => {
-  const linux = spec.Linux;
+  const linux = spec.linux;
   if (linux === undefined) return spec;
-  const resources = linux.Resources;
+  const resources = linux.resources;
   return {
     ...spec,
-    Linux: {
+    linux: {
       ...linux,
-      Namespaces: (linux.Namespaces ?? []).filter((ns) => NAMESPACES_KEPT.has(ns.Type)).map((ns) => ({ Type: ns.Type, Path: "" })),
-      ...(resources === undefined ? {} : { Resources: withoutHostParts(resources) }),
+      namespaces: (linux.namespaces ?? []).filter((ns) => NAMESPACES_KEPT.has(ns.type)).map((ns) => ({ type: ns.type, path: "" })),
+      ...(resources === undefined ? {} : { resources: withoutHostParts(resources) }),
     },
   };
 };
 
-type Resources = NonNullable<NonNullable<Spec["Linux"]>["Resources"]>;
+type Resources = NonNullable<NonNullable<Spec["linux"]>["resources"]>;
 
-const withoutHostParts = ({ Devices: _devices, BlockIO: _block, Network: _network, ...rest }: Resources): Resources => rest as Resources;
+const withoutHostParts = ({ devices: _devices, blockIO: _block, network: _network, ...rest }: Resources): Resources => rest as Resources;
 
 // What the user asks for besides the command wins over config.json, as it does over an image's configuration.
 const limitsOf = (resources: Resources | undefined, wishes: Wishes): Resources | undefined => {
-  const memory = wishes.memory === undefined ? {} : { Memory: { ...resources?.Memory, Limit: wishes.memory } };
-  const cpu = wishes.cpus === undefined ? {} : { CPU: { ...resources?.CPU, ...cpuLimit(wishes.cpus) } };
+  const memory = wishes.memory === undefined ? {} : { memory: { ...resources?.memory, limit: wishes.memory } };
+  const cpu = wishes.cpus === undefined ? {} : { cpu: { ...resources?.cpu, ...cpuLimit(wishes.cpus) } };
   return resources === undefined && wishes.memory === undefined && wishes.cpus === undefined ? undefined : ({ ...resources, ...memory, ...cpu } as Resources);
 };
 
 const bundleSpec = (image: OpenedImage, json: { [key: string]: Json }, id: string, rootPath: string, wishes: Wishes): { spec: Input<Spec>; ignored: string[] } => {
   const { value, unknown } = toMessage(schema().root.lookupType("grpc.Spec"), json);
   const spec = asKataSends(value as unknown as Spec);
-  const process = spec.Process;
+  const process = spec.process;
   if (process === undefined) throw new ImageError("config.json has no process");
-  const bind = spec.Mounts?.find((mount) => mount.type === "bind" || mount.options?.some((option) => option === "bind" || option === "rbind"));
+  const bind = spec.mounts?.find((mount) => mount.type === "bind" || mount.options?.some((option) => option === "bind" || option === "rbind"));
   if (bind !== undefined) throw new ImageError(`config.json binds ${bind.source} of the host on ${bind.destination}: host folders are not given to this VM`);
-  const args = wishes.command.length > 0 ? wishes.command : process.Args;
+  const args = wishes.command.length > 0 ? wishes.command : process.args;
   if ((args ?? []).length === 0) throw new ImageError("config.json has no process.args: give a command after --");
-  const linux: Input<Spec>["Linux"] = { ...spec.Linux, CgroupsPath: spec.Linux?.CgroupsPath || `/katactl/${id}` };
-  const resources = limitsOf(spec.Linux?.Resources, wishes);
+  const linux: Input<Spec>["linux"] = { ...spec.linux, cgroupsPath: spec.linux?.cgroupsPath || `/katactl/${id}` };
+  const resources = limitsOf(spec.linux?.resources, wishes);
   const user = wishes.user === undefined ? undefined : resolveUser(image.tree, wishes.user);
   return {
     spec: {
       ...spec,
-      Root: { Path: rootPath, Readonly: spec.Root?.Readonly ?? false },
-      Process: {
-        ...process, Args: args, Terminal: wishes.terminal, Env: mergeEnv(process.Env ?? [], wishes.env), Cwd: wishes.workdir ?? (process.Cwd || "/"),
-        ...(user === undefined ? {} : { User: { UID: user.uid, GID: user.gid, AdditionalGids: user.additionalGids } }),
+      root: { path: rootPath, readonly: spec.root?.readonly ?? false },
+      process: {
+        ...process, args, terminal: wishes.terminal, env: mergeEnv(process.env ?? [], wishes.env), cwd: wishes.workdir ?? (process.cwd || "/"),
+        ...(user === undefined ? {} : { user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids } }),
       },
-      Linux: { ...linux, ...(resources === undefined ? {} : { Resources: resources }) },
+      linux: { ...linux, ...(resources === undefined ? {} : { resources: resources }) },
     },
     ignored: unknown,
   };
@@ -114,11 +114,11 @@ const imageSpec = (image: OpenedImage, id: string, rootPath: string, wishes: Wis
 export const rootStorages = (id: string, disk: string, rootPath: string): Input<Storage>[] => {
   const layers = `${BASE}/sandbox/layers/${id}`;
   return [
-    { driver: "blk", source: disk, fstype: DISK_FSTYPE, options: ["ro"], mount_point: `${layers}/lower` },
+    { driver: "blk", source: disk, fstype: DISK_FSTYPE, options: ["ro"], mountPoint: `${layers}/lower` },
     {
-      driver: "overlayfs", source: "overlay", fstype: "overlay", mount_point: rootPath,
+      driver: "overlayfs", source: "overlay", fstype: "overlay", mountPoint: rootPath,
       options: [`lowerdir=${layers}/lower`, `upperdir=${layers}/upper`, `workdir=${layers}/work`],
-      driver_options: ["upper", "work"].map((name) => `io.katacontainers.volume.overlayfs.create_directory=${layers}/${name}`),
+      driverOptions: ["upper", "work"].map((name) => `io.katacontainers.volume.overlayfs.create_directory=${layers}/${name}`),
     },
   ];
 };
@@ -129,10 +129,10 @@ export const planContainer = (image: OpenedImage, id: string, disk: string, wish
   const { spec, ignored } = image.spec === undefined ? { spec: imageSpec(image, id, rootPath, wishes), ignored: [] } : bundleSpec(image, image.spec, id, rootPath, wishes);
   return {
     sandbox: {
-      sandbox_id: id, hostname: id,
-      storages: [{ driver: "ephemeral", source: "shm", fstype: "tmpfs", options: ["noexec", "nosuid", "nodev", "mode=1777", "size=67108864"], mount_point: SHM_PATH }],
+      sandboxId: id, hostname: id,
+      storages: [{ driver: "ephemeral", source: "shm", fstype: "tmpfs", options: ["noexec", "nosuid", "nodev", "mode=1777", "size=67108864"], mountPoint: SHM_PATH }],
     },
-    container: { container_id: id, exec_id: id, storages: rootStorages(id, disk, rootPath), OCI: spec },
+    container: { containerId: id, execId: id, storages: rootStorages(id, disk, rootPath), oci: spec },
     ignored,
   };
 };

@@ -11,8 +11,8 @@ export interface Converted {
 
 const plain = (name: string): string => name.replaceAll("_", "").toLowerCase();
 
-// The runtime-spec calls this one differently.
-const ALIASES: Readonly<Record<string, string>> = { ociversion: "version" };
+// The .proto files call this one differently.
+const ALIASES: Readonly<Record<string, string>> = { version: "ociversion" };
 
 const isObject = (value: Json): value is { [key: string]: Json } => value !== null && typeof value === "object" && !Array.isArray(value);
 

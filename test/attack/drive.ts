@@ -18,10 +18,10 @@ const SETTLE_MS = 15_000;
 const ATTACK_MS = 200_000;
 
 const bystand = async (ground: Ground, id: string): Promise<void> => {
-  const request = containerRequest({ id, rootPath: ground.root, args: ["/bin/cat"] }) as { OCI: Oci };
-  if (ground.where === "vm") withCaps("CAP_SYS_ADMIN")(request.OCI); // it looks at the guest for us
+  const request = containerRequest({ id, rootPath: ground.root, args: ["/bin/cat"] }) as { oci: Oci };
+  if (ground.where === "vm") withCaps("CAP_SYS_ADMIN")(request.oci); // it looks at the guest for us
   await ground.client.createContainer(request as never);
-  await ground.client.startContainer({ container_id: id });
+  await ground.client.startContainer({ containerId: id });
 };
 
 /** The bystander runs, takes input, gives output, and can be executed in. */
@@ -38,8 +38,8 @@ const unharmed = async (scene: Scene): Promise<void> => {
 const clear = async (scene: Scene, limit: number): Promise<number> => {
   const begin = performance.now();
   for (const id of scene.attackers) {
-    const killed = await outcome(within(scene.client.signalProcess({ container_id: id, exec_id: "", signal: KILL }), limit, `SignalProcess of ${id}`));
-    const removed = await outcome(within(scene.client.removeContainer({ container_id: id }), limit, `RemoveContainer of ${id}`));
+    const killed = await outcome(within(scene.client.signalProcess({ containerId: id, execId: "", signal: KILL }), limit, `SignalProcess of ${id}`));
+    const removed = await outcome(within(scene.client.removeContainer({ containerId: id }), limit, `RemoveContainer of ${id}`));
     const unknown = /Invalid container id|not found|NOT_FOUND/;
     if (removed !== "OK" && !unknown.test(removed)) scene.fault(`it cannot be removed: ${removed} (killed: ${killed})`);
   }
@@ -61,11 +61,11 @@ const settled = async (read: () => Promise<State>, before: State): Promise<strin
 /** How long a Check takes while a container does nothing but use the processor, for some seconds. */
 export const baselineOf = async (ground: Ground, measure: Measure, seconds: number, id: string): Promise<Patience> => {
   await ground.client.createContainer(containerRequest({ id, rootPath: ground.root, args: ["/bin/sh", "-c", "while :; do :; done"] }) as never);
-  await ground.client.startContainer({ container_id: id });
+  await ground.client.startContainer({ containerId: id });
   await measure.watch(ground.address, ground.threads);
   await new Promise((done) => setTimeout(done, seconds * 1000));
   const patience = await measure.report();
-  await ground.client.removeContainer({ container_id: id });
+  await ground.client.removeContainer({ containerId: id });
   return patience;
 };
 
@@ -109,7 +109,7 @@ export const drive = async (attack: Attack, ground: Ground, measure: Measure, ru
     });
     memory = { ...memory, after: now, peak };
   }
-  await outcome(within(ground.client.removeContainer({ container_id: bystander }), 10_000, "removal of the bystander"));
+  await outcome(within(ground.client.removeContainer({ containerId: bystander }), 10_000, "removal of the bystander"));
   scene.faults.push(...judge(attack, ground, patience, memory, removalMs, rules));
   return { name: attack.name, item: attack.item, where: ground.where, did, patience, removalMs, memory, ms: performance.now() - begin, faults: scene.faults };
 };

@@ -103,7 +103,7 @@ export const onHost = async (attack: Attack["needs"], prefix: string, sharePid =
   let agent: PrivateAgent | undefined;
   try {
     agent = await startPrivateAgent(attack.settings, attack.before, undefined, true);
-    await agent.client.createSandbox({ ...sandboxRequest("attack", false), sandbox_pidns: sharePid } as never);
+    await agent.client.createSandbox({ ...sandboxRequest("attack", false), sandboxPidns: sharePid } as never);
   } catch (error) {
     await agent?.stop();
     rmSync(folder, { recursive: true, force: true });
@@ -175,11 +175,11 @@ echo "[children]"; grep -lE '^PPid:.1$' /proc/[0-9]*/status; [ "$1" = reset ] &&
 /** Runs it; the report by its headings. A container has to be made for it, and is removed. */
 const lookAt = async (client: AgentClient, folder: string, id: string, word = ""): Promise<Record<string, string>> => {
   const report = `work/${id}`;
-  const request = containerRequest({ id, rootPath: `${GUEST_SHARE}/rootfs`, args: ["/bin/true"] }) as { OCI: Record<string, unknown> };
+  const request = containerRequest({ id, rootPath: `${GUEST_SHARE}/rootfs`, args: ["/bin/true"] }) as { oci: Record<string, unknown> };
   const script = `(${LOOK}) > ${GUEST_SHARE}/${report}`;
-  request.OCI["Hooks"] = { CreateRuntime: [{ Path: `${GUEST_SHARE}/rootfs/bin/busybox`, Args: ["sh", "-c", script, "look", word], Env: [`PATH=${GUEST_SHARE}/rootfs/bin`], Timeout: 60 }] };
+  request.oci["hooks"] = { createRuntime: [{ path: `${GUEST_SHARE}/rootfs/bin/busybox`, args: ["sh", "-c", script, "look", word], env: [`PATH=${GUEST_SHARE}/rootfs/bin`], timeout: 60 }] };
   await client.createContainer(request as never);
-  await client.removeContainer({ container_id: id });
+  await client.removeContainer({ containerId: id });
   const file = join(folder, report);
   const parts = readFileSync(file, "utf8").replaceAll(id, "look").split(/^\[(\w+)\]\n/m).slice(1);
   rmSync(file);

@@ -13,10 +13,10 @@ const ANSWER_MS = 30_000;
 const sleeping = async (scene: Scene, more: object = {}, id = scene.name()): Promise<string> => {
   scene.attackers.add(id);
   await scene.client.createContainer(scene.request(id, ["/bin/sleep", "1000"], undefined, more));
-  await scene.client.startContainer({ container_id: id });
+  await scene.client.startContainer({ containerId: id });
   return id;
 };
-const run = (exec: ReturnType<typeof named>): never => ({ ...exec, process: { Args: ["/bin/true"], Env: ["PATH=/bin"], Cwd: "/", User: {} } }) as never;
+const run = (exec: ReturnType<typeof named>): never => ({ ...exec, process: { args: ["/bin/true"], env: ["PATH=/bin"], cwd: "/", user: {} } }) as never;
 
 /** The group of processes that `pid` is in, and its hierarchy. */
 const groupOf = (pid: number): { base: string; own: string } => {
@@ -48,9 +48,9 @@ const noProcesses = async (scene: Scene): Promise<Did> => {
       await call("create", () => scene.client.createContainer(scene.request(none, ["/bin/true"])));
     }
     scene.expect(said["exec"] !== "OK", "an exec was made without a process: the test shows nothing");
-    await call("kill", () => scene.client.signalProcess({ container_id: id, exec_id: "", signal: 9 }));
+    await call("kill", () => scene.client.signalProcess({ containerId: id, execId: "", signal: 9 }));
     scene.expect(said["kill"] === "OK", `with no process left SignalProcess says ${said["kill"]}`);
-    await call("remove", () => scene.client.removeContainer({ container_id: id }));
+    await call("remove", () => scene.client.removeContainer({ containerId: id }));
   } finally {
     writeFileSync(join(own, "cgroup.procs"), String(pid));
     rmdirSync(group);
@@ -67,12 +67,12 @@ const failedJoins = async (scene: Scene): Promise<Did> => {
     for (const Type of ["network", "ipc", "uts", "mount", "cgroup", "pid", "user", "time"]) {
       const id = scene.name();
       const said = await outcome(within(scene.client.createContainer(scene.request(id, ["/bin/true"], (spec) => {
-        spec.Linux.Namespaces = [...spec.Linux.Namespaces.filter((n) => n["Type"] !== Type), { Type, Path }];
+        spec.linux.namespaces = [...spec.linux.namespaces.filter((n) => n["type"] !== Type), { type: Type, path: Path }];
       })), ANSWER_MS, `${Type} ${Path}`));
       if (noAnswer(said)) scene.fault(said);
       const key = said.split(":")[0] as string;
       did[key] = (did[key] ?? 0) + 1;
-      if (said === "OK") await outcome(scene.client.removeContainer({ container_id: id }));
+      if (said === "OK") await outcome(scene.client.removeContainer({ containerId: id }));
     }
   }
   await sleeping(scene);

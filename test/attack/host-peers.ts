@@ -50,7 +50,7 @@ const pendingWrites = async (scene: Scene): Promise<Did> => {
   const deaf = scene.name();
   scene.attackers.add(deaf);
   await scene.client.createContainer(scene.request(deaf, ["/bin/sleep", "1000"]));
-  await scene.client.startContainer({ container_id: deaf });
+  await scene.client.startContainer({ containerId: deaf });
   const before = (await scene.ground.memory()).now;
   const writer = await scene.another();
   const data = Buffer.alloc(1 << 20, "x");
@@ -60,7 +60,7 @@ const pendingWrites = async (scene: Scene): Promise<Did> => {
   await scene.client.check();
   const held = (await scene.ground.memory()).now - before;
   if (held > PROMISES_KB) scene.fault(`${count} pending writes of 1 MB cost ${held} kB`);
-  await scene.client.signalProcess({ container_id: deaf, exec_id: "", signal: 9 });
+  await scene.client.signalProcess({ containerId: deaf, execId: "", signal: 9 });
   const said = await within(Promise.all(all), 30_000, "the end of the pending writes");
   return { count, "held kB": held, refused: said.filter((s) => s.startsWith("RESOURCE_EXHAUSTED")).length };
 };
@@ -69,13 +69,13 @@ const pendingReads = async (scene: Scene): Promise<Did> => {
   const quiet = scene.name();
   scene.attackers.add(quiet);
   await scene.client.createContainer(scene.request(quiet, ["/bin/sleep", "1000"]));
-  await scene.client.startContainer({ container_id: quiet });
+  await scene.client.startContainer({ containerId: quiet });
   const count = scene.many(5000, 1000);
   const reader = await scene.another();
   const calls = Array.from({ length: count }, () => outcome(within(reader.readStdout({ ...named(quiet), len: 100 }), 120_000, "a read")));
   const waits = Array.from({ length: count }, () => outcome(within(reader.waitProcess(named(quiet)), 120_000, "a wait")));
   await scene.pause(0.5);
-  await scene.client.signalProcess({ container_id: quiet, exec_id: "", signal: 9 });
+  await scene.client.signalProcess({ containerId: quiet, execId: "", signal: 9 });
   const said = await Promise.all(calls);
   await Promise.all(waits);
   scene.expect(said.every((s) => !s.includes("not within")), "a pending read was not answered");
@@ -84,12 +84,12 @@ const pendingReads = async (scene: Scene): Promise<Did> => {
 
 /** Every call with something sensible in it, on the bystander or on a container of its own. */
 const sensible = (scene: Scene, id: string): [CallName, object][] => [
-  ["CreateContainer", scene.request(id, ["/bin/sleep", "1000"])], ["StartContainer", { container_id: id }], ["ExecProcess", { container_id: id, exec_id: scene.name(), process: { Args: ["/bin/true"], Env: [], Cwd: "/", User: {} } }],
+  ["CreateContainer", scene.request(id, ["/bin/sleep", "1000"])], ["StartContainer", { containerId: id }], ["ExecProcess", { containerId: id, execId: scene.name(), process: { args: ["/bin/true"], env: [], cwd: "/", user: {} } }],
   ["WaitProcess", named(id)], ["ReadStdout", { ...named(id), len: 10 }], ["ReadStderr", { ...named(id), len: 10 }], ["WriteStdin", { ...named(id), data: Buffer.alloc(1 << 20) }], ["CloseStdin", named(id)],
-  ["TtyWinResize", { ...named(id), row: 1, column: 1 }], ["StatsContainer", { container_id: id }], ["UpdateContainer", { container_id: id, resources: { Pids: { Limit: 100 } } }], ["PauseContainer", { container_id: id }], ["ResumeContainer", { container_id: id }],
-  ["SignalProcess", { container_id: id, exec_id: "", signal: 0 }], ["GetOOMEvent", {}], ["ListInterfaces", {}], ["ListRoutes", {}], ["GetGuestDetails", {}], ["GetVolumeStats", { volume_guest_path: "/" }], ["GetIPTables", {}],
-  ["CopyFile", { path: `/run/kata-containers/shared/containers/${id}`, file_size: 2 << 20, file_mode: 0o100644, dir_mode: 0o755, data: Buffer.alloc(1 << 20) }], ["GetDiagnosticData", { container_id: id, log_type: "termination_log" }],
-  ["UpdateEphemeralMounts", { storages: [] }], ["RemoveStaleVirtiofsShareMounts", {}], ["RemoveContainer", { container_id: id }],
+  ["TtyWinResize", { ...named(id), row: 1, column: 1 }], ["StatsContainer", { containerId: id }], ["UpdateContainer", { containerId: id, resources: { pids: { limit: 100 } } }], ["PauseContainer", { containerId: id }], ["ResumeContainer", { containerId: id }],
+  ["SignalProcess", { containerId: id, execId: "", signal: 0 }], ["GetOOMEvent", {}], ["ListInterfaces", {}], ["ListRoutes", {}], ["GetGuestDetails", {}], ["GetVolumeStats", { volumeGuestPath: "/" }], ["GetIPTables", {}],
+  ["CopyFile", { path: `/run/kata-containers/shared/containers/${id}`, fileSize: 2 << 20, fileMode: 0o100644, dirMode: 0o755, data: Buffer.alloc(1 << 20) }], ["GetDiagnosticData", { containerId: id, logType: "termination_log" }],
+  ["UpdateEphemeralMounts", { storages: [] }], ["RemoveStaleVirtiofsShareMounts", {}], ["RemoveContainer", { containerId: id }],
 ];
 
 const turns = async (n: number): Promise<void> => {
@@ -107,7 +107,7 @@ const vanish = async (scene: Scene): Promise<Did> => {
     await turns((i * 7) % 40);
     client.close();
     await Promise.all(calls);
-    await outcome(within(scene.client.removeContainer({ container_id: id }), 30_000, "removal"));
+    await outcome(within(scene.client.removeContainer({ containerId: id }), 30_000, "removal"));
     scene.attackers.delete(id);
   }
   scene.ground.agent?.inside("rm -rf /run/kata-containers/shared");
@@ -146,8 +146,8 @@ const disorder = async (scene: Scene): Promise<Did> => {
       did[key] = (did[key] ?? 0) + 1;
       if (noAnswer(one)) scene.fault(one);
     }
-    await outcome(scene.client.resumeContainer({ container_id: id }));
-    await outcome(scene.client.removeContainer({ container_id: id }));
+    await outcome(scene.client.resumeContainer({ containerId: id }));
+    await outcome(scene.client.removeContainer({ containerId: id }));
   }
   scene.ground.agent?.inside("rm -rf /run/kata-containers/shared");
   return did;
@@ -158,15 +158,15 @@ const descriptors = async (scene: Scene): Promise<Did> => {
   const id = scene.name();
   scene.attackers.add(id);
   await scene.client.createContainer(scene.request(id, ["/bin/sleep", "1000"]));
-  await scene.client.startContainer({ container_id: id });
-  const hungry = await scene.attacker(["oom", 2, 32], limits({ Memory: { Limit: 12 << 20 } }));
+  await scene.client.startContainer({ containerId: id });
+  const hungry = await scene.attacker(["oom", 2, 32], limits({ memory: { limit: 12 << 20 } }));
   const peers = await Promise.all(Array.from({ length: 200 }, () => scene.raw().catch(() => undefined)));
   await scene.pause(0.3);
-  const exec = await outcome(within(scene.client.execProcess({ ...named(id, "e"), process: { Args: ["/bin/true"], Env: [], Cwd: "/", User: {} } } as never), 30_000, "an exec"));
+  const exec = await outcome(within(scene.client.execProcess({ ...named(id, "e"), process: { args: ["/bin/true"], env: [], cwd: "/", user: {} } } as never), 30_000, "an exec"));
   const create = await outcome(within(scene.client.createContainer(scene.request(scene.name(), ["/bin/true"])), 30_000, "a create"));
   await scene.says(hungry, "done", 60_000); // it has run out of memory meanwhile, which is told by a descriptor
-  const killed = await outcome(within(scene.client.signalProcess({ container_id: id, exec_id: "", signal: 9 }), 10_000, "SignalProcess"));
-  const removed = await outcome(within(scene.client.removeContainer({ container_id: id }), 20_000, "RemoveContainer"));
+  const killed = await outcome(within(scene.client.signalProcess({ containerId: id, execId: "", signal: 9 }), 10_000, "SignalProcess"));
+  const removed = await outcome(within(scene.client.removeContainer({ containerId: id }), 20_000, "RemoveContainer"));
   scene.expect(killed === "OK", `with no descriptor left SignalProcess says ${killed}`);
   scene.expect(removed === "OK", `with no descriptor left RemoveContainer says ${removed}`);
   return { peers: peers.filter((p) => p !== undefined).length, exec: exec.slice(0, 80), create: create.slice(0, 80), killed, removed };
@@ -183,7 +183,7 @@ const console_ = async (scene: Scene): Promise<Did> => {
       const count = scene.many(3000, 600);
       for (let i = 0; i < count; i++) {
         const begin = performance.now();
-        await outcome(within(agent.client.startContainer({ container_id: `nobody${i}`.padEnd(300, "x") }), 5_000, "a call"));
+        await outcome(within(agent.client.startContainer({ containerId: `nobody${i}`.padEnd(300, "x") }), 5_000, "a call"));
         slowest = Math.max(slowest, performance.now() - begin);
         if (slowest >= 5_000) break;
       }

@@ -62,14 +62,14 @@ const TEXTS: readonly (readonly [string, Uint8Array])[] = [
 /** A CreateContainer with something in every place, and with one text replaced. */
 const created = function* (scene: Scene, text: string): Generator<{ path: string; request: object }> {
   const { storages, devices, ...plain } = scene.request(scene.name(), ["/bin/sleep", "1000"], (spec) => {
-    spec.Linux["Namespaces"] = [...spec.Linux.Namespaces, { Type: "network", Path: "/proc/self/ns/net" }];
-    spec["Hooks"] = { Prestart: [{ Path: "/bin/true", Args: ["true"], Env: ["A=b"] }] };
-    spec.Linux["Devices"] = [{ Path: "/dev/x", Type: "c", Major: 1, Minor: 3 }];
-    spec["Annotations"] = { a: "b" };
-    spec.Process["ApparmorProfile"] = "unconfined";
+    spec.linux["namespaces"] = [...spec.linux.namespaces, { type: "network", path: "/proc/self/ns/net" }];
+    spec["hooks"] = { prestart: [{ path: "/bin/true", args: ["true"], env: ["A=b"] }] };
+    spec.linux["devices"] = [{ path: "/dev/x", type: "c", major: 1, minor: 3 }];
+    spec["annotations"] = { a: "b" };
+    spec.process["apparmorProfile"] = "unconfined";
   }, {
-    storages: [{ driver: "bind", source: "/tmp", fstype: "bind", options: ["bind"], mount_point: "/run/kata-containers/attack" }, { driver: "overlayfs", source: "none", fstype: "overlay", options: ["lowerdir=/bin"], mount_point: "/run/kata-containers/layers" }],
-    devices: [{ id: "d", type: "blk", vm_path: "/dev/null", container_path: "/dev/y", options: ["o"] }], string_user: { uid: "0", gid: "0", additional_gids: ["0"] }, shared_mounts: [{ name: "n", src_ctr: "s", src_path: "/p", dst_ctr: "d", dst_path: "/q" }],
+    storages: [{ driver: "bind", source: "/tmp", fstype: "bind", options: ["bind"], mountPoint: "/run/kata-containers/attack" }, { driver: "overlayfs", source: "none", fstype: "overlay", options: ["lowerdir=/bin"], mountPoint: "/run/kata-containers/layers" }],
+    devices: [{ id: "d", type: "blk", vmPath: "/dev/null", containerPath: "/dev/y", options: ["o"] }], stringUser: { uid: "0", gid: "0", additional_gids: ["0"] }, sharedMounts: [{ name: "n", srcCtr: "s", srcPath: "/p", dstCtr: "d", dstPath: "/q" }],
   }) as { storages: object[]; devices: object[] };
   for (const { path, value } of replaced({ ...plain, storages }, text)) yield { path, request: value as object };
   for (const { path, value } of replaced({ ...plain, devices }, text)) if (path.startsWith("devices")) yield { path, request: value as object };
@@ -92,7 +92,7 @@ const textsOfCreate = async (scene: Scene): Promise<Did> => {
       const said = await outcome(within(scene.client.createContainer(request as never), ANSWER_MS, `${path} with ${kind}`));
       tally.add(said);
       if (noAnswer(said)) scene.fault(`CreateContainer, ${path} with ${kind}: ${said.slice(0, 200)}`);
-      if (said === "OK") await outcome(scene.client.removeContainer({ container_id: (request as { container_id: string }).container_id }));
+      if (said === "OK") await outcome(scene.client.removeContainer({ containerId: (request as { containerId: string }).containerId }));
       if (!scene.ground.alive()) return tally.did;
     }
   }
@@ -131,35 +131,35 @@ const hanging = async (scene: Scene): Promise<Did> => {
     for (const { path, request } of created(scene, hung)) {
       const id = scene.name();
       made.push(id);
-      call("CreateContainer", path === "container_id" ? request : { ...request, container_id: id }, path);
+      call("CreateContainer", path === "containerId" ? request : { ...request, containerId: id }, path);
       await still(`CreateContainer.${path}`);
     }
-    for (const kind of [0o100644, 0o040755, 0o120777]) call("CopyFile", { path: `${place}/a/b`, file_size: 1, file_mode: kind, dir_mode: 0o755, data: Buffer.from("x") }, "CopyFile");
+    for (const kind of [0o100644, 0o040755, 0o120777]) call("CopyFile", { path: `${place}/a/b`, fileSize: 1, fileMode: kind, dirMode: 0o755, data: Buffer.from("x") }, "CopyFile");
     for (const driver of ["local", "ephemeral", "overlayfs", "bind", "watchable-bind", "virtio-fs", "9p", "blk", "nvdimm"])
-      for (const fstype of ["tmpfs", "bind", "overlay", "ext4"]) call("UpdateEphemeralMounts", { storages: [{ driver, source: hung, fstype, options: ["remount", "size=1m"], mount_point: `${place}/m${driver}` }] }, driver);
+      for (const fstype of ["tmpfs", "bind", "overlay", "ext4"]) call("UpdateEphemeralMounts", { storages: [{ driver, source: hung, fstype, options: ["remount", "size=1m"], mountPoint: `${place}/m${driver}` }] }, driver);
     await scene.pause(scene.seconds(2));
     await scene.client.check();
   } finally {
     daemon.kill("SIGKILL"); // its descriptor goes, and every wait with it
     await within(Promise.all(calls), ANSWER_MS, "the answers after the share has gone").catch((error: unknown) => scene.fault(String(error)));
-    for (const id of made) await outcome(within(scene.client.removeContainer({ container_id: id }), 10_000, "removal"));
+    for (const id of made) await outcome(within(scene.client.removeContainer({ containerId: id }), 10_000, "removal"));
     agent.inside(`umount -l ${place} 2>/dev/null || true; rm -rf --one-file-system /run/kata-containers/shared; rmdir /run/kata-containers/attack /run/kata-containers/layers 2>/dev/null || true`);
   }
   return tally.did;
 };
 
-const seccomp = (syscalls: object[]) => (spec: { Linux: Record<string, unknown> }): void => void (spec.Linux["Seccomp"] = { DefaultAction: "SCMP_ACT_ALLOW", Architectures: ["SCMP_ARCH_X86_64"], Syscalls: syscalls });
+const seccomp = (syscalls: object[]) => (spec: { linux: Record<string, unknown> }): void => void (spec.linux["seccomp"] = { defaultAction: "SCMP_ACT_ALLOW", architectures: ["SCMP_ARCH_X86_64"], syscalls: syscalls });
 
 const profiles = async (scene: Scene): Promise<Did> => {
-  const argument = (i: number): object => ({ Names: ["ioctl"], Action: "SCMP_ACT_ERRNO", Args: [{ Index: i % 6, Value: i * 7919, ValueTwo: 0, Op: "SCMP_CMP_EQ" }] });
-  const many = { "as many as are taken": Array.from({ length: scene.many(4_000, 500) }, (_, i) => argument(i)), arguments: Array.from({ length: scene.many(33_000, 4_000) }, (_, i) => argument(i)), names: [{ Names: Array.from({ length: 200_000 }, () => "ioctl"), Action: "SCMP_ACT_ERRNO" }], "one with all arguments": Array.from({ length: 5_000 }, () => ({ Names: ["ioctl"], Action: "SCMP_ACT_ERRNO", Args: Array.from({ length: 6 }, (_, i) => ({ Index: i, Value: i, Op: "SCMP_CMP_NE" })) })) };
+  const argument = (i: number): object => ({ names: ["ioctl"], action: "SCMP_ACT_ERRNO", args: [{ index: i % 6, value: i * 7919, valueTwo: 0, op: "SCMP_CMP_EQ" }] });
+  const many = { "as many as are taken": Array.from({ length: scene.many(4_000, 500) }, (_, i) => argument(i)), arguments: Array.from({ length: scene.many(33_000, 4_000) }, (_, i) => argument(i)), names: [{ names: Array.from({ length: 200_000 }, () => "ioctl"), action: "SCMP_ACT_ERRNO" }], "one with all arguments": Array.from({ length: 5_000 }, () => ({ names: ["ioctl"], action: "SCMP_ACT_ERRNO", args: Array.from({ length: 6 }, (_, i) => ({ index: i, value: i, op: "SCMP_CMP_NE" })) })) };
   const did: Did = {};
   for (const [name, syscalls] of Object.entries(many)) {
     const id = scene.name();
     const begin = performance.now();
     const said = await outcome(within(scene.client.createContainer(scene.request(id, ["/bin/true"], seccomp(syscalls) as never)), ANSWER_MS, name));
     did[name] = `${said.slice(0, 60)} in ${(performance.now() - begin).toFixed(0)} ms`;
-    await outcome(scene.client.removeContainer({ container_id: id }));
+    await outcome(scene.client.removeContainer({ containerId: id }));
     if (noAnswer(said)) scene.fault(`a profile with ${name}: ${said}`);
   }
   return did;
@@ -174,10 +174,10 @@ const netlink = async (scene: Scene): Promise<Did> => {
   const long = ["x".repeat(65_543), "x".repeat(65_536), `lo\0${"y".repeat(65_540)}`, "lo/../eth0", "x".repeat(16), "..", "a b", ""];
   for (const name of long) {
     const all = [
-      () => scene.client.updateInterface({ interface: { device: name, name, IPAddresses: [{ address: "10.1.2.3", mask: "24" }], mtu: 1400, hwAddr: "02:00:00:00:00:01" } } as never),
-      () => scene.client.updateInterface({ interface: { device: "lo", name, IPAddresses: [], mtu: 1400, hwAddr: "00:00:00:00:00:00" } } as never),
-      () => scene.client.updateRoutes({ routes: { Routes: [{ dest: "10.9.0.0/16", gateway: "", device: name }] } } as never),
-      () => scene.client.addARPNeighbors({ neighbors: { ARPNeighbors: [{ toIPAddress: { address: "10.1.1.1" }, device: name, lladdr: name, state: 128 }] } } as never),
+      () => scene.client.updateInterface({ interface: { device: name, name, ipAddresses: [{ address: "10.1.2.3", mask: "24" }], mtu: 1400, hwAddr: "02:00:00:00:00:01" } } as never),
+      () => scene.client.updateInterface({ interface: { device: "lo", name, ipAddresses: [], mtu: 1400, hwAddr: "00:00:00:00:00:00" } } as never),
+      () => scene.client.updateRoutes({ routes: { routes: [{ dest: "10.9.0.0/16", gateway: "", device: name }] } } as never),
+      () => scene.client.addARPNeighbors({ neighbors: { arpNeighbors: [{ toIPAddress: { address: "10.1.1.1" }, device: name, lladdr: name, state: 128 }] } } as never),
     ];
     for (const call of all) tally.add(await outcome(within<unknown>(call(), ANSWER_MS, "a network call")));
   }
@@ -203,9 +203,9 @@ export const REQUESTS: readonly Attack[] = [
       const id = "i".repeat(LARGE);
       const tally = new Tally();
       for (let i = 0; i < scene.many(50, 5); i++) {
-        tally.add(await outcome(scene.client.startContainer({ container_id: id })));
-        tally.add(await outcome(scene.client.createContainer({ container_id: id, OCI: { Linux: {} } } as never)));
-        tally.add(await outcome(scene.client.signalProcess({ container_id: scene.bystander, exec_id: id, signal: 0 })));
+        tally.add(await outcome(scene.client.startContainer({ containerId: id })));
+        tally.add(await outcome(scene.client.createContainer({ containerId: id, oci: { linux: {} } } as never)));
+        tally.add(await outcome(scene.client.signalProcess({ containerId: scene.bystander, execId: id, signal: 0 })));
       }
       await until("the agent answers", async () => (await outcome(scene.client.check())) === "OK");
       const line = scene.ground.log().split("\n").reduce((n, l) => Math.max(n, l.length), 0);

@@ -13,22 +13,22 @@ const LONG_MS = 120_000;
 export const layered = (scene: Scene): { id: string; more: object } => {
   const id = scene.name();
   const options = ["io.katacontainers.fs-opt.overlay-rw", `lowerdir=${scene.ground.root}`];
-  return { id, more: { storages: [{ driver: "overlayfs", source: "none", fstype: "overlay", options, mount_point: `/run/kata-containers/${id}/rootfs` }] } };
+  return { id, more: { storages: [{ driver: "overlayfs", source: "none", fstype: "overlay", options, mountPoint: `/run/kata-containers/${id}/rootfs` }] } };
 };
 
 const inLayer = async (scene: Scene, words: readonly (string | number)[], change?: Change): Promise<Did> => {
   const { id, more } = layered(scene);
   scene.attackers.add(id);
   await scene.client.createContainer(scene.request(id, ["/bin/hostile", ...words.map(String)], change, more));
-  await scene.client.startContainer({ container_id: id });
+  await scene.client.startContainer({ containerId: id });
   return scene.says(named(id), "done", 180_000);
 };
 
 /** A folder that the host has shared with a container, writable. */
-const withShare = (folder: string): Change => (spec) => void spec.Mounts.push({ destination: "/shared", type: "bind", source: `${SHARED}/${folder}`, options: ["rbind", "rw"] });
+const withShare = (folder: string): Change => (spec) => void spec.mounts.push({ destination: "/shared", type: "bind", source: `${SHARED}/${folder}`, options: ["rbind", "rw"] });
 
 const copy = (scene: Scene, path: string, more: object = {}): Promise<string> =>
-  outcome(within(scene.client.copyFile({ path: `${SHARED}/${path}`, file_size: 1, file_mode: 0o100644, dir_mode: 0o755, uid: 0, gid: 0, offset: 0, data: Buffer.from("x"), ...more } as never), 30_000, "CopyFile"));
+  outcome(within(scene.client.copyFile({ path: `${SHARED}/${path}`, fileSize: 1, fileMode: 0o100644, dirMode: 0o755, uid: 0, gid: 0, offset: 0, data: Buffer.from("x"), ...more } as never), 30_000, "CopyFile"));
 
 /** A deep tree where the host then puts a file. */
 const deepCopy = async (scene: Scene): Promise<Did> => {
@@ -41,7 +41,7 @@ const deepCopy = async (scene: Scene): Promise<Did> => {
     scene.expect(said.at(-1) === "OK", `CopyFile over a deep folder says ${said.at(-1)}`);
     return { ...did, said: said.join(", ") };
   } finally {
-    for (const id of scene.attackers) await outcome(scene.client.removeContainer({ container_id: id }));
+    for (const id of scene.attackers) await outcome(scene.client.removeContainer({ containerId: id }));
     agent?.inside(`rm -rf /run/kata-containers/shared`);
   }
 };
@@ -51,16 +51,16 @@ const linkedCopy = async (scene: Scene): Promise<Did> => {
   if (agent === undefined) throw new Error("natively only");
   agent.inside(`mkdir -p ${SHARED}/a ${SHARED}/b/inner && chown 77:78 ${SHARED}/b && chmod 0700 ${SHARED}/b && touch ${SHARED}/b/kept`);
   try {
-    const id = (await scene.attacker(["zombies", 1], withShare("a"))).container_id;
+    const id = (await scene.attacker(["zombies", 1], withShare("a"))).containerId;
     await scene.shell(id, "cd /shared && for l in '../b other' '/run/kata-containers/shared/containers/b absolute' '/etc up'; do busybox ln -s $l || exit 1; done; mkdir mine && busybox chown 55:56 mine");
-    const said = [await copy(scene, "a/other/new"), await copy(scene, "a/absolute/new"), await copy(scene, "a/other/inner/new"), await copy(scene, "a/up/new"), await copy(scene, "a/other", { file_mode: 0o040755 }), await copy(scene, "a/mine/new", { uid: 7, gid: 7 })];
+    const said = [await copy(scene, "a/other/new"), await copy(scene, "a/absolute/new"), await copy(scene, "a/other/inner/new"), await copy(scene, "a/up/new"), await copy(scene, "a/other", { fileMode: 0o040755 }), await copy(scene, "a/mine/new", { uid: 7, gid: 7 })];
     const there = agent.inside(`find ${SHARED}/b ${SHARED}/b/inner -name new; stat -c '%u:%g %a' ${SHARED}/b`);
     scene.expect(there === "77:78 700", `CopyFile through a container's link changed another container's folder: ${there}`);
     const mine = agent.inside(`stat -c %u:%g ${SHARED}/a/mine`);
     scene.expect(mine === "55:56", `CopyFile changed the owner of a folder that was there: ${mine}`);
     return { said: said.map((s) => s.split(":")[0]).join(" ") };
   } finally {
-    for (const id of scene.attackers) await outcome(scene.client.removeContainer({ container_id: id }));
+    for (const id of scene.attackers) await outcome(scene.client.removeContainer({ containerId: id }));
     agent.inside("rm -rf /run/kata-containers/shared");
   }
 };
@@ -77,12 +77,12 @@ const consoleLinks = async (scene: Scene): Promise<Did> => {
     const id = scene.name();
     scene.attackers.add(id);
     const said = await outcome(scene.client.createContainer(scene.request(id, ["/bin/sh", "-c", "cat /proc/self/mountinfo"], (spec) => {
-      spec.Process["Terminal"] = true;
-      spec.Root["Path"] = root;
-      spec.Mounts = spec.Mounts.filter((m) => !["/dev", "/dev/shm", "/dev/mqueue"].includes(String(m["destination"])));
+      spec.process["terminal"] = true;
+      spec.root["path"] = root;
+      spec.mounts = spec.mounts.filter((m) => !["/dev", "/dev/shm", "/dev/mqueue"].includes(String(m["destination"])));
     })));
     if (said === "OK") {
-      await scene.client.startContainer({ container_id: id });
+      await scene.client.startContainer({ containerId: id });
       const { stdout } = await finish(scene.client, named(id)).catch((error: unknown) => ({ stdout: String(error) }));
       const wrong = stdout.split("\n").find((line) => / devpts /.test(line) && !/ \/dev\/(pts|console) /.test(line));
       scene.expect(wrong === undefined, `the terminal lies on ${target}: ${wrong}`);
@@ -106,10 +106,10 @@ const groups = (words: readonly (string | number)[], change: Change = mighty) =>
 
 /** The memory file system that all containers of a pod share is filled. */
 const fillShm = async (scene: Scene): Promise<Did> => {
-  const attacker = await scene.attacker(["fill", "/dev/shm/balloon", 200], limits({ Memory: { Limit: 32 << 20 } }));
+  const attacker = await scene.attacker(["fill", "/dev/shm/balloon", 200], limits({ memory: { limit: 32 << 20 } }));
   const said = await scene.says(attacker).catch((error: unknown) => ({ ended: String(error).slice(0, 60) })); // its own group's limit may end it
   const free = await scene.shell(scene.bystander, "free -m | grep Mem");
-  await outcome(scene.client.signalProcess({ container_id: attacker.container_id, exec_id: "", signal: 9 }));
+  await outcome(scene.client.signalProcess({ containerId: attacker.containerId, execId: "", signal: 9 }));
   await scene.shell(scene.bystander, "busybox rm -f /dev/shm/balloon"); // it is the pod's, and outlives its maker
   return { ...said, free: free.trim().replace(/\s+/g, " ") };
 };
@@ -138,9 +138,9 @@ export const FILES: readonly Attack[] = [
     return scene.says(attacker).catch((error: unknown) => ({ ended: String(error).slice(0, 60) })); // without memory it may be the first that ends
   } },
   { name: "frozen-and-bombed", item: "a fork bomb inside a frozen group", needs: { where: ["host", "vm"] }, run: async (scene) => {
-    const id = (await scene.attacker(["freeze", "freezer"], both(mighty, limits({ Pids: { Limit: 300 } })))).container_id;
+    const id = (await scene.attacker(["freeze", "freezer"], both(mighty, limits({ pids: { limit: 300 } })))).containerId;
     const exec = named(id, scene.name());
-    await scene.client.execProcess({ ...exec, process: { Args: ["/bin/hostile", "forks"], Env: [], Cwd: "/", User: {} } } as never);
+    await scene.client.execProcess({ ...exec, process: { args: ["/bin/hostile", "forks"], env: [], cwd: "/", user: {} } } as never);
     await scene.pause(scene.seconds(2));
     return { limit: 300 };
   } },

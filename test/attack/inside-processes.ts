@@ -14,7 +14,7 @@ const joined = async (scene: Scene, change: typeof mighty, n: number, attach: bo
   let execs = 0;
   let failed = 0;
   while (execs < n && performance.now() < end) {
-    const some = await Promise.all(Array.from({ length: 4 }, () => outcome(within(scene.shell(watching.container_id, "true"), 60_000, "an exec"))));
+    const some = await Promise.all(Array.from({ length: 4 }, () => outcome(within(scene.shell(watching.containerId, "true"), 60_000, "an exec"))));
     failed += some.filter((said) => said !== "OK").length;
     execs += some.length;
   }
@@ -27,7 +27,7 @@ const joined = async (scene: Scene, change: typeof mighty, n: number, attach: bo
 /** A second container's first process, seen from the first one, in a shared pid namespace. */
 const neighbours = async (scene: Scene, change: typeof mighty, n: number): Promise<Did> => {
   const seconds = scene.seconds(30);
-  const shared = { sandbox_pidns: true };
+  const shared = { sandboxPidns: true };
   const watching = await scene.attacker(["pids", seconds, scene.ground.mark, "attach"], change, shared);
   await scene.says(watching, "up");
   const end = performance.now() + seconds * 1000 - 500;
@@ -36,7 +36,7 @@ const neighbours = async (scene: Scene, change: typeof mighty, n: number): Promi
     const id = scene.name();
     scene.attackers.add(id);
     const { client } = scene;
-    const life = { create: () => client.createContainer(scene.request(id, ["/bin/true"], change, shared)), start: () => client.startContainer({ container_id: id }), wait: () => client.waitProcess(named(id)), remove: () => client.removeContainer({ container_id: id }) };
+    const life = { create: () => client.createContainer(scene.request(id, ["/bin/true"], change, shared)), start: () => client.startContainer({ containerId: id }), wait: () => client.waitProcess(named(id)), remove: () => client.removeContainer({ containerId: id }) };
     for (const [name, step] of Object.entries(life)) {
       const said = await outcome(within<unknown>(step(), 30_000, `${name} of a neighbour`));
       if (said.includes("not within")) scene.fault(said);
@@ -59,8 +59,8 @@ const hindered = async (scene: Scene, signal: number): Promise<Did> => {
   const hindering = (async () => {
     while (performance.now() < end) {
       const begin = performance.now();
-      const process = named(stopper.container_id, scene.name());
-      const said = await outcome(within(scene.client.execProcess({ ...process, process: { Args: ["/bin/true"], Env: ["PATH=/bin"], Cwd: "/", User: {} } } as never), 20_000, "an exec"));
+      const process = named(stopper.containerId, scene.name());
+      const said = await outcome(within(scene.client.execProcess({ ...process, process: { args: ["/bin/true"], env: ["PATH=/bin"], cwd: "/", user: {} } } as never), 20_000, "an exec"));
       if (said !== "OK") failed++;
       else { // it may be stopped by now; and who is not waited for is kept for us
         await outcome(scene.client.signalProcess({ ...process, signal: 9 }));
@@ -87,7 +87,7 @@ const forged = async (scene: Scene): Promise<Did> => {
   let [execs, failed] = [0, 0];
   const end = performance.now() + seconds * 1000 - 500;
   while (performance.now() < end) {
-    const said = await outcome(within(scene.shell(speaker.container_id, "true"), 20_000, "an exec"));
+    const said = await outcome(within(scene.shell(speaker.containerId, "true"), 20_000, "an exec"));
     execs++;
     if (said !== "OK") failed++;
     scene.expect(!said.includes("not within"), `an exec in whose name others spoke: ${said}`);
@@ -95,7 +95,7 @@ const forged = async (scene: Scene): Promise<Did> => {
   return { execs, failed, ...(await scene.says(speaker, "done", (seconds + 60) * 1000)) };
 };
 
-const PIDS = { Pids: { Limit: 400 } };
+const PIDS = { pids: { limit: 400 } };
 
 export const PROCESSES: readonly Attack[] = [
   { name: "joiner-default-caps", item: "a container with CAP_SYS_PTRACE looks at what an exec brings in", needs: { where: ["host", "vm"], quick: true }, run: (scene) => joined(scene, withCaps("CAP_SYS_PTRACE"), scene.many(1000), true) },
@@ -111,13 +111,13 @@ export const PROCESSES: readonly Attack[] = [
     run: async (scene) => {
       await scene.says(await scene.attacker(["forks"], limits(PIDS)), "up");
       await scene.pause(scene.seconds(5));
-      return { limit: PIDS.Pids.Limit };
+      return { limit: PIDS.pids.limit };
     },
   },
   {
     name: "fork-bomb-by-memory", item: "the same with no limit but that of its memory", needs: { where: ["vm"] },
     run: async (scene) => {
-      await outcome(scene.says(await scene.attacker(["forks"], limits({ Memory: { Limit: 48 << 20 } })), "up")); // it may be the first that ends
+      await outcome(scene.says(await scene.attacker(["forks"], limits({ memory: { limit: 48 << 20 } })), "up")); // it may be the first that ends
       await scene.pause(scene.seconds(5));
       return { megabytes: 48 };
     },
@@ -132,18 +132,18 @@ export const PROCESSES: readonly Attack[] = [
   },
   {
     name: "exit-storm-shared", item: "the same in a pid namespace whose first process has never waited for anybody", needs: { where: ["host"] },
-    run: async (scene) => scene.says(await scene.attacker(["exits", scene.seconds(5)], limits(PIDS), { sandbox_pidns: true })),
+    run: async (scene) => scene.says(await scene.attacker(["exits", scene.seconds(5)], limits(PIDS), { sandboxPidns: true })),
   },
-  { name: "orphans", item: "thousands of processes without a parent", needs: { where: ["host", "vm"], removalMs: 60_000 }, run: async (scene) => scene.says(await scene.attacker(["orphans", scene.ground.where === "vm" ? 1000 : scene.many(10_000)], limits({ Memory: { Limit: scene.ground.where === "vm" ? 48 << 20 : 1 << 30 } }))) },
+  { name: "orphans", item: "thousands of processes without a parent", needs: { where: ["host", "vm"], removalMs: 60_000 }, run: async (scene) => scene.says(await scene.attacker(["orphans", scene.ground.where === "vm" ? 1000 : scene.many(10_000)], limits({ memory: { limit: scene.ground.where === "vm" ? 48 << 20 : 1 << 30 } }))) },
   { name: "zombies", item: "ended processes that nobody waits for", needs: { where: ["host", "vm"], quick: true }, run: async (scene) => scene.says(await scene.attacker(["zombies", scene.many(3000)])) },
   {
     name: "proc-walk", item: "everything in /proc of everybody is read again and again", needs: { where: ["host"], quick: true },
-    run: async (scene) => scene.says(await scene.attacker(["walk", scene.seconds(3)], mighty, { sandbox_pidns: true })),
+    run: async (scene) => scene.says(await scene.attacker(["walk", scene.seconds(3)], mighty, { sandboxPidns: true })),
   },
   {
     name: "oom-storm", item: "processes that are ended for lack of memory, one after the other", needs: { where: ["host", "vm"], quick: true },
     run: async (scene) => {
-      const limit = limits({ Memory: { Limit: 12 << 20 } });
+      const limit = limits({ memory: { limit: 12 << 20 } });
       const all = await Promise.all(Array.from({ length: 2 }, () => scene.attacker(["oom", scene.seconds(5), 32], limit)));
       const did = await Promise.all(all.map((p) => scene.says(p)));
       return { killed: did.reduce((n, d) => n + Number(d["killed"]), 0) };

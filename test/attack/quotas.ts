@@ -4,9 +4,9 @@ import { named, outcome, type Change } from "../helpers/lab.js";
 import type { Attack, Did } from "./attack.js";
 import { both, limits, mighty, withCaps, within, type Scene } from "./scene.js";
 
-const NOFILE = (spec: { Process: Record<string, unknown> }): void => void (spec.Process["Rlimits"] = [{ Type: "RLIMIT_NOFILE", Hard: 1 << 20, Soft: 1 << 20 }]);
+const NOFILE = (spec: { process: Record<string, unknown> }): void => void (spec.process["rlimits"] = [{ type: "RLIMIT_NOFILE", hard: 1 << 20, soft: 1 << 20 }]);
 // what the kernel does not charge to the group (netlink) comes on top of it, and must leave room for others in a guest of 128 MB
-const memory = (kind: string): Change => limits({ Memory: { Limit: kind === "netlink" ? 16 << 20 : 64 << 20 } });
+const memory = (kind: string): Change => limits({ memory: { limit: kind === "netlink" ? 16 << 20 : 64 << 20 } });
 
 /** Takes all of it; what others can do meanwhile. */
 const taken = (kind: string, all: boolean) => async (scene: Scene): Promise<Did> => {
@@ -15,10 +15,10 @@ const taken = (kind: string, all: boolean) => async (scene: Scene): Promise<Did>
   const id = scene.name();
   scene.attackers.add(id);
   const create = await outcome(within(scene.client.createContainer(scene.request(id, ["/bin/sleep", "1000"])), 30_000, "a container"));
-  const start = create === "OK" ? await outcome(within(scene.client.startContainer({ container_id: id }), 30_000, "a start")) : "-";
+  const start = create === "OK" ? await outcome(within(scene.client.startContainer({ containerId: id }), 30_000, "a start")) : "-";
   const exec = await outcome(within(scene.shell(scene.bystander, "true"), 30_000, "an exec"));
   const process = named(scene.bystander, scene.name());
-  const terminal = await outcome(within(scene.client.execProcess({ ...process, process: { Terminal: true, Args: ["/bin/true"], Env: [], Cwd: "/", User: {} } } as never), 30_000, "a terminal"));
+  const terminal = await outcome(within(scene.client.execProcess({ ...process, process: { terminal: true, args: ["/bin/true"], env: [], cwd: "/", user: {} } } as never), 30_000, "a terminal"));
   if (terminal === "OK") await within(scene.client.waitProcess(process), 30_000, "the end of a process with a terminal"); // until then the agent keeps it, and its terminal
   const peer = await outcome(within(scene.another(), 30_000, "a connection"));
   for (const [what, said] of Object.entries({ create, start, exec, terminal, peer })) scene.expect(said === "OK" || said === "-", `with all ${kind} taken, ${what}: ${said.slice(0, 160)}`);

@@ -24,17 +24,17 @@ const capabilities = (where: Where): string[] => {
 
 /** A container with all capabilities (scene.request knows which there are), nothing hidden and nothing read-only. */
 export const mighty: Change = (spec) => {
-  spec.Process["Capabilities"] = "all";
-  spec.Linux["MaskedPaths"] = [];
-  spec.Linux["ReadonlyPaths"] = [];
-  spec.Mounts = spec.Mounts.map((m) => (Array.isArray(m["options"]) ? { ...m, options: m["options"].filter((o) => o !== "ro") } : m));
+  spec.process["capabilities"] = "all";
+  spec.linux["maskedPaths"] = [];
+  spec.linux["readonlyPaths"] = [];
+  spec.mounts = spec.mounts.map((m) => (Array.isArray(m["options"]) ? { ...m, options: m["options"].filter((o) => o !== "ro") } : m));
 };
 /** Further capabilities besides the default ones. */
 export const withCaps = (...more: string[]): Change => (spec) => {
-  const caps = spec.Process["Capabilities"] as Record<string, string[]>;
-  for (const set of ["Bounding", "Effective", "Permitted"]) caps[set] = [...(caps[set] ?? []), ...more];
+  const caps = spec.process["capabilities"] as Record<string, string[]>;
+  for (const set of ["bounding", "effective", "permitted"]) caps[set] = [...(caps[set] ?? []), ...more];
 };
-export const limits = (resources: Json): Change => (spec) => void Object.assign(spec.Linux.Resources, resources);
+export const limits = (resources: Json): Change => (spec) => void Object.assign(spec.linux.resources, resources);
 export const both = (...all: Change[]): Change => (spec) => all.forEach((change) => change(spec));
 
 export class Scene {
@@ -64,11 +64,11 @@ export class Scene {
   }
 
   request(id: string, args: string[], change: Change = () => undefined, more: object = {}): never {
-    const request = structuredClone(containerRequest({ id, rootPath: this.ground.root, args })) as { OCI: Oci };
-    change(request.OCI);
-    if (request.OCI.Process["Capabilities"] === "all") {
+    const request = structuredClone(containerRequest({ id, rootPath: this.ground.root, args })) as { oci: Oci };
+    change(request.oci);
+    if (request.oci.process["capabilities"] === "all") {
       const all = capabilities(this.ground.where);
-      request.OCI.Process["Capabilities"] = { Bounding: all, Effective: all, Permitted: all };
+      request.oci.process["capabilities"] = { bounding: all, effective: all, permitted: all };
     }
     return { ...request, ...more } as never;
   }
@@ -77,7 +77,7 @@ export class Scene {
     const id = this.name();
     this.attackers.add(id);
     await this.client.createContainer(this.request(id, ["/bin/hostile", ...words.map(String)], change, more));
-    await this.client.startContainer({ container_id: id });
+    await this.client.startContainer({ containerId: id });
     return named(id);
   }
   /** Reads what the program says until the line `word`, at most so long. */
@@ -96,7 +96,7 @@ export class Scene {
   /** Runs a shell command in the container; its output. */
   async shell(id: string, script: string, ms = 30_000): Promise<string> {
     const process = named(id, this.name());
-    await within(this.client.execProcess({ ...process, process: { Args: ["/bin/sh", "-c", script], Env: ["PATH=/bin"], Cwd: "/", User: {} } } as never), ms, `exec in ${id}`);
+    await within(this.client.execProcess({ ...process, process: { args: ["/bin/sh", "-c", script], env: ["PATH=/bin"], cwd: "/", user: {} } } as never), ms, `exec in ${id}`);
     const pieces: Uint8Array[] = [];
     for (;;) {
       const { data } = await within(this.client.readStdout({ ...process, len: 32768 }), ms, `output of ${id}`);

@@ -54,15 +54,15 @@ const connected = async (lab: Lab): Promise<AgentClient> => {
 const sandbox = (lab: Lab): object => ({
   ...sandboxRequest("lab", false), hostname: "faults", dns: ["nameserver 192.0.2.1"],
   storages: [
-    { driver: "ephemeral", source: "shm", fstype: "tmpfs", options: ["noexec", "nosuid", "nodev", "mode=1777", "size=67108864"], mount_point: SHM_PATH },
-    { driver: "ephemeral", source: "tmpfs", fstype: "tmpfs", options: ["fsgid=1000"], mount_point: `${SANDBOX}/ephemeral/a`, fs_group: { group_id: 1000, group_change_policy: 0 } },
-    { driver: "local", source: "local", fstype: "local", options: ["mode=0770"], mount_point: `${SANDBOX}/local/a` },
-    { driver: "bind", source: join(lab.folder, "config"), fstype: "bind", options: ["rbind", "ro"], mount_point: `${SANDBOX}/config` },
+    { driver: "ephemeral", source: "shm", fstype: "tmpfs", options: ["noexec", "nosuid", "nodev", "mode=1777", "size=67108864"], mountPoint: SHM_PATH },
+    { driver: "ephemeral", source: "tmpfs", fstype: "tmpfs", options: ["fsgid=1000"], mountPoint: `${SANDBOX}/ephemeral/a`, fsGroup: { groupId: 1000, groupChangePolicy: 0 } },
+    { driver: "local", source: "local", fstype: "local", options: ["mode=0770"], mountPoint: `${SANDBOX}/local/a` },
+    { driver: "bind", source: join(lab.folder, "config"), fstype: "bind", options: ["rbind", "ro"], mountPoint: `${SANDBOX}/config` },
   ],
 });
 const plain = sandboxRequest("lab", false) as never;
 
-const process = (args: string[], more: object = {}): object => ({ Args: args, Env: ["PATH=/bin"], Cwd: "/", User: {}, ...more });
+const process = (args: string[], more: object = {}): object => ({ args: args, env: ["PATH=/bin"], cwd: "/", user: {}, ...more });
 
 class Life {
   readonly said = new Map<string, string>();
@@ -81,17 +81,17 @@ class Life {
   get wish(): object {
     const { lab, id } = this;
     const wish = lab.request(id, ["/bin/cat"], (spec: Oci) => {
-      spec.Linux.Resources["Memory"] = { Limit: 64 << 20 };
-      spec.Linux.Resources["Pids"] = { Limit: 50 };
-      spec.Linux["Seccomp"] = { DefaultAction: "SCMP_ACT_ALLOW", Architectures: ["SCMP_ARCH_X86_64"], Syscalls: [{ Names: ["mkdir"], Action: "SCMP_ACT_ERRNO", Args: [{ Index: 1, Value: 7, Op: "SCMP_CMP_EQ" }] }] };
+      spec.linux.resources["memory"] = { limit: 64 << 20 };
+      spec.linux.resources["pids"] = { limit: 50 };
+      spec.linux["seccomp"] = { defaultAction: "SCMP_ACT_ALLOW", architectures: ["SCMP_ARCH_X86_64"], syscalls: [{ names: ["mkdir"], action: "SCMP_ACT_ERRNO", args: [{ index: 1, value: 7, op: "SCMP_CMP_EQ" }] }] };
     }) as object;
     return {
       ...wish,
       storages: [
-        { driver: "overlayfs", source: "none", fstype: "overlay", options: ["io.katacontainers.fs-opt.overlay-rw", `lowerdir=${lab.root}`], mount_point: `/run/kata-containers/${id}/rootfs` },
-        { driver: "watchable-bind", source: join(lab.folder, "config"), fstype: "bind", options: [], mount_point: `${SHARED}/watchable/${id}` },
-        { driver: "ephemeral", source: "tmpfs", fstype: "tmpfs", options: [], mount_point: `${SANDBOX}/ephemeral/a` },
-        { driver: "local", source: "local", fstype: "local", options: [], mount_point: `${SANDBOX}/local/b` },
+        { driver: "overlayfs", source: "none", fstype: "overlay", options: ["io.katacontainers.fs-opt.overlay-rw", `lowerdir=${lab.root}`], mountPoint: `/run/kata-containers/${id}/rootfs` },
+        { driver: "watchable-bind", source: join(lab.folder, "config"), fstype: "bind", options: [], mountPoint: `${SHARED}/watchable/${id}` },
+        { driver: "ephemeral", source: "tmpfs", fstype: "tmpfs", options: [], mountPoint: `${SANDBOX}/ephemeral/a` },
+        { driver: "local", source: "local", fstype: "local", options: [], mountPoint: `${SANDBOX}/local/b` },
       ],
     };
   }
@@ -100,11 +100,11 @@ class Life {
     const { lab, client, id } = this;
     await this.step("CreateSandbox", () => client.createSandbox(sandbox(lab) as never));
     await this.guest();
-    await this.step("CopyFile", () => client.copyFile({ path: `${SHARED}/${id}/f`, file_size: 1, file_mode: 0o100644, dir_mode: 0o755, uid: 0, gid: 0, offset: 0, data: Buffer.from("x") } as never));
-    await this.step("CopyFile of a link", () => client.copyFile({ path: `${SHARED}/${id}/d/l`, file_size: 0, file_mode: 0o120777, dir_mode: 0o755, uid: 0, gid: 0, offset: 0, data: Buffer.from("f") } as never));
+    await this.step("CopyFile", () => client.copyFile({ path: `${SHARED}/${id}/f`, fileSize: 1, fileMode: 0o100644, dirMode: 0o755, uid: 0, gid: 0, offset: 0, data: Buffer.from("x") } as never));
+    await this.step("CopyFile of a link", () => client.copyFile({ path: `${SHARED}/${id}/d/l`, fileSize: 0, fileMode: 0o120777, dirMode: 0o755, uid: 0, gid: 0, offset: 0, data: Buffer.from("f") } as never));
     if (await this.step("CreateContainer", () => client.createContainer(this.wish as never))) await this.container();
     await this.further();
-    await this.step("RemoveContainer", () => client.removeContainer({ container_id: id }));
+    await this.step("RemoveContainer", () => client.removeContainer({ containerId: id }));
     await this.step("a connection", () => lab.another().then((c) => c.close()));
     await this.step("CreateSandbox anew", () => client.createSandbox(plain));
     return this.said;
@@ -112,23 +112,23 @@ class Life {
 
   async guest(): Promise<void> {
     const { client } = this;
-    await this.step("GetGuestDetails", () => client.getGuestDetails({ mem_block_size: true } as never));
+    await this.step("GetGuestDetails", () => client.getGuestDetails({ memBlockSize: true } as never));
     await this.step("ReseedRandomDev", () => client.reseedRandomDev({ data: Buffer.from("seed") } as never));
-    await this.step("UpdateInterface", () => client.updateInterface({ interface: { device: "eth0", name: "eth0", hwAddr: "02:00:00:00:00:01", mtu: 1400, IPAddresses: [{ address: "10.1.2.3", mask: "24" }] } } as never));
-    await this.step("UpdateRoutes", () => client.updateRoutes({ routes: { Routes: [{ dest: "", gateway: "10.1.2.1", device: "eth0" }, { dest: "10.9.0.0/16", device: "eth0", scope: 253 }] } } as never));
-    await this.step("AddARPNeighbors", () => client.addARPNeighbors({ neighbors: { ARPNeighbors: [{ toIPAddress: { address: "10.1.2.1" }, device: "eth0", lladdr: "02:00:00:00:00:07", state: 128 }] } } as never));
+    await this.step("UpdateInterface", () => client.updateInterface({ interface: { device: "eth0", name: "eth0", hwAddr: "02:00:00:00:00:01", mtu: 1400, ipAddresses: [{ address: "10.1.2.3", mask: "24" }] } } as never));
+    await this.step("UpdateRoutes", () => client.updateRoutes({ routes: { routes: [{ dest: "", gateway: "10.1.2.1", device: "eth0" }, { dest: "10.9.0.0/16", device: "eth0", scope: 253 }] } } as never));
+    await this.step("AddARPNeighbors", () => client.addARPNeighbors({ neighbors: { arpNeighbors: [{ toIPAddress: { address: "10.1.2.1" }, device: "eth0", lladdr: "02:00:00:00:00:07", state: 128 }] } } as never));
     await this.step("ListInterfaces", () => client.listInterfaces({}));
     await this.step("ListRoutes", () => client.listRoutes({}));
-    await this.step("GetVolumeStats", () => client.getVolumeStats({ volume_guest_path: "/run" }));
-    await this.step("UpdateEphemeralMounts", () => client.updateEphemeralMounts({ storages: [{ driver: "ephemeral", source: "tmpfs", fstype: "tmpfs", options: ["remount", "size=1048576"], mount_point: `${SANDBOX}/ephemeral/a` }] } as never));
+    await this.step("GetVolumeStats", () => client.getVolumeStats({ volumeGuestPath: "/run" }));
+    await this.step("UpdateEphemeralMounts", () => client.updateEphemeralMounts({ storages: [{ driver: "ephemeral", source: "tmpfs", fstype: "tmpfs", options: ["remount", "size=1048576"], mountPoint: `${SANDBOX}/ephemeral/a` }] } as never));
   }
 
   async container(): Promise<void> {
     const { client, id } = this;
-    await this.step("StartContainer", () => client.startContainer({ container_id: id }));
+    await this.step("StartContainer", () => client.startContainer({ containerId: id }));
     await this.step("WriteStdin", () => client.writeStdin({ ...named(id), data: Buffer.from("through\n") }));
     await this.step("ReadStdout", () => Promise.race([client.readStdout({ ...named(id), len: 100 }), client.waitProcess(named(id)), new Promise((done) => setTimeout(done, 1000))]));
-    for (const [name, more] of [["ExecProcess", {}], ["ExecProcess with a terminal", { Terminal: true }]] as const) {
+    for (const [name, more] of [["ExecProcess", {}], ["ExecProcess with a terminal", { terminal: true }]] as const) {
       const exec = named(id, `e${name.length}`);
       if (!(await this.step(name, () => client.execProcess({ ...exec, process: process(["/bin/sh", "-c", "echo out; echo err >&2; exit 3"], more) } as never)))) continue;
       await this.step(`${name}: ReadStdout`, () => client.readStdout({ ...exec, len: 100 }));
@@ -141,10 +141,10 @@ class Life {
       await this.step("ExecProcess that reads: WaitProcess", () => client.waitProcess(named(id, "reads")));
     }
     await this.step("a client that leaves", () => this.leaveEarly());
-    await this.step("StatsContainer", () => client.statsContainer({ container_id: id }));
-    await this.step("UpdateContainer", () => client.updateContainer({ container_id: id, resources: { Pids: { Limit: 60 } } } as never));
-    await this.step("PauseContainer", () => client.pauseContainer({ container_id: id }));
-    await this.step("ResumeContainer", () => client.resumeContainer({ container_id: id }));
+    await this.step("StatsContainer", () => client.statsContainer({ containerId: id }));
+    await this.step("UpdateContainer", () => client.updateContainer({ containerId: id, resources: { pids: { limit: 60 } } } as never));
+    await this.step("PauseContainer", () => client.pauseContainer({ containerId: id }));
+    await this.step("ResumeContainer", () => client.resumeContainer({ containerId: id }));
   }
 
   /** Everything that can wait waits for a client that leaves. The answer to Check comes when the agent has all of it. */
@@ -164,26 +164,26 @@ class Life {
   async further(): Promise<void> {
     const { lab, client, id, second } = this;
     const wish = lab.request(second, ["/bin/sleep", "1000"]) as object;
-    if (await this.step("CreateContainer in a pid namespace", () => client.createContainer({ ...wish, sandbox_pidns: true } as never))) {
-      await this.step("StartContainer in a pid namespace", () => client.startContainer({ container_id: second }));
+    if (await this.step("CreateContainer in a pid namespace", () => client.createContainer({ ...wish, sandboxPidns: true } as never))) {
+      await this.step("StartContainer in a pid namespace", () => client.startContainer({ containerId: second }));
       const waits = client.waitProcess(named(second));
       waits.catch(() => undefined);
       const exec = named(second, "joins");
       if (await this.step("ExecProcess in a pid namespace", () => client.execProcess({ ...exec, process: process(["/bin/true"]) } as never))) await this.step("WaitProcess in a pid namespace", () => client.waitProcess(exec));
       await this.step("SignalProcess of one", () => client.signalProcess({ ...named(second), signal: 15 }));
-      await this.step("SignalProcess of all", () => client.signalProcess({ container_id: second, exec_id: "", signal: 9 }));
+      await this.step("SignalProcess of all", () => client.signalProcess({ containerId: second, execId: "", signal: 9 }));
       if (this.said.get("SignalProcess of all") === "OK") await this.step("WaitProcess that waited", () => waits);
     }
-    await this.step("SignalProcess", () => client.signalProcess({ container_id: id, exec_id: "", signal: 9 }));
-    await this.step("RemoveContainer in a pid namespace", () => client.removeContainer({ container_id: second }));
+    await this.step("SignalProcess", () => client.signalProcess({ containerId: id, execId: "", signal: 9 }));
+    await this.step("RemoveContainer in a pid namespace", () => client.removeContainer({ containerId: second }));
   }
 }
 
 /** Removes what a life under a fault has left, as its host would: again. What the agent still owes it does by itself. */
 export const clean = async (lab: Lab, id: string, ms = STEP_MS): Promise<void> => {
   for (const name of [`${id}b`, id]) {
-    await limited("ResumeContainer again", lab.client.resumeContainer({ container_id: name }), ms);
-    await limited("RemoveContainer again", lab.client.removeContainer({ container_id: name }), ms);
+    await limited("ResumeContainer again", lab.client.resumeContainer({ containerId: name }), ms);
+    await limited("RemoveContainer again", lab.client.removeContainer({ containerId: name }), ms);
   }
   await limited("CreateSandbox again", lab.client.createSandbox(plain), ms);
   lab.agent.inside(`rm -rf ${SHARED}/${id}; rmdir ${SHARED}/watchable ${SHARED} ${SHARED}/.. 2>/dev/null || true`);
@@ -195,9 +195,9 @@ export const busy = async (lab: Lab, id: string): Promise<void> => {
   const life = new Life(lab, client, id);
   await client.createSandbox(sandbox(lab) as never);
   await client.createContainer(life.wish as never);
-  await client.startContainer({ container_id: id });
+  await client.startContainer({ containerId: id });
   await client.execProcess({ ...named(id, "e"), process: process(["/bin/sleep", "1000"]) } as never);
-  await client.createContainer({ ...(lab.request(life.second, ["/bin/sleep", "1000"]) as object), sandbox_pidns: true } as never);
-  await client.startContainer({ container_id: life.second });
+  await client.createContainer({ ...(lab.request(life.second, ["/bin/sleep", "1000"]) as object), sandboxPidns: true } as never);
+  await client.startContainer({ containerId: life.second });
   client.waitProcess(named(id)).catch(() => undefined);
 };

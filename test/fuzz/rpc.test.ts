@@ -7,7 +7,7 @@ import fc from "fast-check";
 import protobuf from "protobufjs";
 import { expect, test, vi } from "vitest";
 import type { Messages } from "../../agent/rpc/gen/messages.js";
-import { loadProtos } from "../../protos/load.js";
+import { loadNamed } from "../../protos/load.js";
 import { AGENT, HEALTH, MemoryChannel, encoded, frame, request } from "../unit/rpc/memory-channel.js";
 
 vi.mock("../../agent/lib/loop.js", () => ({ after: () => ({ cancel: () => undefined }), watch: () => undefined, turnIsOver: () => false }));
@@ -47,12 +47,12 @@ const mutated = (bytes: Uint8Array): fc.Arbitrary<Uint8Array> =>
     });
 
 const create = encoded("grpc.CreateContainerRequest", {
-  container_id: "c1",
-  OCI: { Version: "1.0.2", Process: { Args: ["sh"], Env: ["A=b"], User: { UID: 1, AdditionalGids: [1, 300] } }, Annotations: { a: "b" }, Linux: { Namespaces: [{ Type: "mount" }] } },
+  containerId: "c1",
+  oci: { ociVersion: "1.0.2", process: { args: ["sh"], env: ["A=b"], user: { uid: 1, additionalGids: [1, 300] } }, annotations: { a: "b" }, linux: { namespaces: [{ type: "mount" }] } },
 });
 const envelopes = [
-  encoded("ttrpc.Request", { service: AGENT, method: "CreateContainer", payload: create, timeout_nano: 5e9, metadata: [{ key: "k", value: "v" }] }),
-  encoded("ttrpc.Request", { service: AGENT, method: "WriteStdin", payload: encoded("grpc.WriteStreamRequest", { container_id: "c", data: new Uint8Array(200) }) }),
+  encoded("ttrpc.Request", { service: AGENT, method: "CreateContainer", payload: create, timeoutNano: 5e9, metadata: [{ key: "k", value: "v" }] }),
+  encoded("ttrpc.Request", { service: AGENT, method: "WriteStdin", payload: encoded("grpc.WriteStreamRequest", { containerId: "c", data: new Uint8Array(200) }) }),
   encoded("ttrpc.Request", { service: HEALTH, method: "Check" }),
 ];
 
@@ -97,7 +97,7 @@ test("any bytes at all: no exception, and what is answered is whole frames", () 
 });
 
 test("a message with damaged bytes decodes or fails with DecodeError", () => {
-  const root = loadProtos(join(fileURLToPath(import.meta.url), "../../../protos"));
+  const root = loadNamed(join(fileURLToPath(import.meta.url), "../../../protos"));
   const types = ["grpc", "types", "ttrpc"].flatMap((pkg) => (root.lookup(pkg) as protobuf.Namespace).nestedArray.filter((o) => o instanceof protobuf.Type));
   fc.assert(
     fc.property(fc.constantFrom(...types), fc.oneof(mutated(create), fc.uint8Array({ maxLength: 80 })), (type, bytes) => {

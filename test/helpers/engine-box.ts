@@ -6,8 +6,8 @@ import { containerRequest, fillRootfs, finish, sandboxRequest, type Ended } from
 import { startPrivateAgent, type PrivateAgent } from "./private-agent.js";
 
 type Json = Record<string, unknown>;
-interface Request { OCI: Json & { Process: Json; Linux: Json & { Resources: Json }; Mounts: Json[]; Root: Json } }
-export type Change = (spec: Request["OCI"]) => void;
+interface Request { oci: Json & { process: Json; linux: Json & { resources: Json }; mounts: Json[]; root: Json } }
+export type Change = (spec: Request["oci"]) => void;
 
 /** Before the agent starts: only the unified cgroup hierarchy is there, as in a VM (here without controllers). */
 export const ONLY_V2 = "umount -R /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup";
@@ -46,17 +46,17 @@ export class Box {
   async create(args: string[], change: Change = () => undefined, rootPath = this.root()): Promise<string> {
     const id = `${this.prefix}${this.#n++}`;
     const request = structuredClone(containerRequest({ id, rootPath, args })) as Request;
-    change(request.OCI);
+    change(request.oci);
     await this.agent.client.createContainer(request as never);
     return id;
   }
 
   async start(id: string): Promise<void> {
-    await this.agent.client.startContainer({ container_id: id });
+    await this.agent.client.startContainer({ containerId: id });
   }
 
   async remove(id: string): Promise<void> {
-    await this.agent.client.removeContainer({ container_id: id });
+    await this.agent.client.removeContainer({ containerId: id });
   }
 
   /** Creates, starts, reads, waits, removes. */
@@ -64,7 +64,7 @@ export class Box {
     const id = await this.create(["/bin/sh", "-c", script], change, rootPath);
     try {
       await this.start(id);
-      return await finish(this.agent.client, { container_id: id, exec_id: id });
+      return await finish(this.agent.client, { containerId: id, execId: id });
     } finally {
       await this.remove(id);
     }

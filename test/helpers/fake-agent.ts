@@ -4,13 +4,14 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { encodeMessage } from "../../ctl/client/agent-client.js";
 import { encodeFrame, FRAME_RESPONSE, FrameReader } from "../../ctl/client/frame.js";
 import { RequestEnvelope, ResponseEnvelope, schema } from "../../ctl/client/schema.js";
 
 export interface FakeCall {
   service: string;
   method: string;
-  /** The decoded request message, field names as in the .proto files. */
+  /** The decoded request message, with the names of TypeScript. */
   request: Record<string, unknown>;
   timeoutNano: number;
   metadata: { key: string; value: string }[];
@@ -33,7 +34,7 @@ export const responseFrame = (streamId: number, method: string, answer: object):
   const type = schema().methods.get(method)?.response;
   const fields = "status" in answer && typeof answer.status === "object"
     ? { status: answer.status }
-    : { status: { code: 0 }, payload: type?.encode(type.fromObject(answer as { [k: string]: unknown })).finish() ?? new Uint8Array() };
+    : { status: { code: 0 }, payload: type === undefined ? new Uint8Array() : encodeMessage(type, answer) };
   return encodeFrame({ streamId, type: FRAME_RESPONSE, flags: 0, data: ResponseEnvelope.encode(fields as { [k: string]: unknown }).finish() });
 };
 
@@ -43,11 +44,11 @@ const serve = (socket: Socket, handler: FakeHandler): void => {
   socket.on("data", (piece: Buffer) => {
     for (const frame of reader.push(piece)) {
       const envelope = RequestEnvelope.toObject(RequestEnvelope.decode(frame.data), { defaults: true, arrays: true, longs: Number }) as {
-        service: string; method: string; payload: Uint8Array; timeout_nano: number; metadata: { key: string; value: string }[];
+        service: string; method: string; payload: Uint8Array; timeoutNano: number; metadata: { key: string; value: string }[];
       };
       const type = schema().methods.get(envelope.method)?.request;
       const request = type ? type.toObject(type.decode(envelope.payload), { longs: String }) : {};
-      const call = { service: envelope.service, method: envelope.method, request, timeoutNano: envelope.timeout_nano, metadata: envelope.metadata, streamId: frame.streamId, socket };
+      const call = { service: envelope.service, method: envelope.method, request, timeoutNano: envelope.timeoutNano, metadata: envelope.metadata, streamId: frame.streamId, socket };
       void Promise.resolve(handler(call)).then((answer) => {
         if (answer !== undefined) socket.write(responseFrame(frame.streamId, envelope.method, answer));
       });

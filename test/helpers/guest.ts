@@ -28,10 +28,10 @@ export function fillRootfs(root: string): void {
 
 /** The storages and sandbox that the real Kata runtime asks for before the first container. */
 export const sandboxRequest = (id: string, share = true): object => ({
-  sandbox_id: id,
+  sandboxId: id,
   storages: [
-    ...(share ? [{ driver: "virtio-fs", source: "kataShared", fstype: "virtiofs", mount_point: "/run/kata-containers/shared/containers/" }] : []),
-    { driver: "ephemeral", source: "shm", fstype: "tmpfs", options: ["noexec", "nosuid", "nodev", "mode=1777", "size=67108864"], mount_point: SHM_PATH },
+    ...(share ? [{ driver: "virtio-fs", source: "kataShared", fstype: "virtiofs", mountPoint: "/run/kata-containers/shared/containers/" }] : []),
+    { driver: "ephemeral", source: "shm", fstype: "tmpfs", options: ["noexec", "nosuid", "nodev", "mode=1777", "size=67108864"], mountPoint: SHM_PATH },
   ],
 });
 
@@ -52,7 +52,7 @@ export function containerRequest(w: Wanted): object {
     id: w.id, rootPath: w.rootPath, args: w.args, env: w.env ?? ["PATH=/bin", "HOME=/root"], workdir: "/", user: { uid: 0, gid: 0, additionalGids: [] },
     terminal: w.terminal ?? false, hostname: w.id, memory: w.memory, cpus: w.cpus,
   });
-  return { container_id: w.id, exec_id: w.id, OCI: { ...spec, Process: { ...spec.Process, Rlimits: [{ Type: "RLIMIT_NOFILE", Hard: 1024, Soft: 1024 }] }, Root: { Path: w.rootPath, Readonly: w.readonly ?? false } } };
+  return { containerId: w.id, execId: w.id, oci: { ...spec, process: { ...spec.process, rlimits: [{ type: "RLIMIT_NOFILE", hard: 1024, soft: 1024 }] }, root: { path: w.rootPath, readonly: w.readonly ?? false } } };
 }
 
 export interface Ended { status: number; stdout: string; stderr: string }
@@ -67,16 +67,16 @@ export async function finish(client: AgentClient, process: ProcessName): Promise
 /** Creates, starts, reads, waits, removes. */
 export async function runContainer(client: AgentClient, w: Wanted): Promise<Ended> {
   await client.createContainer(containerRequest(w) as never);
-  await client.startContainer({ container_id: w.id });
-  const ended = await finish(client, { container_id: w.id, exec_id: w.id });
-  await client.removeContainer({ container_id: w.id });
+  await client.startContainer({ containerId: w.id });
+  const ended = await finish(client, { containerId: w.id, execId: w.id });
+  await client.removeContainer({ containerId: w.id });
   return ended;
 }
 
 /** Starts a further process and reads it to its end. */
 export async function execIn(client: AgentClient, container: string, exec: string, args: string[], extra: object = {}): Promise<Ended> {
-  await client.execProcess({ container_id: container, exec_id: exec, process: { Args: args, Env: ["PATH=/bin"], Cwd: "/", User: {}, ...extra } } as never);
-  return finish(client, { container_id: container, exec_id: exec });
+  await client.execProcess({ containerId: container, execId: exec, process: { args: args, env: ["PATH=/bin"], cwd: "/", user: {}, ...extra } } as never);
+  return finish(client, { containerId: container, execId: exec });
 }
 
 /** Counts and hashes a stream without keeping it. */

@@ -11,7 +11,7 @@ import { containerRequest, fillRootfs, finish, sandboxRequest, type Ended } from
 import { startPrivateAgent, type PrivateAgent } from "./private-agent.js";
 
 export type Json = Record<string, unknown>;
-export type Oci = Json & { Process: Json; Linux: Json & { Resources: Json; Namespaces: Json[] }; Mounts: Json[]; Root: Json };
+export type Oci = Json & { process: Json; linux: Json & { resources: Json; namespaces: Json[] }; mounts: Json[]; root: Json };
 export type Change = (spec: Oci) => void;
 
 /** How a call ended: "OK" or "NOT_FOUND: its message". */
@@ -31,7 +31,7 @@ export const until = async (what: string, good: () => boolean | Promise<boolean>
 };
 
 /** A process with its parts named as the calls want them. */
-export const named = (container_id: string, exec_id = container_id): ProcessName => ({ container_id, exec_id });
+export const named = (containerId: string, execId = containerId): ProcessName => ({ containerId, execId });
 
 export class Lab {
   #n = 0;
@@ -68,8 +68,8 @@ export class Lab {
 
   /** A CreateContainer request. */
   request(id: string, args: string[], change: Change = () => undefined, rootPath = this.root): never {
-    const request = structuredClone(containerRequest({ id, rootPath, args })) as { OCI: Oci };
-    change(request.OCI);
+    const request = structuredClone(containerRequest({ id, rootPath, args })) as { oci: Oci };
+    change(request.oci);
     return request as never;
   }
   async create(args: string[], change?: Change, rootPath?: string): Promise<string> {
@@ -81,12 +81,12 @@ export class Lab {
   /** A running container. */
   async up(script = "exec sleep 1000", change?: Change, rootPath?: string): Promise<string> {
     const id = await this.create(["/bin/sh", "-c", script], change, rootPath);
-    await this.client.startContainer({ container_id: id });
+    await this.client.startContainer({ containerId: id });
     return id;
   }
   async remove(id: string): Promise<void> {
     this.#live.delete(id);
-    await this.client.removeContainer({ container_id: id });
+    await this.client.removeContainer({ containerId: id });
   }
   /** A container from its creation to its removal. */
   async run(script: string, change?: Change, rootPath?: string): Promise<Ended> {
@@ -99,7 +99,7 @@ export class Lab {
   }
   /** Starts a further process; `more` are fields of its Process message. */
   async exec(id: string, script: string, more: Json = {}, execId = this.name()): Promise<ProcessName> {
-    await this.client.execProcess({ container_id: id, exec_id: execId, process: { Args: ["/bin/sh", "-c", script], Env: ["PATH=/bin"], Cwd: "/", User: {}, ...more } } as never);
+    await this.client.execProcess({ containerId: id, execId: execId, process: { args: ["/bin/sh", "-c", script], env: ["PATH=/bin"], cwd: "/", user: {}, ...more } } as never);
     return named(id, execId);
   }
   /** Runs a further process to its end. */

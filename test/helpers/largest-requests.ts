@@ -3,14 +3,14 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import protobuf from "protobufjs";
-import { loadProtos } from "../../protos/load.js";
+import { loadNamed } from "../../protos/load.js";
 
 /** What fits a frame with its envelope. */
 export const PAYLOAD = 4194304 - 128;
 
 export interface Shape { readonly name: string; readonly method: string; payload(): Buffer }
 
-const root = loadProtos(join(fileURLToPath(import.meta.url), "../../../protos"));
+const root = loadNamed(join(fileURLToPath(import.meta.url), "../../../protos"));
 const varint = (n: number): number[] => (n < 128 ? [n] : [(n & 127) | 128, ...varint(n >>> 7)]);
 
 /** `unit` as often as it fits. */

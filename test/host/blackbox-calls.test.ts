@@ -59,8 +59,8 @@ describe.skipIf(why !== undefined)("the calls", () => {
     }
     expect(await outcome(lab.write(ghost, "x"))).toBe("INTERNAL: Invalid container id");
     expect(await outcome(lab.write(noExec, "x"))).toBe("INTERNAL: Process not found: invalid exec id");
-    expect(await outcome(client.execProcess({ ...ghost, process: { Args: ["true"], Cwd: "/" } }))).toMatch(/^INTERNAL: .*Invalid container id/);
-    expect(await outcome(client.signalProcess({ container_id: "ghost", signal: 9 }))).toMatch(/^INTERNAL: .*Invalid container id/);
+    expect(await outcome(client.execProcess({ ...ghost, process: { args: ["true"], cwd: "/" } }))).toMatch(/^INTERNAL: .*Invalid container id/);
+    expect(await outcome(client.signalProcess({ containerId: "ghost", signal: 9 }))).toMatch(/^INTERNAL: .*Invalid container id/);
     await lab.remove(id);
     expect(await outcome(lab.remove(id))).toMatch(/^INTERNAL: .*Invalid container id/);
     expect(await outcome(lab.wait(named(id)))).toMatch(/^INVALID_ARGUMENT/);
@@ -74,10 +74,10 @@ describe.skipIf(why !== undefined)("the calls", () => {
 
   it("start a container once", async () => {
     const id = await lab.up();
-    expect(await outcome(lab.client.startContainer({ container_id: id }))).toMatch(/^FAILED_PRECONDITION/);
+    expect(await outcome(lab.client.startContainer({ containerId: id }))).toMatch(/^FAILED_PRECONDITION/);
     expect((await lab.execRun(id, "echo alive")).stdout).toBe("alive\n");
     const twice = await lab.create(["/bin/true"]);
-    const both = await Promise.all([0, 1].map(() => outcome(lab.client.startContainer({ container_id: twice }))));
+    const both = await Promise.all([0, 1].map(() => outcome(lab.client.startContainer({ containerId: twice }))));
     expect(both.filter((o) => o === "OK")).toHaveLength(1);
     await Promise.all([lab.remove(id), lab.remove(twice)]);
   });
@@ -87,7 +87,7 @@ describe.skipIf(why !== undefined)("the calls", () => {
     const all = await Promise.all(Array.from({ length: 8 }, () => outcome(lab.client.createContainer(lab.request(id, ["/bin/sleep", "1000"])))));
     expect(all.filter((o) => o === "OK")).toHaveLength(1);
     expect(all.filter((o) => o.startsWith("ALREADY_EXISTS"))).toHaveLength(7);
-    await lab.client.startContainer({ container_id: id });
+    await lab.client.startContainer({ containerId: id });
     expect(await outcome(lab.client.createContainer(lab.request(id, ["/bin/false"])))).toMatch(/^ALREADY_EXISTS/);
     expect((await lab.execRun(id, "cat /proc/1/comm")).stdout).toBe("sleep\n");
     const removed = await Promise.all([0, 1, 2].map(() => outcome(lab.remove(id))));
@@ -108,7 +108,7 @@ describe.skipIf(why !== undefined)("the calls", () => {
     expect(await outcome(lab.wait(p))).toMatch(/^NOT_FOUND: .*InitProcessNotFound/);
     expect(await outcome(lab.client.signalProcess({ ...p, signal: 0 }))).toMatch(/^NOT_FOUND/);
     expect(await outcome(lab.client.signalProcess({ ...p, signal: 15 }))).toMatch(/^NOT_FOUND/);
-    expect(await outcome(lab.client.signalProcess({ container_id: id, signal: 9 }))).toBe("OK");
+    expect(await outcome(lab.client.signalProcess({ containerId: id, signal: 9 }))).toBe("OK");
     other.close();
     await lab.remove(id);
   });
@@ -147,12 +147,12 @@ describe.skipIf(why !== undefined)("the calls", () => {
   it("exec before the start, and not after the end", async () => {
     const id = await lab.create(["/bin/sh", "-c", "echo up; read x"]);
     expect((await lab.execRun(id, "exit 5")).status).toBe(5);
-    await lab.client.startContainer({ container_id: id });
+    await lab.client.startContainer({ containerId: id });
     await lab.expectText(named(id), "up");
     await lab.write(named(id), "\n");
     expect(await lab.wait(named(id))).toBe(0);
     expect(await outcome(lab.exec(id, "true"))).toMatch(/^FAILED_PRECONDITION/);
-    expect(await outcome(lab.client.startContainer({ container_id: id }))).toMatch(/^FAILED_PRECONDITION/);
+    expect(await outcome(lab.client.startContainer({ containerId: id }))).toMatch(/^FAILED_PRECONDITION/);
     await lab.remove(id);
   });
 
@@ -160,22 +160,22 @@ describe.skipIf(why !== undefined)("the calls", () => {
     const id = await lab.create(["/bin/sleep", "1000"]);
     await lab.client.signalProcess({ ...named(id), signal });
     expect(await lab.wait(named(id))).toBe(status);
-    expect(await outcome(lab.client.startContainer({ container_id: id }))).toMatch(/^FAILED_PRECONDITION/);
+    expect(await outcome(lab.client.startContainer({ containerId: id }))).toMatch(/^FAILED_PRECONDITION/);
     await lab.remove(id);
   });
 
   it("deliver signals: to who handles them, and SIGTERM to a first process that does not", async () => {
     const id = await lab.up("trap 'echo got; exit 9' TERM USR1; echo ready; while :; do sleep 1000 & wait; done");
     await lab.expectText(named(id), "ready");
-    expect(await outcome(lab.client.signalProcess({ container_id: id, signal: 0 }))).toBe("OK");
-    expect(await outcome(lab.client.signalProcess({ container_id: id, signal: 65 }))).toMatch(/^INTERNAL: .*EINVAL/);
-    expect(await outcome(lab.client.signalProcess({ container_id: id, signal: 0xffffffff }))).toMatch(/^INTERNAL: .*EINVAL/);
-    await lab.client.signalProcess({ container_id: id, signal: 15 });
+    expect(await outcome(lab.client.signalProcess({ containerId: id, signal: 0 }))).toBe("OK");
+    expect(await outcome(lab.client.signalProcess({ containerId: id, signal: 65 }))).toMatch(/^INTERNAL: .*EINVAL/);
+    expect(await outcome(lab.client.signalProcess({ containerId: id, signal: 0xffffffff }))).toMatch(/^INTERNAL: .*EINVAL/);
+    await lab.client.signalProcess({ containerId: id, signal: 15 });
     await lab.expectText(named(id), "got");
     expect(await lab.wait(named(id))).toBe(9);
     await lab.remove(id);
     const deaf = await lab.up();
-    await lab.client.signalProcess({ container_id: deaf, signal: 15 });
+    await lab.client.signalProcess({ containerId: deaf, signal: 15 });
     expect(await lab.wait(named(deaf))).toBe(137);
     await lab.remove(deaf);
   });
@@ -184,7 +184,7 @@ describe.skipIf(why !== undefined)("the calls", () => {
     const id = await lab.up("for i in 1 2 3 4 5 6 7 8; do (sh -c 'sleep 1000 & sleep 1000' &); done; echo up; exec sleep 1000");
     await lab.expectText(named(id), "up");
     const p = await lab.exec(id, "sleep 1000 & sleep 1000");
-    await lab.client.signalProcess({ container_id: id, signal: 9 });
+    await lab.client.signalProcess({ containerId: id, signal: 9 });
     expect(await Promise.all([lab.wait(named(id)), lab.wait(p)])).toEqual([137, 137]);
     await lab.remove(id);
   });
@@ -194,8 +194,8 @@ describe.skipIf(why !== undefined)("the calls", () => {
     const p = await lab.exec(id, "exec sleep 1000");
     const waits = [lab.wait(named(id)), lab.wait(p)];
     const reads = [lab.read(named(id)), lab.read(p), lab.read(p, 100, "stderr")];
-    expect(await outcome(lab.client.pauseContainer({ container_id: id }))).toBe("OK");
-    await lab.client.removeContainer({ container_id: id, timeout: 5 });
+    expect(await outcome(lab.client.pauseContainer({ containerId: id }))).toBe("OK");
+    await lab.client.removeContainer({ containerId: id, timeout: 5 });
     expect(await Promise.all(waits)).toEqual([137, 137]);
     expect(await Promise.all(reads)).toEqual(["", "", ""]);
     const created = await lab.create(["/bin/true"]);
@@ -207,8 +207,8 @@ describe.skipIf(why !== undefined)("the calls", () => {
   it("lend the first container's processes to those that ask for them, for as long as it is there", async () => {
     const make = async (): Promise<string> => {
       const id = lab.name();
-      await lab.client.createContainer({ ...(lab.request(id, ["/bin/sh", "-c", "exec sleep 1000"]) as object), sandbox_pidns: true } as never);
-      await lab.client.startContainer({ container_id: id });
+      await lab.client.createContainer({ ...(lab.request(id, ["/bin/sh", "-c", "exec sleep 1000"]) as object), sandboxPidns: true } as never);
+      await lab.client.startContainer({ containerId: id });
       return id;
     };
     for (let i = 0; i < 2; i++) {
@@ -226,25 +226,25 @@ describe.skipIf(why !== undefined)("the calls", () => {
   it("pause and resume what may be, from any state", async () => {
     const id = await lab.create(["/bin/sh", "-c", "echo on; exec sleep 1000"]);
     const { client } = lab;
-    expect(await outcome(client.resumeContainer({ container_id: id }))).toMatch(/^INTERNAL: .*not paused/);
-    await client.pauseContainer({ container_id: id });
-    expect(await outcome(client.pauseContainer({ container_id: id }))).toMatch(/^INTERNAL: .*failed to pause container/);
-    expect(await outcome(client.startContainer({ container_id: id }))).toMatch(/^FAILED_PRECONDITION/);
-    await client.resumeContainer({ container_id: id });
-    await client.startContainer({ container_id: id });
+    expect(await outcome(client.resumeContainer({ containerId: id }))).toMatch(/^INTERNAL: .*not paused/);
+    await client.pauseContainer({ containerId: id });
+    expect(await outcome(client.pauseContainer({ containerId: id }))).toMatch(/^INTERNAL: .*failed to pause container/);
+    expect(await outcome(client.startContainer({ containerId: id }))).toMatch(/^FAILED_PRECONDITION/);
+    await client.resumeContainer({ containerId: id });
+    await client.startContainer({ containerId: id });
     await lab.expectText(named(id), "on");
-    await client.pauseContainer({ container_id: id });
+    await client.pauseContainer({ containerId: id });
     expect(await outcome(lab.exec(id, "true"))).toMatch(/^FAILED_PRECONDITION/);
-    await client.signalProcess({ container_id: id, signal: 9 });
+    await client.signalProcess({ containerId: id, signal: 9 });
     expect(await lab.wait(named(id))).toBe(137);
-    expect(await outcome(client.pauseContainer({ container_id: id }))).toMatch(/^INTERNAL: .*failed to pause container/);
+    expect(await outcome(client.pauseContainer({ containerId: id }))).toMatch(/^INTERNAL: .*failed to pause container/);
     await lab.remove(id);
   });
 
   it("pause and resume in the order in which they came", async () => {
     const id = await lab.up("while :; do true & wait; done"); // hard to bring to rest
     for (let i = 0; i < 20; i++) {
-      const [pause, exec, resume] = await Promise.all([outcome(lab.client.pauseContainer({ container_id: id })), outcome(lab.execRun(id, "true")), outcome(lab.client.resumeContainer({ container_id: id }))]);
+      const [pause, exec, resume] = await Promise.all([outcome(lab.client.pauseContainer({ containerId: id })), outcome(lab.execRun(id, "true")), outcome(lab.client.resumeContainer({ containerId: id }))]);
       expect([pause, resume]).toEqual(["OK", "OK"]);
       expect(exec).toMatch(/^OK|^FAILED_PRECONDITION: .*paused/); // frozen on its way, it goes on with the others
     }
@@ -254,7 +254,7 @@ describe.skipIf(why !== undefined)("the calls", () => {
 
   it("refuse a second sandbox while containers run, and leave them alone", async () => {
     const id = await lab.up();
-    expect(await outcome(lab.client.createSandbox({ sandbox_id: "other" }))).toMatch(/^FAILED_PRECONDITION/);
+    expect(await outcome(lab.client.createSandbox({ sandboxId: "other" }))).toMatch(/^FAILED_PRECONDITION/);
     expect((await lab.execRun(id, "ls /bin/sh")).stdout).toBe("/bin/sh\n");
     await lab.remove(id);
   });

@@ -36,7 +36,7 @@ describe.skipIf(why !== undefined)("the agent", () => {
       client.close();
       await dying;
       // it was made, is being made, or was never asked for
-      const started = await outcome(lab.client.startContainer({ container_id: id }));
+      const started = await outcome(lab.client.startContainer({ containerId: id }));
       expect(started).toMatch(/^(OK|INTERNAL: .*Invalid container id)/);
       expect(await outcome(lab.remove(id))).toMatch(/^(OK|INTERNAL: .*Invalid container id)/);
     }
@@ -48,13 +48,13 @@ describe.skipIf(why !== undefined)("the agent", () => {
       const client = await lab.another();
       const exec = named(id, lab.name());
       const all = [
-        client.execProcess({ ...exec, process: { Args: ["/bin/true"], Cwd: "/" } }), client.waitProcess(named(id)), client.readStdout({ ...named(id), len: 100 }), client.readStderr({ ...named(id), len: 100 }),
-        client.writeStdin({ ...named(id), data: Buffer.alloc(1 << 20) }), client.statsContainer({ container_id: id }), client.getOOMEvent(), client.pauseContainer({ container_id: id }), client.resumeContainer({ container_id: id }),
+        client.execProcess({ ...exec, process: { args: ["/bin/true"], cwd: "/" } }), client.waitProcess(named(id)), client.readStdout({ ...named(id), len: 100 }), client.readStderr({ ...named(id), len: 100 }),
+        client.writeStdin({ ...named(id), data: Buffer.alloc(1 << 20) }), client.statsContainer({ containerId: id }), client.getOOMEvent(), client.pauseContainer({ containerId: id }), client.resumeContainer({ containerId: id }),
       ].map(outcome);
       await turns(i);
       client.close();
       await Promise.all(all);
-      await outcome(lab.client.resumeContainer({ container_id: id }));
+      await outcome(lab.client.resumeContainer({ containerId: id }));
     }
     expect((await lab.execRun(id, "echo alive")).stdout).toBe("alive\n");
     await lab.remove(id);
@@ -67,16 +67,16 @@ describe.skipIf(why !== undefined)("the agent", () => {
     const tried = /^(OK|DEADLINE_EXCEEDED|NOT_FOUND|INTERNAL|FAILED_PRECONDITION|ALREADY_EXISTS|INVALID_ARGUMENT)/;
     expect(await outcome(client.createContainer(lab.request(id, ["/bin/sleep", "1000"]), short))).toMatch(tried);
     await outcome(client.createContainer(lab.request(id, ["/bin/sleep", "1000"]))); // in case the first was not sent
-    expect(await outcome(client.startContainer({ container_id: id }, short))).toMatch(tried);
-    await outcome(client.startContainer({ container_id: id }));
+    expect(await outcome(client.startContainer({ containerId: id }, short))).toMatch(tried);
+    await outcome(client.startContainer({ containerId: id }));
     const exec = named(id, "e");
-    expect(await outcome(client.execProcess({ ...exec, process: { Args: ["/bin/sleep", "1000"], Cwd: "/" } }, short))).toMatch(tried);
+    expect(await outcome(client.execProcess({ ...exec, process: { args: ["/bin/sleep", "1000"], cwd: "/" } }, short))).toMatch(tried);
     for (const call of [
-      client.waitProcess(named(id), short), client.readStdout({ ...named(id), len: 10 }, short), client.statsContainer({ container_id: id }, short), client.signalProcess({ ...named(id), signal: 0 }, short),
-      client.getOOMEvent({}, short), client.check({}, short), client.updateContainer({ container_id: id, resources: {} }, short), client.getVolumeStats({ volume_guest_path: "/" }, short),
+      client.waitProcess(named(id), short), client.readStdout({ ...named(id), len: 10 }, short), client.statsContainer({ containerId: id }, short), client.signalProcess({ ...named(id), signal: 0 }, short),
+      client.getOOMEvent({}, short), client.check({}, short), client.updateContainer({ containerId: id, resources: {} }, short), client.getVolumeStats({ volumeGuestPath: "/" }, short),
     ]) expect(await outcome(call)).toMatch(tried);
     expect((await lab.execRun(id, "echo in order")).stdout).toBe("in order\n");
-    expect(await outcome(client.removeContainer({ container_id: id }, short))).toMatch(tried);
+    expect(await outcome(client.removeContainer({ containerId: id }, short))).toMatch(tried);
     expect(await outcome(lab.remove(id))).toMatch(/^(OK|INTERNAL: .*Invalid container id)/);
   });
 
@@ -115,9 +115,9 @@ describe.skipIf(why !== undefined)("the agent", () => {
     const id = await lab.up();
     const fail = async (): Promise<void> => {
       expect(await outcome(lab.create(["/bin/nonesuch"]))).toMatch(/not found/);
-      expect(await outcome(lab.create(["/bin/true"], (s) => s.Mounts.push({ destination: "/x", type: "nofs", source: "x" })))).toMatch(/ENODEV/);
-      expect(await outcome(lab.exec(id, "true", { Args: ["/bin/nonesuch"] }))).toMatch(/not found/);
-      expect(await outcome(lab.exec(id, "true", { Args: ["/bin/nonesuch"], Terminal: true }))).toMatch(/not found/);
+      expect(await outcome(lab.create(["/bin/true"], (s) => s.mounts.push({ destination: "/x", type: "nofs", source: "x" })))).toMatch(/ENODEV/);
+      expect(await outcome(lab.exec(id, "true", { args: ["/bin/nonesuch"] }))).toMatch(/not found/);
+      expect(await outcome(lab.exec(id, "true", { args: ["/bin/nonesuch"], terminal: true }))).toMatch(/not found/);
     };
     for (let i = 0; i < 5; i++) await fail();
     const [fds, anon] = [lab.fds(), lab.anon()];
@@ -128,12 +128,12 @@ describe.skipIf(why !== undefined)("the agent", () => {
   });
 
   it("removes what resists: a fork storm, deaf processes, a stopped one, and what is being made or executed", async () => {
-    const storm = await lab.up("echo up; f() { f & f; }; f", (s) => (s.Linux.Resources["Pids"] = { Limit: 60 }));
+    const storm = await lab.up("echo up; f() { f & f; }; f", (s) => (s.linux.resources["pids"] = { limit: 60 }));
     await lab.expectText(named(storm), "up");
     const deaf = await lab.up("trap '' TERM INT HUP QUIT USR1; echo up; while :; do sleep 1000; done");
     await lab.expectText(named(deaf), "up");
     const stopped = await lab.up();
-    await lab.client.signalProcess({ container_id: stopped, signal: 19 });
+    await lab.client.signalProcess({ containerId: stopped, signal: 19 });
     const busy = await lab.up();
     const execs = Array.from({ length: 8 }, () => outcome(lab.execRun(busy, "sleep 1000")));
     const made = lab.name();
@@ -147,9 +147,9 @@ describe.skipIf(why !== undefined)("the agent", () => {
   });
 
   it("tells of each end for lack of memory exactly once", async () => {
-    const limit = (s: { Linux: { Resources: Json } }): unknown => (s.Linux.Resources["Memory"] = { Limit: 8 << 20 });
+    const limit = (s: { linux: { resources: Json } }): unknown => (s.linux.resources["memory"] = { limit: 8 << 20 });
     for (let i = 0; i < 3; i++) {
-      const polls = [lab.client.getOOMEvent(), lab.client.getOOMEvent()].map((p) => p.then((r) => r.container_id));
+      const polls = [lab.client.getOOMEvent(), lab.client.getOOMEvent()].map((p) => p.then((r) => r.containerId));
       const ids: string[] = [];
       for (let k = 0; k < 2; k++) {
         const id = await lab.up("exec tail /dev/zero", limit as never);
@@ -203,7 +203,7 @@ describe.skipIf(why !== undefined)("an agent of its own", () => {
       }
       expect(said).toMatch(/EMFILE/);
       expect(ids.length).toBeGreaterThan(2);
-      for (const id of ids.slice(0, 2)) await lab.client.startContainer({ container_id: id });
+      for (const id of ids.slice(0, 2)) await lab.client.startContainer({ containerId: id });
       for (let i = 0; i < 10; i++) expect(await outcome(lab.exec(ids[0] as string, "true"))).toMatch(/EMFILE|^OK/);
       expect(await outcome(lab.create(["/bin/true"]))).toMatch(/EMFILE/);
       for (const id of ids) await lab.remove(id);
@@ -242,7 +242,7 @@ describe.skipIf(why !== undefined)("an agent of its own", () => {
     // a new agent is not disturbed by them, and does not take over what it does not know
     const next = await Lab.start();
     try {
-      const taken = await outcome(next.client.createContainer(next.request(next.name(), ["/bin/true"], (s) => (s.Linux["CgroupsPath"] = `/katactl/${id}`))));
+      const taken = await outcome(next.client.createContainer(next.request(next.name(), ["/bin/true"], (s) => (s.linux["cgroupsPath"] = `/katactl/${id}`))));
       expect(taken).toMatch(/^ALREADY_EXISTS: .*has processes in it/);
       expect((await next.run("echo new")).stdout).toBe("new\n");
     } finally {
@@ -275,21 +275,21 @@ describe.skipIf(why !== undefined || !existsSync(SANITISED))("the sanitised twin
     try {
       const before = lab.state();
       for (const [call] of [["CreateContainer"], ["WaitProcess"], ["WriteStdin"], ["GetDiagnosticData"], ["UpdateInterface"], ["CopyFile"], ["SetPolicy"]] as const) expect(await outcome(lab.client.call(call))).not.toBe("OK");
-      const id = await lab.up("exec cat", (s) => (s.Linux["Seccomp"] = { DefaultAction: "SCMP_ACT_ALLOW", Syscalls: [{ Names: ["mkdir"], Action: "SCMP_ACT_ERRNO" }] }));
+      const id = await lab.up("exec cat", (s) => (s.linux["seccomp"] = { defaultAction: "SCMP_ACT_ALLOW", syscalls: [{ names: ["mkdir"], action: "SCMP_ACT_ERRNO" }] }));
       const data = Buffer.alloc(1 << 20, "x");
       const writing = lab.client.writeStdin({ ...named(id), data }).then(() => lab.client.closeStdin(named(id)));
       expect((await lab.readAll(named(id))).length).toBe(data.length);
       await writing;
       expect(await lab.wait(named(id))).toBe(0);
       await lab.remove(id);
-      const tty = await lab.up("stty -echo; echo up; cat", (s) => (s.Process["Terminal"] = true));
+      const tty = await lab.up("stty -echo; echo up; cat", (s) => (s.process["terminal"] = true));
       await lab.expectText(named(tty), "up");
       await lab.client.ttyWinResize({ ...named(tty), row: 5, column: 6 });
       expect(await Promise.all(Array.from({ length: 10 }, (_, i) => lab.execRun(tty, `exit ${i}`)))).toHaveLength(10);
-      expect(await outcome(lab.exec(tty, "true", { Args: ["/bin/nonesuch"], Terminal: true }))).toMatch(/not found/);
-      expect(await outcome(lab.create(["/bin/true"], (s) => (s.Root["Path"] = "/nonesuch")))).toMatch(/ENOENT/);
-      await lab.client.statsContainer({ container_id: tty });
-      await lab.client.pauseContainer({ container_id: tty });
+      expect(await outcome(lab.exec(tty, "true", { args: ["/bin/nonesuch"], terminal: true }))).toMatch(/not found/);
+      expect(await outcome(lab.create(["/bin/true"], (s) => (s.root["path"] = "/nonesuch")))).toMatch(/ENOENT/);
+      await lab.client.statsContainer({ containerId: tty });
+      await lab.client.pauseContainer({ containerId: tty });
       await lab.remove(tty);
       await lab.settled(before);
     } finally {

@@ -12,7 +12,7 @@ const why = whyNot();
 if (why !== undefined) console.warn(`skipped: ${why}`);
 const MB = 1 << 20;
 const sha = (data: Uint8Array): string => createHash("sha256").update(data).digest("hex");
-const withTerminal: Change = (spec) => (spec.Process["Terminal"] = true);
+const withTerminal: Change = (spec) => (spec.process["terminal"] = true);
 
 describe.skipIf(why !== undefined)("the standard streams", () => {
   let lab: Lab;
@@ -209,7 +209,7 @@ describe.skipIf(why !== undefined)("the standard streams", () => {
     const id = await lab.up();
     const base = lab.fds();
     for (let i = 0; i < 40; i++) {
-      const p = await lab.exec(id, "echo unread; echo unread >&2", { Terminal });
+      const p = await lab.exec(id, "echo unread; echo unread >&2", { terminal: Terminal });
       if (Terminal && i % 2 === 0) await lab.client.closeStdin(p);
       expect(await lab.wait(p)).toBe(0);
     }
@@ -246,7 +246,7 @@ describe.skipIf(why !== undefined)("the standard streams", () => {
 
   it("resize and end a terminal of an exec", async () => {
     const id = await lab.up();
-    const p = await lab.exec(id, "stty -echo; echo ready; while read x; do stty size; done; echo over", { Terminal: true });
+    const p = await lab.exec(id, "stty -echo; echo ready; while read x; do stty size; done; echo over", { terminal: true });
     await lab.expectText(p, "ready");
     for (const [row, column] of [[24, 80], [2, 3], [999, 2000]] as const) {
       await lab.client.ttyWinResize({ ...p, row, column });
@@ -276,7 +276,7 @@ describe.skipIf(why !== undefined)("the standard streams", () => {
 
   it("read a large output of a terminal to its end after the process", async () => {
     const id = await lab.up();
-    const p = await lab.exec(id, "seq 1 30000", { Terminal: true });
+    const p = await lab.exec(id, "seq 1 30000", { terminal: true });
     const text = await lab.readAll(p);
     expect(text).toBe(Array.from({ length: 30000 }, (_, i) => `${i + 1}\r\n`).join(""));
     expect(await lab.wait(p)).toBe(0);
@@ -309,18 +309,18 @@ describe.skipIf(why !== undefined)("the standard streams", () => {
   it("give the last words of a container to who asks for diagnostics", async () => {
     const file = join(lab.folder, "termination");
     const mounted: Change = (spec) => {
-      spec["Annotations"] = { "io.kubernetes.container.terminationMessagePath": "/dev/termination-log" };
-      spec.Mounts.push({ destination: "/dev/termination-log", type: "bind", source: file, options: ["bind"] });
+      spec["annotations"] = { "io.kubernetes.container.terminationMessagePath": "/dev/termination-log" };
+      spec.mounts.push({ destination: "/dev/termination-log", type: "bind", source: file, options: ["bind"] });
     };
     writeFileSync(file, "");
     const id = await lab.up("printf 'x%.0s' $(seq 5000) > /dev/termination-log; printf 'the \\303\\244nd' >> /dev/termination-log", mounted);
     await lab.wait(named(id));
-    const { data } = await lab.client.getDiagnosticData({ container_id: id, log_type: "termination_log" });
+    const { data } = await lab.client.getDiagnosticData({ containerId: id, logType: "termination_log" });
     expect([data.length, data.slice(-8)]).toEqual([4095, "xthe änd"]);
-    expect(await outcome(lab.client.getDiagnosticData({ container_id: "ghost", log_type: "termination_log" }))).toMatch(/^INTERNAL: Invalid container id: ghost/);
+    expect(await outcome(lab.client.getDiagnosticData({ containerId: "ghost", logType: "termination_log" }))).toMatch(/^INTERNAL: Invalid container id: ghost/);
     await lab.remove(id);
     const without = await lab.create(["/bin/true"]);
-    expect(await outcome(lab.client.getDiagnosticData({ container_id: without, log_type: "termination_log" }))).toMatch(/^INTERNAL: No terminationMessagePath annotation/);
+    expect(await outcome(lab.client.getDiagnosticData({ containerId: without, logType: "termination_log" }))).toMatch(/^INTERNAL: No terminationMessagePath annotation/);
     await lab.remove(without);
   });
 });

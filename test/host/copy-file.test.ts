@@ -13,9 +13,9 @@ const LINK = 0o120000;
 describe.skipIf(why !== undefined)("CopyFile", () => {
   let agent: PrivateAgent;
   const copy = (path: string, fields: object): Promise<unknown> =>
-    agent.client.call("CopyFile", { path: path.startsWith("/") ? path : `${ROOT}/${path}`, dir_mode: 0o751, uid: 0, gid: 0, ...fields } as never);
+    agent.client.call("CopyFile", { path: path.startsWith("/") ? path : `${ROOT}/${path}`, dirMode: 0o751, uid: 0, gid: 0, ...fields } as never);
   const file = (path: string, text: string, fields: object = {}): Promise<unknown> =>
-    copy(path, { file_mode: FILE | 0o644, file_size: Buffer.byteLength(text), data: Buffer.from(text), ...fields });
+    copy(path, { fileMode: FILE | 0o644, fileSize: Buffer.byteLength(text), data: Buffer.from(text), ...fields });
   const stat = (path: string): string => agent.inside(`stat -c '%F %a %u %g' ${ROOT}/${path}`);
   const cat = (path: string): string => agent.inside(`cat ${ROOT}/${path}`);
 
@@ -28,7 +28,7 @@ describe.skipIf(why !== undefined)("CopyFile", () => {
   });
 
   it("makes a file with its parents, mode and owner, set-id bits too", async () => {
-    await file("a/b/c.txt", "hello", { file_mode: FILE | 0o4755, uid: 12, gid: 34 });
+    await file("a/b/c.txt", "hello", { fileMode: FILE | 0o4755, uid: 12, gid: 34 });
     expect(cat("a/b/c.txt")).toBe("hello");
     expect(stat("a/b/c.txt")).toBe("regular file 4755 12 34");
     expect(stat("a")).toBe("directory 751 0 0");
@@ -37,7 +37,7 @@ describe.skipIf(why !== undefined)("CopyFile", () => {
   });
 
   it("shows a file only when its last piece has come; pieces of two files do not mix", async () => {
-    const part = (name: string, text: string, offset: number): Promise<unknown> => copy(name, { file_mode: FILE | 0o600, file_size: 6, offset, data: Buffer.from(text) });
+    const part = (name: string, text: string, offset: number): Promise<unknown> => copy(name, { fileMode: FILE | 0o600, fileSize: 6, offset, data: Buffer.from(text) });
     await part("x.txt", "one", 0);
     await part("x.cfg", "ONE", 0);
     expect(agent.inside(`ls ${ROOT}`)).toBe("");
@@ -54,15 +54,15 @@ describe.skipIf(why !== undefined)("CopyFile", () => {
   it("makes an empty file, and refuses more bytes than the file has", async () => {
     await file("empty", "");
     expect(stat("empty")).toMatch(/^regular empty file 644/);
-    expect(await failure(copy("long", { file_mode: FILE | 0o600, file_size: 2, data: Buffer.from("abc") }))).toContain("beyond the file's size of 2");
+    expect(await failure(copy("long", { fileMode: FILE | 0o600, fileSize: 2, data: Buffer.from("abc") }))).toContain("beyond the file's size of 2");
   });
 
   it("replaces a file by a folder, a folder by a file, and a link by itself", async () => {
     await file("t", "text");
-    await copy("t", { file_mode: DIR | 0o2750, uid: 1, gid: 2 });
+    await copy("t", { fileMode: DIR | 0o2750, uid: 1, gid: 2 });
     expect(stat("t")).toBe("directory 2750 1 2");
     await file("t/in", "x");
-    await copy("t", { file_mode: DIR | 0o700 });
+    await copy("t", { fileMode: DIR | 0o700 });
     expect(cat("t/in")).toBe("x");
     await file("t", "again");
     expect(cat("t")).toBe("again");
@@ -73,10 +73,10 @@ describe.skipIf(why !== undefined)("CopyFile", () => {
   });
 
   it("makes links that may point anywhere", async () => {
-    await copy("l", { file_mode: LINK | 0o777, data: Buffer.from("/etc/../x y"), uid: 5, gid: 6 });
+    await copy("l", { fileMode: LINK | 0o777, data: Buffer.from("/etc/../x y"), uid: 5, gid: 6 });
     expect(agent.inside(`readlink ${ROOT}/l`)).toBe("/etc/../x y");
     expect(agent.inside(`stat -c '%u %g' ${ROOT}/l`)).toBe("5 6");
-    await copy("l", { file_mode: LINK | 0o777, data: Buffer.from("other") });
+    await copy("l", { fileMode: LINK | 0o777, data: Buffer.from("other") });
     expect(agent.inside(`readlink ${ROOT}/l`)).toBe("other");
   });
 
@@ -96,8 +96,8 @@ describe.skipIf(why !== undefined)("CopyFile", () => {
     agent.inside(`ln -s /run/outside ${ROOT}/door; ln -s ../../../run/outside ${ROOT}/door2`);
     expect(await failure(file("door/f", "evil"))).toContain("EXDEV");
     expect(await failure(file("door2/f", "evil"))).toContain("EXDEV");
-    expect(await failure(copy("door/d", { file_mode: DIR | 0o755 }))).toContain("EXDEV");
-    expect(await failure(copy("door/l", { file_mode: LINK, data: Buffer.from("x") }))).toContain("EXDEV");
+    expect(await failure(copy("door/d", { fileMode: DIR | 0o755 }))).toContain("EXDEV");
+    expect(await failure(copy("door/l", { fileMode: LINK, data: Buffer.from("x") }))).toContain("EXDEV");
     expect(agent.inside("ls -A /run/outside")).toBe("");
   });
 
@@ -127,19 +127,19 @@ describe.skipIf(why !== undefined)("CopyFile", () => {
     it.each(["../theirs", `${ROOT}/theirs`, "../mine/../theirs", "up", "/proc/self/root/run"])("a link to %s leads nowhere", async (to) => {
       agent.inside(`ln -s .. ${ROOT}/mine/up; ln -s ${to} ${ROOT}/mine/out`);
       const way = to === "up" ? "mine/out/theirs" : "mine/out";
-      for (const fields of [{}, { file_mode: DIR | 0o777, uid: 5 }, { file_mode: LINK, data: Buffer.from("x") }]) expect(await failure(file(`${way}/f`, "evil", fields))).toMatch(/EXDEV|ELOOP/);
+      for (const fields of [{}, { fileMode: DIR | 0o777, uid: 5 }, { fileMode: LINK, data: Buffer.from("x") }]) expect(await failure(file(`${way}/f`, "evil", fields))).toMatch(/EXDEV|ELOOP/);
       expect(await failure(file(`${way}/new/f`, "evil"))).toMatch(/EXDEV|ELOOP/);
       expect(theirs()).toBe(UNTOUCHED);
     });
 
     it("a link to another place in it is followed", async () => {
       await file("mine/..2024/key", "one");
-      await copy("mine/..data", { file_mode: LINK, data: Buffer.from("..2024") });
+      await copy("mine/..data", { fileMode: LINK, data: Buffer.from("..2024") });
       await file("mine/..data/key2", "two");
       expect(cat("mine/..2024/key2")).toBe("two");
     });
 
-    const part = (text: string, offset: number): Promise<unknown> => copy("mine/f", { file_mode: FILE | 0o4711, uid: 3, gid: 4, file_size: 6, offset, data: Buffer.from(text) });
+    const part = (text: string, offset: number): Promise<unknown> => copy("mine/f", { fileMode: FILE | 0o4711, uid: 3, gid: 4, fileSize: 6, offset, data: Buffer.from(text) });
     const temporary = (): string => agent.inside(`cd ${ROOT}/mine; ls -A | grep kata-copy`);
 
     it.each([
@@ -157,7 +157,7 @@ describe.skipIf(why !== undefined)("CopyFile", () => {
       expect(cat("mine/f")).toBe("onetwo");
       expect(stat("mine/f")).toBe("regular file 4711 3 4");
       plant(name);
-      await copy("mine/l", { file_mode: LINK, data: Buffer.from("to") });
+      await copy("mine/l", { fileMode: LINK, data: Buffer.from("to") });
       expect(theirs()).toBe(UNTOUCHED);
     });
 
@@ -170,15 +170,15 @@ describe.skipIf(why !== undefined)("CopyFile", () => {
 
     it("takes the pieces of a file in the order in which they were sent, together with those of others", async () => {
       const pieces = Array.from({ length: 20 }, (_, i) => i);
-      await Promise.all(pieces.flatMap((i) => ["a", "b"].map((name) => copy(`mine/${name}`, { file_mode: FILE | 0o600, file_size: 40, offset: 2 * i, data: Buffer.from(String(10 + i)) }))));
+      await Promise.all(pieces.flatMap((i) => ["a", "b"].map((name) => copy(`mine/${name}`, { fileMode: FILE | 0o600, fileSize: 40, offset: 2 * i, data: Buffer.from(String(10 + i)) }))));
       const whole = pieces.map((i) => String(10 + i)).join("");
       expect([cat("mine/a"), cat("mine/b"), temporaryLeft()]).toEqual([whole, whole, ""]);
     });
     const temporaryLeft = (): string => agent.inside(`ls -A ${ROOT}/mine | grep kata-copy || true`);
 
     it("refuses a file that the file system has no room for", async () => {
-      expect(await failure(copy("mine/big", { file_mode: FILE | 0o600, file_size: 2 ** 50, offset: 2 ** 50 - 1, data: Buffer.from("x") }))).toContain("has room for");
-      expect(await failure(copy("mine/big", { file_mode: FILE | 0o600, file_size: 9, offset: -1, data: Buffer.from("x") }))).toContain("beyond the file's size");
+      expect(await failure(copy("mine/big", { fileMode: FILE | 0o600, fileSize: 2 ** 50, offset: 2 ** 50 - 1, data: Buffer.from("x") }))).toContain("has room for");
+      expect(await failure(copy("mine/big", { fileMode: FILE | 0o600, fileSize: 9, offset: -1, data: Buffer.from("x") }))).toContain("beyond the file's size");
       expect(temporaryLeft()).toBe("");
     });
   });
@@ -187,7 +187,7 @@ describe.skipIf(why !== undefined)("CopyFile", () => {
     const open = (): number => Number(agent.inside(`ls /proc/${agent.pid}/fd | wc -l`));
     await file("w/arm", "up");
     const before = open();
-    expect(await failure(copy("fifo", { file_mode: 0o010644 }))).toContain("only files, folders and links can be copied");
+    expect(await failure(copy("fifo", { fileMode: 0o010644 }))).toContain("only files, folders and links can be copied");
     for (let i = 0; i < 5; i++) {
       await file(`d${i}/e/f`, "x");
       await failure(file("w/arm/below-a-file", "x"));

@@ -34,14 +34,14 @@ describe.skipIf(why !== undefined)("devices", () => {
   let work: string;
 
   const request = (id: string): object => {
-    const base = containerRequest({ id, rootPath: join(work, "root"), args: ["/bin/stat", "-c", "%t %T", "/dev/disk"] }) as { OCI: { Linux: { Devices?: object[] } } };
-    base.OCI.Linux.Devices = [...(base.OCI.Linux.Devices ?? []), { Path: "/dev/disk", Type: "b", Major: 8, Minor: 0, FileMode: 0o660, UID: 0, GID: 0 }];
-    return { ...base, devices: [{ id: "x", type: "mmioblk", vm_path: `/dev/loop${NUMBER}`, container_path: "/dev/disk", options: [] }] };
+    const base = containerRequest({ id, rootPath: join(work, "root"), args: ["/bin/stat", "-c", "%t %T", "/dev/disk"] }) as { oci: { linux: { devices?: object[] } } };
+    base.oci.linux.devices = [...(base.oci.linux.devices ?? []), { path: "/dev/disk", type: "b", major: 8, minor: 0, fileMode: 0o660, uid: 0, gid: 0 }];
+    return { ...base, devices: [{ id: "x", type: "mmioblk", vmPath: `/dev/loop${NUMBER}`, containerPath: "/dev/disk", options: [] }] };
   };
   const output = async (id: string): Promise<string> => {
-    await agent.client.call("StartContainer", { container_id: id } as never);
-    const { data } = (await agent.client.call("ReadStdout", { container_id: id, exec_id: id, len: 100 } as never)) as unknown as { data: Uint8Array };
-    await agent.client.call("RemoveContainer", { container_id: id } as never);
+    await agent.client.call("StartContainer", { containerId: id } as never);
+    const { data } = (await agent.client.call("ReadStdout", { containerId: id, execId: id, len: 100 } as never)) as unknown as { data: Uint8Array };
+    await agent.client.call("RemoveContainer", { containerId: id } as never);
     return Buffer.from(data).toString().trim();
   };
 
@@ -58,7 +58,7 @@ describe.skipIf(why !== undefined)("devices", () => {
 
   it("that never come end the wait with their name, and the container's name is free again", async () => {
     expect(await failure(agent.client.call("CreateContainer", request("late") as never))).toContain(`Timeout after 2s waiting for uevent: block device /dev/loop${NUMBER} did not appear`);
-    expect(await failure(agent.client.call("StartContainer", { container_id: "late" } as never))).toContain("Invalid container id");
+    expect(await failure(agent.client.call("StartContainer", { containerId: "late" } as never))).toContain("Invalid container id");
   });
 
   it("are found when they come during the wait, without holding up other calls, and when they were there before", async () => {

@@ -23,10 +23,10 @@ describe.skipIf(why !== undefined)("cgroups of version 1", () => {
 
   it("hold the limits of the spec, and new ones", async () => {
     const id = await box.sleeper((s) => {
-      s.Linux["Resources"] = { Memory: { Limit: 64 * MIB, Swap: 64 * MIB }, CPU: { Shares: 512, Quota: 50_000, Period: 100_000 }, Pids: { Limit: 50 } };
+      s.linux["resources"] = { memory: { limit: 64 * MIB, swap: 64 * MIB }, cpu: { shares: 512, quota: 50_000, period: 100_000 }, pids: { limit: 50 } };
     });
     expect([file("memory", id, "memory.limit_in_bytes"), file("cpu", id, "cpu.shares"), file("cpu", id, "cpu.cfs_quota_us"), file("pids", id, "pids.max")]).toEqual([String(64 * MIB), "512", "50000", "50"]);
-    await box.agent.client.updateContainer({ container_id: id, resources: { Memory: { Limit: 128 * MIB, Swap: 128 * MIB }, CPU: { Quota: 25_000, Period: 50_000 }, Pids: { Limit: 60 } } } as never);
+    await box.agent.client.updateContainer({ containerId: id, resources: { memory: { limit: 128 * MIB, swap: 128 * MIB }, cpu: { quota: 25_000, period: 50_000 }, pids: { limit: 60 } } } as never);
     expect([file("memory", id, "memory.limit_in_bytes"), file("cpu", id, "cpu.cfs_quota_us"), file("cpu", id, "cpu.cfs_period_us"), file("pids", id, "pids.max")]).toEqual([String(128 * MIB), "25000", "50000", "60"]);
     await box.remove(id);
   });
@@ -34,33 +34,33 @@ describe.skipIf(why !== undefined)("cgroups of version 1", () => {
   it("take a container into every hierarchy, for limits that come later", async () => {
     const id = await box.sleeper();
     expect(file("cpu", id, "cpu.shares")).toBe("1024");
-    await box.agent.client.updateContainer({ container_id: id, resources: { CPU: { Shares: 256 } } } as never);
+    await box.agent.client.updateContainer({ containerId: id, resources: { cpu: { shares: 256 } } } as never);
     expect(file("cpu", id, "cpu.shares")).toBe("256");
     expect(file("cpu", id, "cgroup.procs")).toMatch(/^\d+$/);
     await box.remove(id);
   });
 
   it("tell what is used in the right units", async () => {
-    const id = await box.sleeper((s) => (s.Linux["Resources"] = { Memory: { Limit: 64 * MIB }, Pids: { Limit: 50 } }));
-    const { cgroup_stats } = (await box.agent.client.statsContainer({ container_id: id })) as unknown as { cgroup_stats: { pids_stats: object; memory_stats: { usage: { limit: number; usage: number } }; cpu_stats: { cpu_usage: { total_usage: number } } } };
-    expect(cgroup_stats.pids_stats).toMatchObject({ current: 1, limit: 50 });
-    expect(Number(cgroup_stats.memory_stats.usage.limit)).toBe(64 * MIB);
-    expect(Number(cgroup_stats.memory_stats.usage.usage)).toBeGreaterThan(0);
-    expect(Number(cgroup_stats.cpu_stats.cpu_usage.total_usage)).toBeGreaterThan(100_000);
+    const id = await box.sleeper((s) => (s.linux["resources"] = { memory: { limit: 64 * MIB }, pids: { limit: 50 } }));
+    const { cgroupStats } = (await box.agent.client.statsContainer({ containerId: id })) as unknown as { cgroupStats: { pidsStats: object; memoryStats: { usage: { limit: number; usage: number } }; cpuStats: { cpuUsage: { totalUsage: number } } } };
+    expect(cgroupStats.pidsStats).toMatchObject({ current: 1, limit: 50 });
+    expect(Number(cgroupStats.memoryStats.usage.limit)).toBe(64 * MIB);
+    expect(Number(cgroupStats.memoryStats.usage.usage)).toBeGreaterThan(0);
+    expect(Number(cgroupStats.cpuStats.cpuUsage.totalUsage)).toBeGreaterThan(100_000);
     await box.remove(id);
   });
 
   it("end a container that uses too much memory, which is told", async () => {
     const { client } = box.agent;
     const id = await box.create(["/bin/sh", "-c", "x=$(yes | head -c 200000000); echo survived"], (s) => {
-      s.Linux["Resources"] = { Memory: { Limit: 16 * MIB, Swap: 16 * MIB } };
+      s.linux["resources"] = { memory: { limit: 16 * MIB, swap: 16 * MIB } };
     });
     const event = client.getOOMEvent({});
     await box.start(id);
-    const { status, stdout } = await finish(client, { container_id: id, exec_id: id });
+    const { status, stdout } = await finish(client, { containerId: id, execId: id });
     expect(stdout).toBe("");
     expect(status).toBe(137);
-    expect((await event).container_id).toBe(id);
+    expect((await event).containerId).toBe(id);
     await box.remove(id);
   });
 
@@ -72,12 +72,12 @@ describe.skipIf(why !== undefined)("cgroups of version 1", () => {
   });
 
   it("take new device rules without a moment in which others are allowed", async () => {
-    const id = await box.sleeper((s) => (s.Linux["Resources"] = { Devices: [{ Allow: true, Type: "b", Major: 8, Minor: 16, Access: "rw" }] }));
+    const id = await box.sleeper((s) => (s.linux["resources"] = { devices: [{ allow: true, type: "b", major: 8, minor: 16, access: "rw" }] }));
     const list = (): string[] => file("devices", id, "devices.list").split("\n").sort();
     const first = list();
     expect(first).toContain("b 8:16 rw");
     expect(first).not.toContain("a *:* rwm");
-    await box.agent.client.updateContainer({ container_id: id, resources: { Devices: [{ Allow: false, Type: "a", Access: "rwm" }, { Allow: true, Type: "b", Major: 8, Minor: 16, Access: "r" }, { Allow: true, Type: "c", Major: 1, Minor: 1, Access: "r" }] } } as never);
+    await box.agent.client.updateContainer({ containerId: id, resources: { devices: [{ allow: false, type: "a", access: "rwm" }, { allow: true, type: "b", major: 8, minor: 16, access: "r" }, { allow: true, type: "c", major: 1, minor: 1, access: "r" }] } } as never);
     expect(list()).toEqual([...first.filter((line) => line !== "b 8:16 rw"), "b 8:16 r", "c 1:1 r"].sort());
     await box.remove(id);
   });
@@ -101,10 +101,10 @@ describe.skipIf(whyNot() !== undefined).each([["1", ":"], ["2", ONLY_V2]])("with
     if (box === undefined) return context.skip("needs version 1 controllers");
     const { client } = box.agent;
     const id = await box.create(["/bin/sh", "-c", "while read x; do echo got $x; done"]);
-    const name = { container_id: id, exec_id: id };
+    const name = { containerId: id, execId: id };
     await box.start(id);
-    await client.pauseContainer({ container_id: id });
-    expect(await failure(client.pauseContainer({ container_id: id }))).toContain("current status is: paused");
+    await client.pauseContainer({ containerId: id });
+    expect(await failure(client.pauseContainer({ containerId: id }))).toContain("current status is: paused");
     await client.writeStdin({ ...name, data: Buffer.from("it\n") });
     let got = false;
     const reading = client.readStdout({ ...name, len: 100 }).then((r) => ((got = true), Buffer.from(r.data).toString()));
@@ -112,7 +112,7 @@ describe.skipIf(whyNot() !== undefined).each([["1", ":"], ["2", ONLY_V2]])("with
     const pid = readFileSync(`/proc/${box.agent.pid}/task/${box.agent.pid}/children`, "utf8").trim();
     expect(readFileSync(`/proc/${pid}/cgroup`, "utf8")).toContain(id);
     expect(got).toBe(false);
-    await client.resumeContainer({ container_id: id });
+    await client.resumeContainer({ containerId: id });
     expect(await reading).toBe("got it\n");
     await box.remove(id);
     expect(box.state()).toEqual(before);
@@ -122,16 +122,16 @@ describe.skipIf(whyNot() !== undefined).each([["1", ":"], ["2", ONLY_V2]])("with
     if (box === undefined) return context.skip("needs version 1 controllers");
     const id = await box.create(["/bin/sh", "-c", "for i in 1 2 3 4 5; do setsid sleep 1000 & done; echo up; sleep 1000"]);
     await box.start(id);
-    await box.agent.client.readStdout({ container_id: id, exec_id: id, len: 10 });
+    await box.agent.client.readStdout({ containerId: id, execId: id, len: 10 });
     await box.remove(id);
     expect(box.state()).toEqual(before);
   });
 
   it("is removed while its processes fork as fast as they can", async (context) => {
     if (box === undefined) return context.skip("needs version 1 controllers");
-    const id = await box.create(["/bin/sh", "-c", "f() { while :; do sleep 0 & sleep 0; done; }; f & f & echo up; f"], (s) => (s.Process["NoNewPrivileges"] = true));
+    const id = await box.create(["/bin/sh", "-c", "f() { while :; do sleep 0 & sleep 0; done; }; f & f & echo up; f"], (s) => (s.process["noNewPrivileges"] = true));
     await box.start(id);
-    await box.agent.client.readStdout({ container_id: id, exec_id: id, len: 10 });
+    await box.agent.client.readStdout({ containerId: id, execId: id, len: 10 });
     await box.remove(id);
     expect(box.state()).toEqual(before);
   });

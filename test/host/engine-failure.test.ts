@@ -38,36 +38,36 @@ describe.skipIf(why !== undefined)("a container that cannot be made", () => {
   });
 
   it.each<[string, Change, RegExp]>([
-    ["an unknown capability", (s) => (s.Process["Capabilities"] = { Bounding: ["CAP_FLY"] }), /process\.capabilities\.bounding\[0\]: unknown capability "CAP_FLY"/],
-    ["an unknown seccomp action", (s) => (s.Linux["Seccomp"] = { DefaultAction: "SCMP_ACT_MAYBE" }), /linux\.seccomp\.defaultAction: unknown action "SCMP_ACT_MAYBE"/],
-    ["an unknown seccomp architecture", (s) => (s.Linux["Seccomp"] = { DefaultAction: "SCMP_ACT_ALLOW", Architectures: ["SCMP_ARCH_Z80"] }), /unknown architecture "SCMP_ARCH_Z80"/],
-    ["an unknown limit", (s) => (s.Process["Rlimits"] = [{ Type: "RLIMIT_LUCK", Hard: 1, Soft: 1 }]), /unknown limit "RLIMIT_LUCK"/],
-    ["an unknown namespace", (s) => (s.Linux["Namespaces"] = [{ Type: "soul" }]), /unknown namespace "soul"/],
-    ["an unknown file system", (s) => s.Mounts.push({ destination: "/x", type: "nofs", source: "nofs", options: [] }), /mount nofs \(nofs\) on \/x: .*ENODEV/],
-    ["a bind of nothing", (s) => s.Mounts.push({ destination: "/x", type: "bind", source: "/nonesuch", options: ["bind"] }), /mount \/nonesuch .* on \/x: .*ENOENT/],
-    ["a bad mount option", (s) => s.Mounts.push({ destination: "/x", type: "tmpfs", source: "tmpfs", options: ["size=lots"] }), /mount tmpfs \(tmpfs\) on \/x: .*EINVAL/],
-    ["a root that is not there", (s) => (s.Root["Path"] = "/nonesuch"), /root file system .*ENOENT/],
-    ["a limit that the kernel refuses", (s) => (s.Linux.Resources["Memory"] = { Limit: 4096, Swap: 1 }), /memory\.swap: 1 is below/],
-    ["a cgroup outside its tree", (s) => (s.Linux["CgroupsPath"] = "/../x"), /linux\.cgroupsPath/],
-    ["a hook that fails", (s) => (s["Hooks"] = { CreateContainer: [{ Path: "/bin/sh", Args: ["sh", "-c", "echo no luck >&2; exit 3"] }] }), /createContainer hook #0: \/bin\/sh: exit status 3: no luck/],
+    ["an unknown capability", (s) => (s.process["capabilities"] = { bounding: ["CAP_FLY"] }), /process\.capabilities\.bounding\[0\]: unknown capability "CAP_FLY"/],
+    ["an unknown seccomp action", (s) => (s.linux["seccomp"] = { defaultAction: "SCMP_ACT_MAYBE" }), /linux\.seccomp\.defaultAction: unknown action "SCMP_ACT_MAYBE"/],
+    ["an unknown seccomp architecture", (s) => (s.linux["seccomp"] = { defaultAction: "SCMP_ACT_ALLOW", architectures: ["SCMP_ARCH_Z80"] }), /unknown architecture "SCMP_ARCH_Z80"/],
+    ["an unknown limit", (s) => (s.process["rlimits"] = [{ type: "RLIMIT_LUCK", hard: 1, soft: 1 }]), /unknown limit "RLIMIT_LUCK"/],
+    ["an unknown namespace", (s) => (s.linux["namespaces"] = [{ type: "soul" }]), /unknown namespace "soul"/],
+    ["an unknown file system", (s) => s.mounts.push({ destination: "/x", type: "nofs", source: "nofs", options: [] }), /mount nofs \(nofs\) on \/x: .*ENODEV/],
+    ["a bind of nothing", (s) => s.mounts.push({ destination: "/x", type: "bind", source: "/nonesuch", options: ["bind"] }), /mount \/nonesuch .* on \/x: .*ENOENT/],
+    ["a bad mount option", (s) => s.mounts.push({ destination: "/x", type: "tmpfs", source: "tmpfs", options: ["size=lots"] }), /mount tmpfs \(tmpfs\) on \/x: .*EINVAL/],
+    ["a root that is not there", (s) => (s.root["path"] = "/nonesuch"), /root file system .*ENOENT/],
+    ["a limit that the kernel refuses", (s) => (s.linux.resources["memory"] = { limit: 4096, swap: 1 }), /memory\.swap: 1 is below/],
+    ["a cgroup outside its tree", (s) => (s.linux["cgroupsPath"] = "/../x"), /linux\.cgroupsPath/],
+    ["a hook that fails", (s) => (s["hooks"] = { createContainer: [{ path: "/bin/sh", args: ["sh", "-c", "echo no luck >&2; exit 3"] }] }), /createContainer hook #0: \/bin\/sh: exit status 3: no luck/],
     ["id mappings that overlap", (s) => {
-      (s.Linux["Namespaces"] as unknown[]).push({ Type: "user" });
-      s.Linux["UIDMappings"] = s.Linux["GIDMappings"] = [{ ContainerID: 0, HostID: 0, Size: 1 }, { ContainerID: 0, HostID: 5, Size: 1 }];
+      (s.linux["namespaces"] as unknown[]).push({ type: "user" });
+      s.linux["uidMappings"] = s.linux["gidMappings"] = [{ containerID: 0, hostID: 0, size: 1 }, { containerID: 0, hostID: 5, size: 1 }];
     }, /linux.uidMappings\[1\]: has ids of/],
-    ["a namespace that is not there", (s) => (s.Linux["Namespaces"] = [{ Type: "mount" }, { Type: "uts" }, { Type: "network", Path: "/nonesuch" }]), /open the namespace \/nonesuch: .*ENOENT/],
-    ["a namespace that is none", (s) => (s.Linux["Namespaces"] = [{ Type: "mount" }, { Type: "uts" }, { Type: "network", Path: "/dev/null" }]), /open the namespace \/dev\/null: is not a namespace/],
+    ["a namespace that is not there", (s) => (s.linux["namespaces"] = [{ type: "mount" }, { type: "uts" }, { type: "network", path: "/nonesuch" }]), /open the namespace \/nonesuch: .*ENOENT/],
+    ["a namespace that is none", (s) => (s.linux["namespaces"] = [{ type: "mount" }, { type: "uts" }, { type: "network", path: "/dev/null" }]), /open the namespace \/dev\/null: is not a namespace/],
     ["a namespace that is not there, to be born in", (s) => {
-      s.Linux["Namespaces"] = [{ Type: "mount" }, { Type: "uts" }, { Type: "user" }, { Type: "network", Path: "/nonesuch" }];
-      s.Linux["UIDMappings"] = s.Linux["GIDMappings"] = [{ ContainerID: 0, HostID: 0, Size: 65536 }];
+      s.linux["namespaces"] = [{ type: "mount" }, { type: "uts" }, { type: "user" }, { type: "network", path: "/nonesuch" }];
+      s.linux["uidMappings"] = s.linux["gidMappings"] = [{ containerID: 0, hostID: 0, size: 65536 }];
     }, /open the namespace \/nonesuch: .*ENOENT/],
-    ["a prestart hook that fails", (s) => (s["Hooks"] = { Prestart: [{ Path: "/bin/false" }] }), /prestart hook #0: \/bin\/false: exit status 1/],
+    ["a prestart hook that fails", (s) => (s["hooks"] = { prestart: [{ path: "/bin/false" }] }), /prestart hook #0: \/bin\/false: exit status 1/],
   ])("because of %s", async (_what, change, message) => {
     expect(await refused(change)).toMatch(message);
   });
 
   it("because its name is taken, which does the first one no harm", async () => {
     const id = await box.sleeper();
-    const again = await failure(box.agent.client.createContainer({ container_id: id, exec_id: id, OCI: { Process: { Args: ["x"] } } } as never));
+    const again = await failure(box.agent.client.createContainer({ containerId: id, execId: id, oci: { process: { args: ["x"] } } } as never));
     expect(again).toContain("already exists");
     expect((await execIn(box.agent.client, id, "alive", ["/bin/echo", "yes"])).stdout).toBe("yes\n");
     await box.remove(id);
@@ -75,7 +75,7 @@ describe.skipIf(why !== undefined)("a container that cannot be made", () => {
 
   it("because its cgroup is in use", async () => {
     const id = await box.sleeper();
-    expect(await refused((s) => (s.Linux["CgroupsPath"] = `/katactl/${id}`))).toContain("has processes in it");
+    expect(await refused((s) => (s.linux["cgroupsPath"] = `/katactl/${id}`))).toContain("has processes in it");
     await box.remove(id);
   });
 });
@@ -100,8 +100,8 @@ describe.skipIf(why !== undefined)("what a container refuses", () => {
 
   it("is a start of what has died meanwhile", async () => {
     const id = await box.create(["/bin/sleep", "1000"]);
-    await box.agent.client.signalProcess({ container_id: id, signal: 9 });
-    expect((await box.agent.client.waitProcess({ container_id: id, exec_id: id })).status).toBe(137);
+    await box.agent.client.signalProcess({ containerId: id, signal: 9 });
+    expect((await box.agent.client.waitProcess({ containerId: id, execId: id })).status).toBe(137);
     expect(await failure(box.start(id))).toMatch(/start container/);
     await box.remove(id);
   });
@@ -109,16 +109,16 @@ describe.skipIf(why !== undefined)("what a container refuses", () => {
   it("is an exec of a missing command, of a taken id, and in a paused or dead container", async () => {
     const { client } = box.agent;
     const id = await box.sleeper();
-    const exec = (execId: string, args: string[]): Promise<unknown> => client.execProcess({ container_id: id, exec_id: execId, process: { Args: args, Env: ["PATH=/bin"], Cwd: "/", User: {} } } as never);
+    const exec = (execId: string, args: string[]): Promise<unknown> => client.execProcess({ containerId: id, execId: execId, process: { args: args, env: ["PATH=/bin"], cwd: "/", user: {} } } as never);
     expect(await failure(exec("a", ["/bin/nonesuch"]))).toContain("the file /bin/nonesuch was not found");
     await exec("b", ["/bin/sleep", "1000"]);
     expect(await failure(exec("b", ["/bin/true"]))).toContain("already exists");
     expect(await failure(exec(id, ["/bin/true"]))).toContain("already exists");
-    await client.pauseContainer({ container_id: id });
+    await client.pauseContainer({ containerId: id });
     expect(await failure(exec("c", ["/bin/true"]))).toContain("it is paused");
-    await client.resumeContainer({ container_id: id });
-    await client.signalProcess({ container_id: id, signal: 9 });
-    await client.waitProcess({ container_id: id, exec_id: id });
+    await client.resumeContainer({ containerId: id });
+    await client.signalProcess({ containerId: id, signal: 9 });
+    await client.waitProcess({ containerId: id, execId: id });
     expect(await failure(exec("d", ["/bin/true"]))).toContain("it is stopped");
     await box.remove(id);
   });
@@ -133,9 +133,9 @@ describe.skipIf(why !== undefined)("what a container refuses", () => {
   it("is not its removal while it runs, with execs, paused, or before its start", async () => {
     const { client } = box.agent;
     const id = await box.sleeper();
-    await client.execProcess({ container_id: id, exec_id: "x", process: { Args: ["/bin/sleep", "1000"], Env: ["PATH=/bin"], Cwd: "/", User: {} } } as never);
-    const waiting = client.waitProcess({ container_id: id, exec_id: "x" });
-    await client.pauseContainer({ container_id: id });
+    await client.execProcess({ containerId: id, execId: "x", process: { args: ["/bin/sleep", "1000"], env: ["PATH=/bin"], cwd: "/", user: {} } } as never);
+    const waiting = client.waitProcess({ containerId: id, execId: "x" });
+    await client.pauseContainer({ containerId: id });
     await box.remove(id);
     expect((await waiting).status).toBe(137);
     await box.remove(await box.create(["/bin/sleep", "1000"]));

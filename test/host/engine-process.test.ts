@@ -14,10 +14,10 @@ if (why !== undefined) console.warn(`skipped: ${why}`);
 const hasCompiler = existsSync("/usr/bin/musl-gcc");
 
 const DEFAULT_FILTER = {
-  DefaultAction: "SCMP_ACT_ALLOW",
-  Syscalls: [
-    { Names: ["mkdir", "mkdirat", "no_such_call_for_sure"], Action: "SCMP_ACT_ERRNO", errnoret: 95 },
-    { Names: ["personality"], Action: "SCMP_ACT_ERRNO", Args: [{ Index: 0, Value: 8, Op: "SCMP_CMP_EQ" }] },
+  defaultAction: "SCMP_ACT_ALLOW",
+  syscalls: [
+    { names: ["mkdir", "mkdirat", "no_such_call_for_sure"], action: "SCMP_ACT_ERRNO", errnoRet: 95 },
+    { names: ["personality"], action: "SCMP_ACT_ERRNO", args: [{ index: 0, value: 8, op: "SCMP_CMP_EQ" }] },
   ],
 };
 
@@ -32,8 +32,8 @@ describe.skipIf(why !== undefined)("a process", () => {
 
   it("is the user, with exactly the groups, umask and directory that were asked for", async () => {
     const { stdout } = await box.run("id -u; id -g; id -G; umask; pwd; touch /tmp/mine; stat -c %u:%a /tmp/mine", (s) => {
-      s.Process["User"] = { UID: 1000, GID: 100, AdditionalGids: [7, 8] };
-      s.Process["Cwd"] = "/made/here";
+      s.process["user"] = { uid: 1000, gid: 100, additionalGids: [7, 8] };
+      s.process["cwd"] = "/made/here";
     }, withTmp(box.root()));
     expect(stdout.split("\n").slice(0, 6)).toEqual(["1000", "100", "100 7 8", "0022", "/made/here", "1000:644"]);
   });
@@ -42,28 +42,28 @@ describe.skipIf(why !== undefined)("a process", () => {
     const root = box.root();
     writeFileSync(join(root, "etc/passwd"), "root:x:0:0::/root:/bin/sh\nbob:x:1000:100::/home/bob:/bin/sh\n");
     const { stdout } = await box.run("env | grep -v -E '^(SHLVL|PWD|OLDPWD|_)=' | sort", (s) => {
-      s.Process["Env"] = ["PATH=/bin", "A=1", "B=x=y", "A=2"];
-      s.Process["User"] = { UID: 1000, GID: 100 };
+      s.process["env"] = ["PATH=/bin", "A=1", "B=x=y", "A=2"];
+      s.process["user"] = { uid: 1000, gid: 100 };
     }, root);
     expect(stdout.trim().split("\n")).toEqual(["A=2", "B=x=y", "HOME=/home/bob", "PATH=/bin"]);
   });
 
   it("may open its own streams again though it is not root", async () => {
-    const { stdout, stderr } = await box.run("echo out > /dev/stdout; echo err > /dev/stderr; cat < /dev/null", (s) => (s.Process["User"] = { UID: 1000, GID: 1000 }));
+    const { stdout, stderr } = await box.run("echo out > /dev/stdout; echo err > /dev/stderr; cat < /dev/null", (s) => (s.process["user"] = { uid: 1000, gid: 1000 }));
     expect([stdout, stderr]).toEqual(["out\n", "err\n"]);
   });
 
   it("has its limits, oom score and no_new_privs", async () => {
     const { stdout } = await box.run("ulimit -n; ulimit -c; cat /proc/self/oom_score_adj; grep NoNewPrivs /proc/self/status", (s) => {
-      s.Process["Rlimits"] = [{ Type: "RLIMIT_NOFILE", Hard: 99, Soft: 77 }, { Type: "RLIMIT_CORE", Hard: 0, Soft: 0 }];
-      s.Process["OOMScoreAdj"] = 321;
-      s.Process["NoNewPrivileges"] = true;
+      s.process["rlimits"] = [{ type: "RLIMIT_NOFILE", hard: 99, soft: 77 }, { type: "RLIMIT_CORE", hard: 0, soft: 0 }];
+      s.process["oomScoreAdj"] = 321;
+      s.process["noNewPrivileges"] = true;
     });
     expect(stdout).toBe("77\n0\n321\nNoNewPrivs:\t1\n");
   });
 
   it("with fewer descriptors than the agent has open", async () => {
-    const few = await box.run("ulimit -n", (s) => (s.Process["Rlimits"] = [{ Type: "RLIMIT_NOFILE", Hard: 12, Soft: 12 }]));
+    const few = await box.run("ulimit -n", (s) => (s.process["rlimits"] = [{ type: "RLIMIT_NOFILE", hard: 12, soft: 12 }]));
     expect(few).toMatchObject({ status: 0, stdout: "12\n" });
   });
 
@@ -76,7 +76,7 @@ describe.skipIf(why !== undefined)("a process", () => {
   it("has the limit of descriptors that the agent was started with, though the agent raises its own", async () => {
     const other = await Box.start("ulimit -Sn 512");
     try {
-      const { stdout } = await other.run("ulimit -n; ulimit -Hn", (s) => (s.Process["Rlimits"] = []));
+      const { stdout } = await other.run("ulimit -n; ulimit -Hn", (s) => (s.process["rlimits"] = []));
       const hard = execFileSync("sh", ["-c", "ulimit -Hn"], { encoding: "utf8" });
       expect(stdout).toBe(`512\n${hard}`);
       expect(readFileSync(`/proc/${other.agent.pid}/limits`, "utf8")).toMatch(new RegExp(`^Max open files +${hard.trim()} `, "m"));
@@ -87,8 +87,8 @@ describe.skipIf(why !== undefined)("a process", () => {
 
   it.each([true, false])("is held by its seccomp filter (no_new_privs %s)", async (nnp) => {
     const { stdout, stderr } = await box.run("mkdir /tmp/x; grep -E '^Seccomp:' /proc/self/status; touch /tmp/y && echo fine", (s) => {
-      s.Process["NoNewPrivileges"] = nnp;
-      s.Linux["Seccomp"] = DEFAULT_FILTER;
+      s.process["noNewPrivileges"] = nnp;
+      s.linux["seccomp"] = DEFAULT_FILTER;
     }, withTmp(box.root()));
     expect(stderr).toContain("Operation not supported");
     expect(stdout).toBe("Seccomp:\t2\nfine\n");
@@ -100,17 +100,17 @@ describe.skipIf(why !== undefined)("a process", () => {
     execFileSync("musl-gcc", ["-static", "-O1", "-o", join(root, "bin/call"), join(box.folder, "call.c")]);
     const allowed = "read write writev open openat close close_range fstat newfstatat statx mmap munmap brk mprotect ioctl exit exit_group arch_prctl set_tid_address execve readlink getuid getgid rt_sigprocmask rt_sigaction fcntl capset prctl setgroups setresuid setresgid faccessat2 getcwd recvfrom sendto".split(" ");
     const { stdout, status } = await box.run("exec /bin/call", (s) => {
-      s.Process["NoNewPrivileges"] = true;
-      s.Linux["Seccomp"] = { DefaultAction: "SCMP_ACT_ERRNO", Architectures: ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"], Syscalls: [{ Names: [...allowed, "getpid", "getppid", "geteuid", "getegid", "wait4", "uname", "prlimit64", "getrandom", "rseq", "set_robust_list", "lseek", "access", "poll", "sigaltstack"], Action: "SCMP_ACT_ALLOW" }] };
+      s.process["noNewPrivileges"] = true;
+      s.linux["seccomp"] = { defaultAction: "SCMP_ACT_ERRNO", architectures: ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"], syscalls: [{ names: [...allowed, "getpid", "getppid", "geteuid", "getegid", "wait4", "uname", "prlimit64", "getrandom", "rseq", "set_robust_list", "lseek", "access", "poll", "sigaltstack"], action: "SCMP_ACT_ALLOW" }] };
     }, root);
     expect([stdout, status]).toEqual(["38 38 1\n", 0]); // ENOSYS, ENOSYS, EPERM
   });
 
   it("and its execs have the container's filter, limits and capabilities", async () => {
     const id = await box.sleeper((s) => {
-      s.Linux["Seccomp"] = DEFAULT_FILTER;
-      s.Process["Rlimits"] = [{ Type: "RLIMIT_NOFILE", Hard: 99, Soft: 77 }];
-      s.Process["Capabilities"] = { Bounding: ["CAP_KILL"], Effective: ["CAP_KILL"], Permitted: ["CAP_KILL"] };
+      s.linux["seccomp"] = DEFAULT_FILTER;
+      s.process["rlimits"] = [{ type: "RLIMIT_NOFILE", hard: 99, soft: 77 }];
+      s.process["capabilities"] = { bounding: ["CAP_KILL"], effective: ["CAP_KILL"], permitted: ["CAP_KILL"] };
     });
     const inside = await execIn(box.agent.client, id, "e", ["/bin/sh", "-c", "ulimit -n; grep -E 'Seccomp:|CapEff|CapInh' /proc/self/status; readlink /proc/self/ns/pid > /dev/null && echo same; cat /proc/1/comm; ls /proc/self/fd"]);
     expect(inside.stdout).toMatch(/^77\n/);
@@ -122,32 +122,32 @@ describe.skipIf(why !== undefined)("a process", () => {
   it("of two containers in one pid namespace sees the other, until the first one goes", async () => {
     const { client } = box.agent;
     const shared = async (id: string): Promise<void> => {
-      await client.createContainer({ ...structuredClone(containerRequest({ id, rootPath: box.root(), args: ["/bin/sh", "-c", "cat /proc/1/comm; echo $$"] })), sandbox_pidns: true } as never);
-      await client.startContainer({ container_id: id });
+      await client.createContainer({ ...structuredClone(containerRequest({ id, rootPath: box.root(), args: ["/bin/sh", "-c", "cat /proc/1/comm; echo $$"] })), sandboxPidns: true } as never);
+      await client.startContainer({ containerId: id });
     };
     const first = await box.sleeper();
     const id = `${first}shared`;
     await shared(id);
-    const { stdout, status } = await finish(client, { container_id: id, exec_id: id });
+    const { stdout, status } = await finish(client, { containerId: id, execId: id });
     expect(stdout).toMatch(/^sleep\n([2-9]|[1-9][0-9]+)\n$/);
     expect(status).toBe(0);
     await box.remove(id);
     await box.remove(first);
     await shared(id);
-    expect((await finish(client, { container_id: id, exec_id: id })).stdout).toBe("sh\n1\n");
+    expect((await finish(client, { containerId: id, execId: id })).stdout).toBe("sh\n1\n");
     await box.remove(id);
   });
 
   it("in a user namespace is its root, and nobody outside", async () => {
     const root = box.root();
     chmodSync(box.folder, 0o755);
-    const map = [{ ContainerID: 0, HostID: 100_000, Size: 65_536 }];
+    const map = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
     const id = await box.create(["/bin/sleep", "1000"], (s) => {
-      (s.Linux["Namespaces"] as object[]).push({ Type: "user" });
-      s.Linux["UIDMappings"] = map;
-      s.Linux["GIDMappings"] = map;
-      s.Mounts = s.Mounts.filter((m) => !["sysfs", "cgroup", "mqueue"].includes(m["type"] as string)); // they belong to the shared namespaces
-      s.Linux["Sysctl"] = {};
+      (s.linux["namespaces"] as object[]).push({ type: "user" });
+      s.linux["uidMappings"] = map;
+      s.linux["gidMappings"] = map;
+      s.mounts = s.mounts.filter((m) => !["sysfs", "cgroup", "mqueue"].includes(m["type"] as string)); // they belong to the shared namespaces
+      s.linux["sysctl"] = {};
     }, root);
     await box.start(id);
     const { stdout } = await execIn(box.agent.client, id, "who", ["/bin/sh", "-c", "id -u; cat /proc/self/uid_map | tr -s ' '; stat -c %t:%T /dev/null; head -c1 /dev/zero | wc -c"]);
@@ -158,7 +158,7 @@ describe.skipIf(why !== undefined)("a process", () => {
   });
 
   it("in a user namespace sees through binds what was mounted before, with ids of its own, wherever its root may go", async () => {
-    const map = [{ ContainerID: 0, HostID: 100_000, Size: 65_536 }];
+    const map = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
     const shown = box.outside();
     mkdirSync(join(shown, "x"));
     writeFileSync(join(shown, "x/who"), "the mount's\n");
@@ -168,12 +168,12 @@ describe.skipIf(why !== undefined)("a process", () => {
       chmodSync(shown, mode);
       chmodSync(box.folder, mode);
       const { stdout, status } = await box.run("cat /f/who /g/who; stat -c %u /f/who /g/who", (s) => {
-        (s.Linux["Namespaces"] as object[]).push({ Type: "user" });
-        s.Linux["UIDMappings"] = s.Linux["GIDMappings"] = map;
-        s.Mounts = s.Mounts.filter((it) => !["sysfs", "cgroup", "mqueue"].includes(it["type"] as string)); // they belong to the shared namespaces
-        s.Linux["Sysctl"] = {};
+        (s.linux["namespaces"] as object[]).push({ type: "user" });
+        s.linux["uidMappings"] = s.linux["gidMappings"] = map;
+        s.mounts = s.mounts.filter((it) => !["sysfs", "cgroup", "mqueue"].includes(it["type"] as string)); // they belong to the shared namespaces
+        s.linux["sysctl"] = {};
         const bind = (destination: string, source: string, ...options: string[]): Record<string, unknown> => ({ destination, type: "bind", source, options: ["bind", ...options] });
-        s.Mounts.push(bind("/m", shown), bind("/f", `${root}/m/x`, "idmap"), bind("/g", `${root}/m/x`));
+        s.mounts.push(bind("/m", shown), bind("/f", `${root}/m/x`, "idmap"), bind("/g", `${root}/m/x`));
       }, root);
       expect([status, stdout]).toEqual([0, "the mount's\nthe mount's\n0\n65534\n"]);
     }
@@ -182,9 +182,9 @@ describe.skipIf(why !== undefined)("a process", () => {
   it("at a terminal has it as its own, can be resized, and sees the end of input", async () => {
     const { client } = box.agent;
     const id = await box.create(["/bin/sh", "-c", "tty; stty size; stat -c %t /dev/console; cat; echo over; exit 4"], (s) => {
-      s.Process["Terminal"] = true;
+      s.process["terminal"] = true;
     });
-    const name = { container_id: id, exec_id: id };
+    const name = { containerId: id, execId: id };
     await client.ttyWinResize({ ...name, row: 33, column: 77 });
     await box.start(id);
     await client.writeStdin({ ...name, data: Buffer.from("typed\n") });
@@ -200,15 +200,15 @@ describe.skipIf(why !== undefined)("a process", () => {
   it("at an exec's terminal too, and without one it has no size", async () => {
     const id = await box.sleeper();
     const { client } = box.agent;
-    expect((await execIn(client, id, "t", ["/bin/sh", "-c", "tty; exit 3"], { Terminal: true })).stdout).toBe("/dev/pts/0\r\n");
-    expect(await failure(client.ttyWinResize({ container_id: id, exec_id: id, row: 1, column: 1 }))).toContain("no tty");
+    expect((await execIn(client, id, "t", ["/bin/sh", "-c", "tty; exit 3"], { terminal: true })).stdout).toBe("/dev/pts/0\r\n");
+    expect(await failure(client.ttyWinResize({ containerId: id, execId: id, row: 1, column: 1 }))).toContain("no tty");
     await box.remove(id);
   });
 
   it("gets all its input, and all its output comes out, however it is read", async () => {
     const { client } = box.agent;
     const id = await box.create(["/bin/sh", "-c", "sha256sum; yes | head -c 3000000; echo gone >&2"]);
-    const name = { container_id: id, exec_id: id };
+    const name = { containerId: id, execId: id };
     await box.start(id);
     const hash = createHash("sha256");
     for (let i = 0; i < 40; i++) {
@@ -228,7 +228,7 @@ describe.skipIf(why !== undefined)("a process", () => {
     const { client } = box.agent;
     for (let i = 0; i < 20; i++) {
       const id = await box.create(["/bin/echo", "kept"]);
-      const name = { container_id: id, exec_id: id };
+      const name = { containerId: id, execId: id };
       await box.start(id);
       expect((await client.waitProcess(name)).status).toBe(0);
       expect((await collectStream(client, name, "stdout")).toString()).toBe("kept\n");
@@ -240,8 +240,8 @@ describe.skipIf(why !== undefined)("a process", () => {
     const { client } = box.agent;
     const id = await box.create(["/bin/sh", "-c", "sleep 1000 & setsid sleep 1000 & echo up; sleep 1000"]);
     await box.start(id);
-    await client.signalProcess({ container_id: id, signal: 9 });
-    expect((await finish(client, { container_id: id, exec_id: id })).status).toBe(137);
+    await client.signalProcess({ containerId: id, signal: 9 });
+    expect((await finish(client, { containerId: id, execId: id })).status).toBe(137);
     await box.remove(id);
   });
 

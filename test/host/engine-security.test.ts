@@ -21,7 +21,7 @@ describe.skipIf(why !== undefined)("a container cannot", () => {
 
   it("begin in a directory of the host by a descriptor (CVE-2024-21626)", async () => {
     for (let n = 3; n < 20; n++) {
-      expect(await failure(box.create(["/bin/true"], (s) => (s.Process["Cwd"] = `/proc/self/fd/${n}`)))).not.toBe("(no error)");
+      expect(await failure(box.create(["/bin/true"], (s) => (s.process["cwd"] = `/proc/self/fd/${n}`)))).not.toBe("(no error)");
     }
   });
 
@@ -37,13 +37,13 @@ describe.skipIf(why !== undefined)("a container cannot", () => {
     symlinkSync("/test", join(root, "proc"));
     expect(await failure(box.create(["/bin/true"], undefined, root))).toMatch(/mount proc \(proc\) on \/proc/);
     expect(readdirSync(join(root, "test"))).toEqual([]);
-    const bound = box.create(["/bin/true"], (s) => (s.Mounts = s.Mounts.map((m) => (m["destination"] === "/proc" ? { ...m, type: "bind", source: "/proc", options: ["rbind"] } : m))), root);
+    const bound = box.create(["/bin/true"], (s) => (s.mounts = s.mounts.map((m) => (m["destination"] === "/proc" ? { ...m, type: "bind", source: "/proc", options: ["rbind"] } : m))), root);
     expect(await failure(bound)).toMatch(/mount \/proc \(bind\) on \/proc/);
   });
 
   it("cover /proc, or anything in it, with something else (CVE-2019-16884)", async () => {
-    expect(await failure(box.create(["/bin/true"], (s) => s.Mounts.push({ destination: "/proc", type: "tmpfs", source: "tmpfs", options: [] })))).toContain("/proc");
-    expect(await failure(box.create(["/bin/true"], (s) => s.Mounts.push({ destination: "/proc/self/attr", type: "tmpfs", source: "tmpfs", options: [] })))).toContain("lies inside /proc");
+    expect(await failure(box.create(["/bin/true"], (s) => s.mounts.push({ destination: "/proc", type: "tmpfs", source: "tmpfs", options: [] })))).toContain("/proc");
+    expect(await failure(box.create(["/bin/true"], (s) => s.mounts.push({ destination: "/proc/self/attr", type: "tmpfs", source: "tmpfs", options: [] })))).toContain("lies inside /proc");
   });
 
   it("reach the host through a link in the path of a mount (CVE-2019-18837, CVE-2024-45310)", async () => {
@@ -53,7 +53,7 @@ describe.skipIf(why !== undefined)("a container cannot", () => {
     symlinkSync(`${up}${outside.slice(1)}`, join(root, "a"));
     symlinkSync(outside, join(root, "b"));
     const id = await box.create(["/bin/true"], (s) => {
-      s.Mounts.push({ destination: "/a/x/y", type: "tmpfs", source: "tmpfs", options: [] }, { destination: "/b/file", type: "bind", source: "/bin/busybox", options: ["bind"] });
+      s.mounts.push({ destination: "/a/x/y", type: "tmpfs", source: "tmpfs", options: [] }, { destination: "/b/file", type: "bind", source: "/bin/busybox", options: ["bind"] });
     }, root).catch((e: Error) => e.message);
     expect(readdirSync(outside)).toEqual([]);
     if (id.startsWith("box")) await box.remove(id);
@@ -66,7 +66,7 @@ describe.skipIf(why !== undefined)("a container cannot", () => {
     rmdirSync(join(root, "dev"));
     symlinkSync(`${"../".repeat(20)}${outside.slice(1)}`, join(root, "dev"));
     const id = await box.create(["/bin/true"], (s) => {
-      s.Mounts = s.Mounts.filter((m) => !(m["destination"] as string).startsWith("/dev"));
+      s.mounts = s.mounts.filter((m) => !(m["destination"] as string).startsWith("/dev"));
     }, root).catch((e: Error) => e.message);
     expect(readdirSync(outside)).toEqual(["ptmx"]);
     expect(readFileSync(join(outside, "ptmx"), "utf8")).toBe("untouched");
@@ -89,8 +89,8 @@ describe.skipIf(why !== undefined)("a container cannot", () => {
     mkdirSync(join(dev, "mqueue"));
     const script = "stat -c %F:%t:%T /proc/keys /proc/timer_list";
     const { stdout } = await box.run(script, (s) => {
-      const i = s.Mounts.findIndex((m) => m["destination"] === "/dev");
-      s.Mounts[i] = { destination: "/dev", type: "bind", source: dev, options: ["rbind"] };
+      const i = s.mounts.findIndex((m) => m["destination"] === "/dev");
+      s.mounts[i] = { destination: "/dev", type: "bind", source: dev, options: ["rbind"] };
     }, root);
     for (const line of stdout.trim().split("\n")) expect(line).toBe("character special file:1:3");
   });
@@ -104,9 +104,9 @@ describe.skipIf(why !== undefined)("a container cannot", () => {
   it("set what is not its own by a sysctl (CVE-2022-0811)", async () => {
     const pattern = readFileSync("/proc/sys/kernel/core_pattern", "utf8");
     for (const key of ["kernel.core_pattern", "kernel/core_pattern", "net/../kernel/core_pattern"]) {
-      expect(await failure(box.create(["/bin/true"], (s) => (s.Linux["Sysctl"] = { [key]: "|/bin/evil" })))).toContain("linux.sysctl");
+      expect(await failure(box.create(["/bin/true"], (s) => (s.linux["sysctl"] = { [key]: "|/bin/evil" })))).toContain("linux.sysctl");
     }
-    const id = await box.create(["/bin/true"], (s) => (s.Linux["Sysctl"] = { "kernel.shm_rmid_forced": "1+kernel.core_pattern=|/x" })).catch((e: Error) => e.message);
+    const id = await box.create(["/bin/true"], (s) => (s.linux["sysctl"] = { "kernel.shm_rmid_forced": "1+kernel.core_pattern=|/x" })).catch((e: Error) => e.message);
     expect(readFileSync("/proc/sys/kernel/core_pattern", "utf8")).toBe(pattern);
     if (id.startsWith("box")) await box.remove(id);
   });
@@ -119,7 +119,7 @@ describe.skipIf(why !== undefined)("a container cannot", () => {
   });
 
   it("keep any capability when none are given", async () => {
-    const { stdout } = await box.run("grep -E 'Cap(Prm|Eff|Bnd)' /proc/self/status", (s) => delete s.Process["Capabilities"]);
+    const { stdout } = await box.run("grep -E 'Cap(Prm|Eff|Bnd)' /proc/self/status", (s) => delete s.process["capabilities"]);
     expect(stdout.match(/0000000000000000/g)).toHaveLength(3);
   });
 
@@ -134,8 +134,8 @@ describe.skipIf(why !== undefined)("a container cannot", () => {
   });
 
   it("open a device that it may make, without a rule that allows it (GHSA-g54h-m393-cpwq)", async () => {
-    const rules = [{ Allow: false, Type: "b", Major: 8, Minor: 0, Access: "rwm" }];
-    const { stdout } = await box.run("mknod /tmp/mem c 1 1; mknod /tmp/kmsg c 1 11; for d in mem kmsg; do head -c1 /tmp/$d 2>&1; done", (s) => (s.Linux.Resources["Devices"] = rules));
+    const rules = [{ allow: false, type: "b", major: 8, minor: 0, access: "rwm" }];
+    const { stdout } = await box.run("mknod /tmp/mem c 1 1; mknod /tmp/kmsg c 1 11; for d in mem kmsg; do head -c1 /tmp/$d 2>&1; done", (s) => (s.linux.resources["devices"] = rules));
     expect(stdout.match(/Operation not permitted/g)).toHaveLength(2);
   });
 

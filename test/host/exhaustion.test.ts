@@ -109,12 +109,12 @@ describe.skipIf(why !== undefined)("an agent for which something has run out", (
       const id = await lab.up("mkdir -p /tmp/a/b; exec sleep 1000");
       const faults = await inject(lab.agent.pid, [fault]);
       try {
-        await outcome(lab.client.removeContainer({ container_id: id }));
+        await outcome(lab.client.removeContainer({ containerId: id }));
         await lab.client.check({});
       } finally {
         await faults.stop();
       }
-      await outcome(lab.client.removeContainer({ container_id: id }));
+      await outcome(lab.client.removeContainer({ containerId: id }));
     });
   });
 
@@ -129,7 +129,7 @@ describe.skipIf(why !== undefined)("an agent for which something has run out", (
       await until("all descriptors are in use", () => lab.fds() >= limit);
       expect(await outcome(lab.exec(first, "true"))).toMatch(/EMFILE/);
       await lab.client.check({});
-      await lab.client.signalProcess({ container_id: second, exec_id: "", signal: 9 });
+      await lab.client.signalProcess({ containerId: second, execId: "", signal: 9 });
       expect(await lab.wait(named(second))).toBe(137);
       await lab.remove(second);
       await lab.remove(first);
@@ -199,10 +199,10 @@ os.kill(pid, 9)
 `;
     child = spawn("python3", ["-c", script], { stdio: ["pipe", "ignore", "inherit"] });
     const client = await connectAgent(`unix://${socket}`, { waitMs: 20_000 });
-    const calls = Array.from({ length: 6000 }, (_, i) => outcome(client.startContainer({ container_id: `none${i}${"x".repeat(200)}` })));
+    const calls = Array.from({ length: 6000 }, (_, i) => outcome(client.startContainer({ containerId: `none${i}${"x".repeat(200)}` })));
     expect(new Set((await Promise.all(calls)).map((text) => text.split(":")[0]))).toEqual(new Set(["INTERNAL"]));
     await client.check({});
-    await outcome(client.startContainer({ container_id: "y".repeat(4_000_000) }));
+    await outcome(client.startContainer({ containerId: "y".repeat(4_000_000) }));
     await client.check({});
     client.close();
     const gone = once(child, "exit");

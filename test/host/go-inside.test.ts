@@ -173,8 +173,8 @@ describe.skipIf(why !== undefined)("the same over RPC", () => {
     const before = lab.state();
     const first = await lab.up("exec sleep 3001");
     const id = lab.name();
-    await lab.client.createContainer({ ...(lab.request(id, ["/bin/sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '; exit 7"]) as object), sandbox_pidns: true } as never);
-    await lab.client.startContainer({ container_id: id });
+    await lab.client.createContainer({ ...(lab.request(id, ["/bin/sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '; exit 7"]) as object), sandboxPidns: true } as never);
+    await lab.client.startContainer({ containerId: id });
     const out = await lab.readAll(named(id));
     expect(await lab.wait(named(id))).toBe(7);
     expect(out).toContain("cat");
@@ -198,7 +198,7 @@ describe.skipIf(why !== undefined)("the same over RPC", () => {
     const before = lab.state();
     for (const signal of [9, 19]) {
       const id = await lab.create(["/bin/spy", "signal", String(signal), `/found/${signal}`]);
-      await lab.client.startContainer({ container_id: id });
+      await lab.client.startContainer({ containerId: id });
       await until("it has begun", () => existsSync(join(lab.root, `found/${signal}`)));
       const ends = await Promise.all(Array.from({ length: 20 }, () => outcome(lab.exec(id, "sleep 1000"))));
       for (const end of ends) expect(end === "OK" || /has stopped it|was killed before|the child|is gone/.test(end), end).toBe(true);

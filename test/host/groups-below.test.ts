@@ -32,7 +32,7 @@ describe.skipIf(whyNot() !== undefined).each([["1", ":"], ["2", ONLY_V2]])("with
   const busy = async (): Promise<string> => {
     const id = await box.create(["/bin/sh", "-c", "sleep 1000 & sleep 1000 & echo up; sleep 1000"]);
     await box.start(id);
-    await box.agent.client.readStdout({ container_id: id, exec_id: id, len: 10 });
+    await box.agent.client.readStdout({ containerId: id, execId: id, len: 10 });
     return id;
   };
   /** Removes it; the agent is heard all the while. */
@@ -52,9 +52,9 @@ describe.skipIf(whyNot() !== undefined).each([["1", ":"], ["2", ONLY_V2]])("with
     inGroup(id, `${moveInto("own")}; ${many.program} ${words}`);
     if (v1) inGroup(id, `${many.program} deep 50 10`, "memory");
     const begin = performance.now();
-    await box.agent.client.statsContainer({ container_id: id });
-    await box.agent.client.pauseContainer({ container_id: id });
-    await box.agent.client.resumeContainer({ container_id: id });
+    await box.agent.client.statsContainer({ containerId: id });
+    await box.agent.client.pauseContainer({ containerId: id });
+    await box.agent.client.resumeContainer({ containerId: id });
     expect(performance.now() - begin).toBeLessThan(5000);
     await goes(id);
   }, 60_000);
@@ -72,8 +72,8 @@ describe.skipIf(whyNot() !== undefined).each([["1", ":"], ["2", ONLY_V2]])("with
     const { client } = box.agent;
     const id = await busy();
     inGroup(id, `${moveInto("own/low")}; echo ${v1 ? "FROZEN > own/low/freezer.state" : "1 > own/low/cgroup.freeze"}`);
-    const ended = client.waitProcess({ container_id: id, exec_id: id });
-    await client.signalProcess({ container_id: id, exec_id: "", signal: 9 });
+    const ended = client.waitProcess({ containerId: id, execId: id });
+    await client.signalProcess({ containerId: id, execId: "", signal: 9 });
     expect((await ended).status).toBe(137);
     await goes(id);
   });
@@ -100,9 +100,9 @@ describe.skipIf(whyNot() !== undefined).each([["1", ":"], ["2", ONLY_V2]])("with
     if (box === undefined || v1) return context.skip("version 2 only");
     const top = `/sys/fs/cgroup/threads-${process.pid}`;
     box.agent.inside(`mkdir -p ${top}/t; echo threaded > ${top}/t/cgroup.type`);
-    const id = await box.create(["/bin/sh", "-c", "f() { while :; do sleep 0 & sleep 0; done; }; f & f & echo up; f"], (s) => (s.Linux["CgroupsPath"] = `/threads-${process.pid}/t/in`));
+    const id = await box.create(["/bin/sh", "-c", "f() { while :; do sleep 0 & sleep 0; done; }; f & f & echo up; f"], (s) => (s.linux["cgroupsPath"] = `/threads-${process.pid}/t/in`));
     await box.start(id);
-    await box.agent.client.readStdout({ container_id: id, exec_id: id, len: 10 });
+    await box.agent.client.readStdout({ containerId: id, execId: id, len: 10 });
     box.agent.inside(`cd ${top}/t/in; mkdir own; echo threaded > own/cgroup.type; for t in $(cat cgroup.threads); do echo $t > own/cgroup.threads || :; done; echo 1 > own/cgroup.freeze`);
     await goes(id);
     box.agent.inside(`rmdir ${top}/t ${top}`);
@@ -130,7 +130,7 @@ describe.skipIf(whyNot() !== undefined).each([["1", ":"], ["2", ONLY_V2]])("with
     const other = `../../astray-${process.pid}`;
     const last = inGroup(id, "tail -n 1 cgroup.procs");
     inGroup(id, `mkdir ${other}; echo ${last} > ${other}/cgroup.procs; echo FROZEN > ${other}/freezer.state`);
-    await box.agent.client.signalProcess({ container_id: id, exec_id: "", signal: 9 });
+    await box.agent.client.signalProcess({ containerId: id, execId: "", signal: 9 });
     await until("it has ended", () => !existsSync(`/proc/${last}`));
     await goes(id);
     box.agent.inside(`rmdir /sys/fs/cgroup/freezer/astray-${process.pid}`);
@@ -140,7 +140,7 @@ describe.skipIf(whyNot() !== undefined).each([["1", ":"], ["2", ONLY_V2]])("with
     if (box === undefined || !v1) return context.skip("what version 2 freezes can be killed");
     const { client } = box.agent;
     const top = `held-${process.pid}`;
-    const id = await box.create(["/bin/sleep", "1000"], (s) => (s.Linux["CgroupsPath"] = `/${top}/in`));
+    const id = await box.create(["/bin/sleep", "1000"], (s) => (s.linux["cgroupsPath"] = `/${top}/in`));
     await box.start(id);
     const freezer = `/sys/fs/cgroup/freezer/${top}`;
     box.agent.inside(`echo FROZEN > ${freezer}/freezer.state`);

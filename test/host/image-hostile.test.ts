@@ -28,9 +28,9 @@ describe.skipIf(whyNot() !== undefined)("a hostile image or volume", () => {
     await box.stop();
     many.stop();
   });
-  const everyRight = (s: { Process: { [key: string]: unknown } }): void => {
+  const everyRight = (s: { process: { [key: string]: unknown } }): void => {
     const all = ["CAP_SYS_ADMIN", "CAP_CHOWN", "CAP_FOWNER", "CAP_DAC_OVERRIDE", "CAP_MKNOD", "CAP_SETFCAP"];
-    s.Process["Capabilities"] = { Bounding: all, Effective: all, Permitted: all };
+    s.process["capabilities"] = { bounding: all, effective: all, permitted: all };
   };
   const MASKED = "/proc/keys";
 
@@ -46,8 +46,8 @@ describe.skipIf(whyNot() !== undefined)("a hostile image or volume", () => {
     const [mask = "", own = ""] = (await box.run(script, everyRight)).stdout.trim().split("\n");
     expect(mask).toMatch(/^600 7 1 /); // its own it may spoil
     expect(own).toMatch(/^666 0 /);
-    await box.agent.client.writeStdin({ container_id: other, exec_id: other, data: Buffer.from("\n") });
-    const [first, second] = (await collectStream(box.agent.client, { container_id: other, exec_id: other }, "stdout")).toString().trim().split("\n");
+    await box.agent.client.writeStdin({ containerId: other, execId: other, data: Buffer.from("\n") });
+    const [first, second] = (await collectStream(box.agent.client, { containerId: other, execId: other }, "stdout")).toString().trim().split("\n");
     expect(second).toBe(first);
     expect(first).toMatch(/^666 0 \d+ 1:3 /);
     expect(first?.split(" ").at(-1)).not.toBe(`${null0.dev}:${null0.ino}`);
@@ -66,11 +66,11 @@ describe.skipIf(whyNot() !== undefined)("a hostile image or volume", () => {
       prepare(join(root, "dev"));
       const id = `${box.prefix}console${what.split(" ")[0]}`;
       const script = "busybox stat -c %F /dev/console; cat /etc/target; ls /etc";
-      const request = containerRequest({ id, rootPath: root, args: ["/bin/sh", "-c", script], terminal: true }) as { OCI: { Mounts: { destination: string }[] } };
-      request.OCI.Mounts = request.OCI.Mounts.filter(({ destination }) => !destination.startsWith("/dev") || destination === "/dev/pts");
+      const request = containerRequest({ id, rootPath: root, args: ["/bin/sh", "-c", script], terminal: true }) as { oci: { mounts: { destination: string }[] } };
+      request.oci.mounts = request.oci.mounts.filter(({ destination }) => !destination.startsWith("/dev") || destination === "/dev/pts");
       await client.createContainer(request as never);
-      await client.startContainer({ container_id: id });
-      const said = (await collectStream(client, { container_id: id, exec_id: id }, "stdout")).toString();
+      await client.startContainer({ containerId: id });
+      const said = (await collectStream(client, { containerId: id, execId: id }, "stdout")).toString();
       expect(said, what).toBe("character special file\r\nmine\r\ntarget\r\n");
       await box.remove(id);
       expect(readFileSync(join(root, "etc/target"), "utf8")).toBe("mine\n");
@@ -83,8 +83,8 @@ describe.skipIf(whyNot() !== undefined)("a hostile image or volume", () => {
     rmdirSync(join(root, "dev"));
     symlinkSync("/etc/elsewhere", join(root, "dev"));
     expect(await failure(box.create(["/bin/true"], (s) => {
-      s.Mounts = s.Mounts.filter((m) => !(m["destination"] as string).startsWith("/dev"));
-      s.Linux["Devices"] = [{ Path: "/dev/x", Type: "c", Major: 1, Minor: 3, FileMode: 0o666 }];
+      s.mounts = s.mounts.filter((m) => !(m["destination"] as string).startsWith("/dev"));
+      s.linux["devices"] = [{ path: "/dev/x", type: "c", major: 1, minor: 3, fileMode: 0o666 }];
     }, root))).toContain("/dev must be an ordinary directory");
     expect(sh(`ls -A ${root}/etc/elsewhere`)).toBe("");
   });
@@ -115,7 +115,7 @@ describe.skipIf(whyNot() !== undefined)("a hostile image or volume", () => {
     const volume = "/run/volume";
     box.agent.inside(`mkdir -p ${volume}/wide; cd ${volume}; ${many.program} deep 5000 255; cd wide; ${many.program} wide 5000`);
     const request = containerRequest({ id: `${box.prefix}group`, rootPath: box.root(), args: ["/bin/true"] });
-    const created = client.createContainer({ ...request, storages: [{ driver: "local", mount_point: volume, fs_group: { group_id: 777, group_change_policy: 0 } }] } as never);
+    const created = client.createContainer({ ...request, storages: [{ driver: "local", mountPoint: volume, fsGroup: { groupId: 777, groupChangePolicy: 0 } }] } as never);
     await longestCheck(client, created);
     await created;
     expect(box.agent.inside(`find ${volume} ! -gid 777 -printf x | wc -c; find ${volume} -printf x | wc -c`)).toBe("0\n10002");

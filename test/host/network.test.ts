@@ -28,7 +28,7 @@ describe.skipIf(why !== undefined)("network calls", () => {
   });
 
   it("finds a link by its hardware address and gives it name, MTU and addresses, up", async () => {
-    const asked = { name: "eth0", IPAddresses: [{ family: "v4", address: "10.1.2.3", mask: "24" }, { family: "v6", address: "fd00::5", mask: "64" }] };
+    const asked = { name: "eth0", ipAddresses: [{ family: "v4", address: "10.1.2.3", mask: "24" }, { family: "v6", address: "fd00::5", mask: "64" }] };
     expect(await update(asked)).toMatchObject({ name: "eth0", hwAddr: "02:00:00:00:00:01" });
     const eth0 = link("eth0");
     expect(eth0).toMatchObject({ mtu: 1400, address: "02:00:00:00:00:01" });
@@ -41,10 +41,10 @@ describe.skipIf(why !== undefined)("network calls", () => {
 
   it("leaves the MTU when 0 is asked for, and sets NOARP from the raw flags", async () => {
     agent.inside("ip link set d0 mtu 1234");
-    await update({ mtu: "0", raw_flags: 0x80 });
+    await update({ mtu: "0", rawFlags: 0x80 });
     expect(link("eth0").mtu).toBe(1234);
     expect(link("eth0").flags).toContain("NOARP");
-    await update({ mtu: "0", raw_flags: 0 });
+    await update({ mtu: "0", rawFlags: 0 });
     expect(link("eth0").flags).not.toContain("NOARP");
   });
 
@@ -57,8 +57,8 @@ describe.skipIf(why !== undefined)("network calls", () => {
     expect(link("d0")).toMatchObject({ mtu: 1234 });
     expect(link("d0").flags).toContain("UP");
     const neighbor = { toIPAddress: { address: "10.0.0.9" }, device: "d0", lladdr: "02:00:00:00:00:07", state: 65536 + 128 };
-    expect(await failure(agent.client.call("AddARPNeighbors", { neighbors: { ARPNeighbors: [neighbor] } } as never))).toMatch(/state 65664 of 10\.0\.0\.9 is not between/);
-    expect(await failure(agent.client.call("UpdateRoutes", { routes: { Routes: [{ dest: "10.9.0.0/16", device: "d0", mtu: 4294967295 }] } } as never))).not.toMatch(/RangeError/);
+    expect(await failure(agent.client.call("AddARPNeighbors", { neighbors: { arpNeighbors: [neighbor] } } as never))).toMatch(/state 65664 of 10\.0\.0\.9 is not between/);
+    expect(await failure(agent.client.call("UpdateRoutes", { routes: { routes: [{ dest: "10.9.0.0/16", device: "d0", mtu: 4294967295 }] } } as never))).not.toMatch(/RangeError/);
   });
 
   it("swaps names with a link that has the wanted one", async () => {
@@ -87,8 +87,8 @@ describe.skipIf(why !== undefined)("network calls", () => {
 
   it.each([
     [{ hwAddr: "02:00" }, /invalid hardware address "02:00"/],
-    [{ IPAddresses: [{ address: "10.0.0.300", mask: "24" }] }, /invalid IP address "10.0.0.300"/],
-    [{ IPAddresses: [{ address: "10.0.0.3", mask: "33" }] }, /invalid prefix length "33" of 10.0.0.3/],
+    [{ ipAddresses: [{ address: "10.0.0.300", mask: "24" }] }, /invalid IP address "10.0.0.300"/],
+    [{ ipAddresses: [{ address: "10.0.0.3", mask: "33" }] }, /invalid prefix length "33" of 10.0.0.3/],
     [{ devicePath: "zz" }, /Invalid PCI path for network interface: PCI slot\/function zz/],
   ])("refuses %j by name", async (fields, text) => {
     expect(await failure(update(fields))).toMatch(text);
@@ -101,23 +101,23 @@ describe.skipIf(why !== undefined)("network calls", () => {
   });
 
   it("lists interfaces with the right families", async () => {
-    await update({ IPAddresses: [{ address: "10.1.2.3", mask: "24" }, { address: "fd00::5", mask: "64" }] });
-    const { Interfaces } = (await agent.client.call("ListInterfaces", {})) as unknown as { Interfaces: { name: string; hwAddr: string; mtu: string; IPAddresses: { family: unknown; address: string; mask: string }[] }[] };
+    await update({ ipAddresses: [{ address: "10.1.2.3", mask: "24" }, { address: "fd00::5", mask: "64" }] });
+    const { interfaces: Interfaces } = (await agent.client.call("ListInterfaces", {})) as unknown as { interfaces: { name: string; hwAddr: string; mtu: string; ipAddresses: { family: unknown; address: string; mask: string }[] }[] };
     const eth0 = Interfaces.find((i) => i.name === "eth0");
     expect(eth0).toMatchObject({ hwAddr: "02:00:00:00:00:01" });
     expect(Number(eth0?.mtu)).toBe(1400);
-    const family = (a: string): unknown => eth0?.IPAddresses.find((i) => i.address === a)?.family;
+    const family = (a: string): unknown => eth0?.ipAddresses.find((i) => i.address === a)?.family;
     expect(["v4", 0]).toContain(family("10.1.2.3"));
     expect(["v6", 1]).toContain(family("fd00::5"));
   });
 
   describe("routes", () => {
-    beforeEach(() => update({ IPAddresses: [{ address: "10.1.2.3", mask: "24" }, { address: "fd00::5", mask: "64" }] }));
-    const route = (list: object[]): Promise<{ Routes: { dest: string; gateway: string; source: string; family: unknown }[] }> =>
-      agent.client.call("UpdateRoutes", { routes: { Routes: list } } as never) as never;
+    beforeEach(() => update({ ipAddresses: [{ address: "10.1.2.3", mask: "24" }, { address: "fd00::5", mask: "64" }] }));
+    const route = (list: object[]): Promise<{ routes: { dest: string; gateway: string; source: string; family: unknown }[] }> =>
+      agent.client.call("UpdateRoutes", { routes: { routes: list } } as never) as never;
 
     it("adds the gateway's network first, whatever the order, and lists what is there", async () => {
-      const { Routes } = await route([
+      const { routes: Routes } = await route([
         { dest: "0.0.0.0/0", gateway: "10.9.0.1", device: "eth0" },
         { dest: "10.9.0.0/16", device: "eth0", scope: 253, source: "10.1.2.3", mtu: 1300 },
         { dest: "fd01::/48", gateway: "fd00::1", device: "eth0", family: 1 },
@@ -152,13 +152,13 @@ describe.skipIf(why !== undefined)("network calls", () => {
   });
 
   it("adds permanent neighbours and replaces them", async () => {
-    await update({ IPAddresses: [{ address: "10.1.2.3", mask: "24" }] });
+    await update({ ipAddresses: [{ address: "10.1.2.3", mask: "24" }] });
     const add = (lladdr: string): Promise<unknown> =>
-      agent.client.call("AddARPNeighbors", { neighbors: { ARPNeighbors: [{ toIPAddress: { address: "10.1.2.1" }, device: "eth0", lladdr, state: 128 }] } } as never);
+      agent.client.call("AddARPNeighbors", { neighbors: { arpNeighbors: [{ toIPAddress: { address: "10.1.2.1" }, device: "eth0", lladdr, state: 128 }] } } as never);
     await add("02:00:00:00:00:aa");
     await add("02:00:00:00:00:bb");
     expect(agent.inside("ip neigh show dev eth0")).toMatch(/10\.1\.2\.1 lladdr 02:00:00:00:00:bb.*PERMANENT/);
-    expect(await failure(agent.client.call("AddARPNeighbors", { neighbors: { ARPNeighbors: [{ device: "eth0" }] } } as never))).toContain("Unable to determine ip address of ARP neighbor");
+    expect(await failure(agent.client.call("AddARPNeighbors", { neighbors: { arpNeighbors: [{ device: "eth0" }] } } as never))).toContain("Unable to determine ip address of ARP neighbor");
   });
 
   describe("packet filter", () => {
@@ -177,8 +177,8 @@ describe.skipIf(why !== undefined)("network calls", () => {
       expect(await data(filter.client.call("GetIPTables", {}))).toBe("*filter of /usr/sbin/iptables-save \n");
       const rules = `*filter\n${"# padding that fills more than a pipe holds\n".repeat(4000)}COMMIT\n`;
       expect(await data(filter.client.call("SetIPTables", { data: Buffer.from(rules) }))).toBe(`/usr/sbin/iptables-restore --wait 5\n${rules}`);
-      expect(await data(filter.client.call("GetIPTables", { is_ipv6: true } as never))).toBe("");
-      expect(await failure(filter.client.call("SetIPTables", { is_ipv6: true, data: Buffer.from("x") } as never))).toContain('ip6tables-restore failed with status 2: "line 2 failed"');
+      expect(await data(filter.client.call("GetIPTables", { isIpv6: true } as never))).toBe("");
+      expect(await failure(filter.client.call("SetIPTables", { isIpv6: true, data: Buffer.from("x") } as never))).toContain('ip6tables-restore failed with status 2: "line 2 failed"');
     });
 
     it("names the program that the image does not have", async () => {

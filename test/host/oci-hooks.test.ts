@@ -176,12 +176,12 @@ describe.skipIf(why !== undefined)("hooks that hosts of the agent ask for", () =
   it("have no environment but their own; a failing poststart hook is no error", async () => {
     const dir = lab.outside();
     const hooks = {
-      Prestart: [{ Path: "/bin/sh", Args: ["sh", "-c", `/usr/bin/env > ${dir}/env; cat > ${dir}/state`] }],
-      StartContainer: [{ Path: "/bin/sh", Args: ["sh", "-c", "echo $PATH > /tmp/path"] }],
-      Poststart: [{ Path: "/bin/false" }, { Path: "/bin/sh", Args: ["sh", "-c", `touch ${dir}/next`] }],
-      Poststop: [{ Path: "/bin/false" }, { Path: "/bin/sh", Args: ["sh", "-c", `cat > ${dir}/stopped`] }],
+      prestart: [{ path: "/bin/sh", args: ["sh", "-c", `/usr/bin/env > ${dir}/env; cat > ${dir}/state`] }],
+      startContainer: [{ path: "/bin/sh", args: ["sh", "-c", "echo $PATH > /tmp/path"] }],
+      poststart: [{ path: "/bin/false" }, { path: "/bin/sh", args: ["sh", "-c", `touch ${dir}/next`] }],
+      poststop: [{ path: "/bin/false" }, { path: "/bin/sh", args: ["sh", "-c", `cat > ${dir}/stopped`] }],
     };
-    expect(await lab.run("cat /tmp/path", (s) => (s["Hooks"] = hooks))).toMatchObject({ status: 0, stdout: "/bin\n" });
+    expect(await lab.run("cat /tmp/path", (s) => (s["hooks"] = hooks))).toMatchObject({ status: 0, stdout: "/bin\n" });
     expect(readFileSync(join(dir, "env"), "utf8")).toMatch(/^(PWD=.*\n|OLDPWD=.*\n|SHLVL=.*\n|_=.*\n)*$/);
     expect(JSON.parse(readFileSync(join(dir, "state"), "utf8"))).toMatchObject({ status: "creating", ociVersion: expect.stringMatching(/^1\./) });
     expect(JSON.parse(readFileSync(join(dir, "stopped"), "utf8"))).toMatchObject({ status: "stopped", pid: 0 });

@@ -81,36 +81,36 @@ describe.skipIf(why !== undefined)("a request of the largest size", () => {
 
   it("a text that nobody needs that long is refused by its name, whatever it is full of", async () => {
     for (const c of ["/", ":", ",", " ", "\\"]) {
-      expect(await outcome(lab.client.startContainer({ container_id: c.repeat(70_000) }))).toMatch(/^RESOURCE_EXHAUSTED: StartContainerRequest\.containerId: more than 65536 bytes/);
+      expect(await outcome(lab.client.startContainer({ containerId: c.repeat(70_000) }))).toMatch(/^RESOURCE_EXHAUSTED: StartContainerRequest\.containerId: more than 65536 bytes/);
       expect(await outcome(lab.client.copyFile({ path: c.repeat(5000) }))).toMatch(/^RESOURCE_EXHAUSTED: CopyFileRequest\.path: more than 4096 bytes/);
-      expect(await outcome(lab.create(["/bin/true"], (s) => (s.Linux["Sysctl"] = { [c.repeat(5000)]: "1" })))).toMatch(/^RESOURCE_EXHAUSTED: Linux\.sysctl: more than 4096 bytes/);
+      expect(await outcome(lab.create(["/bin/true"], (s) => (s.linux["sysctl"] = { [c.repeat(5000)]: "1" })))).toMatch(/^RESOURCE_EXHAUSTED: Linux\.sysctl: more than 4096 bytes/);
     }
   });
 
   const list = <T>(n: number, make: (i: number) => T): T[] => Array.from({ length: n }, (_, i) => make(i));
   const large: [string, Change, RegExp][] = [
-    ["arguments", (s) => (s.Process["Args"] = ["/bin/true", ...list(30_000, String)]), /^OK/],
-    ["variables", (s) => (s.Process["Env"] = list(30_000, (i) => `A${i}=1`)), /^OK/],
-    ["two megabytes of variables", (s) => (s.Process["Env"] = list(16, (i) => `A${i}=${"x".repeat(120_000)}`)), /^OK/],
-    ["annotations", (s) => (s["Annotations"] = { ...Object.fromEntries(list(4000, (i) => [`a${i}`, "1"])), large: "x".repeat(3_000_000) }), /^OK/],
-    ["groups", (s) => (s.Process["User"] = { AdditionalGids: list(8192, (i) => i) }), /^OK/],
+    ["arguments", (s) => (s.process["args"] = ["/bin/true", ...list(30_000, String)]), /^OK/],
+    ["variables", (s) => (s.process["env"] = list(30_000, (i) => `A${i}=1`)), /^OK/],
+    ["two megabytes of variables", (s) => (s.process["env"] = list(16, (i) => `A${i}=${"x".repeat(120_000)}`)), /^OK/],
+    ["annotations", (s) => (s["annotations"] = { ...Object.fromEntries(list(4000, (i) => [`a${i}`, "1"])), large: "x".repeat(3_000_000) }), /^OK/],
+    ["groups", (s) => (s.process["user"] = { additionalGids: list(8192, (i) => i) }), /^OK/],
     ["groups and maps", (s) => {
-      s.Process["User"] = { AdditionalGids: list(8192, (i) => 600 + i) };
-      s.Linux.Namespaces.push({ Type: "user" });
-      for (const kind of ["UIDMappings", "GIDMappings"]) s.Linux[kind] = [...list(200, (i) => ({ HostID: i, ContainerID: i, Size: 1 })), { HostID: 500, ContainerID: 500, Size: 65_000 }];
+      s.process["user"] = { additionalGids: list(8192, (i) => 600 + i) };
+      s.linux.namespaces.push({ type: "user" });
+      for (const kind of ["uidMappings", "gidMappings"]) s.linux[kind] = [...list(200, (i) => ({ hostID: i, containerID: i, size: 1 })), { hostID: 500, containerID: 500, size: 65_000 }];
     }, /^(OK|INTERNAL)/],
-    ["mounts", (s) => s.Mounts.push(...list(4000, (i) => ({ destination: `/m${i}`, type: "nofs", source: "x" }))), /ENODEV/],
-    ["options", (s) => s.Mounts.push(...list(20, (i) => ({ destination: `/m${i}`, type: "tmpfs", source: "x", options: list(1000, (k) => `o${k}`) }))), /EINVAL/],
-    ["devices", (s) => (s.Linux["Devices"] = list(4000, (i) => ({ Path: `/dev/x${i}`, Type: "c", Major: 1, Minor: 3 }))), /^OK/],
-    ["rules that take back", (s) => (s.Linux.Resources["Devices"] = list(1024, (i) => ({ Allow: i < 512, Type: "c", Major: 1, Minor: i % 512, Access: "rwm" }))), /^OK/],
-    ["masked paths", (s) => (s.Linux["MaskedPaths"] = list(4096, (i) => `/etc/${i}`)), /^OK/],
+    ["mounts", (s) => s.mounts.push(...list(4000, (i) => ({ destination: `/m${i}`, type: "nofs", source: "x" }))), /ENODEV/],
+    ["options", (s) => s.mounts.push(...list(20, (i) => ({ destination: `/m${i}`, type: "tmpfs", source: "x", options: list(1000, (k) => `o${k}`) }))), /EINVAL/],
+    ["devices", (s) => (s.linux["devices"] = list(4000, (i) => ({ path: `/dev/x${i}`, type: "c", major: 1, minor: 3 }))), /^OK/],
+    ["rules that take back", (s) => (s.linux.resources["devices"] = list(1024, (i) => ({ allow: i < 512, type: "c", major: 1, minor: i % 512, access: "rwm" }))), /^OK/],
+    ["masked paths", (s) => (s.linux["maskedPaths"] = list(4096, (i) => `/etc/${i}`)), /^OK/],
   ];
   it.each(large)("with many %s does what it asks for", async (what, change, expected) => {
     const id = lab.name();
     const said = await held(what, () => outcome(lab.client.createContainer(lab.request(id, ["/bin/true"], change))));
     expect(said).toMatch(expected);
     if (said === "OK") {
-      expect(await outcome(lab.client.startContainer({ container_id: id }))).toBe("OK");
+      expect(await outcome(lab.client.startContainer({ containerId: id }))).toBe("OK");
       await lab.remove(id);
     }
   });
@@ -118,7 +118,7 @@ describe.skipIf(why !== undefined)("a request of the largest size", () => {
   it("with nothing but bytes is taken whole", async () => {
     expect(await outcome(lab.client.setPolicy({ policy: "x".repeat(4_100_000) }))).toMatch(/^NOT_FOUND/);
     const id = await lab.up("exec cat >/dev/null");
-    expect(await lab.client.writeStdin({ container_id: id, exec_id: id, data: Buffer.alloc(4_100_000) })).toEqual({ len: 4_100_000 });
+    expect(await lab.client.writeStdin({ containerId: id, execId: id, data: Buffer.alloc(4_100_000) })).toEqual({ len: 4_100_000 });
     await lab.remove(id);
   });
 });

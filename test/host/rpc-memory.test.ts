@@ -147,7 +147,7 @@ describe.skipIf(why !== undefined)("peers that want memory", () => {
     const start = lab.anon();
     const all = await many(4);
     const writes = (r: Raw, from: number): void => {
-      for (let i = 0; i < 50; i++) r.socket.write(request(from + 2 * i, AGENT, "WriteStdin", encoded("grpc.WriteStreamRequest", { container_id: id, data: new Uint8Array(1 << 20) })));
+      for (let i = 0; i < 50; i++) r.socket.write(request(from + 2 * i, AGENT, "WriteStdin", encoded("grpc.WriteStreamRequest", { containerId: id, data: new Uint8Array(1 << 20) })));
     };
     for (const r of all) writes(r, 1);
     await until("all but a few are refused", () => all.reduce((n, r) => n + r.codes.length, 0) >= 192, 30_000);
@@ -198,7 +198,7 @@ describe.skipIf(why !== undefined)("peers that want memory", () => {
     const counted = (): number => lab.fds();
     const start = counted();
     const client = await lab.another();
-    for (let i = 0; i < 120; i++) await client.execProcess({ container_id: id, exec_id: `e${i}`, process: { Args: ["/bin/true"], Cwd: "/", User: {} } } as never);
+    for (let i = 0; i < 120; i++) await client.execProcess({ containerId: id, execId: `e${i}`, process: { args: ["/bin/true"], cwd: "/", user: {} } } as never);
     client.close();
     await until("the connection is closed", () => counted() <= start + 120 * 3);
     for (let i = 0; i < 70; i++) await lab.execRun(id, "true");

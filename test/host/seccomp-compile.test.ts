@@ -15,12 +15,12 @@ describe.skipIf(why !== undefined)("a seccomp profile", () => {
   let agent: PrivateAgent;
   let root: string;
   const request = (id: string, syscalls: object[], action = "SCMP_ACT_ALLOW"): never => {
-    const asked = containerRequest({ id, rootPath: join(root, "rootfs"), args: ["sh", "-c", "chroot / true && echo yes || echo no"] }) as { OCI: { Linux: Record<string, unknown> } };
-    asked.OCI.Linux.Seccomp = { DefaultAction: action, Architectures: ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"], Syscalls: syscalls };
+    const asked = containerRequest({ id, rootPath: join(root, "rootfs"), args: ["sh", "-c", "chroot / true && echo yes || echo no"] }) as { oci: { linux: Record<string, unknown> } };
+    asked.oci.linux.seccomp = { defaultAction: action, architectures: ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"], syscalls: syscalls };
     return asked as never;
   };
   const outcome = (id: string, syscalls: object[]): Promise<string> => agent.client.createContainer(request(id, syscalls)).then(() => "made", String);
-  const equals = (name: string, value: number): object => ({ Names: [name], Action: "SCMP_ACT_ERRNO", Args: [{ Index: 0, Value: value, Op: "SCMP_CMP_EQ" }] });
+  const equals = (name: string, value: number): object => ({ names: [name], action: "SCMP_ACT_ERRNO", args: [{ index: 0, value: value, op: "SCMP_CMP_EQ" }] });
 
   const start = async (settings: string): Promise<void> => {
     await agent?.stop();
@@ -38,20 +38,20 @@ describe.skipIf(why !== undefined)("a seccomp profile", () => {
     await start("");
     const many = Array.from({ length: 400 }, (_, i) => equals(RARE[2 + (i % 20)] as string, i));
     for (const id of [`first${process.pid}`, `second${process.pid}`]) {
-      await agent.client.createContainer(request(id, [...many, { Names: ["chroot"], Action: "SCMP_ACT_ERRNO", ErrnoRet: 1 }]));
-      await agent.client.startContainer({ container_id: id });
-      expect((await finish(agent.client, { container_id: id, exec_id: id })).stdout).toBe("no\n");
-      await agent.client.removeContainer({ container_id: id });
+      await agent.client.createContainer(request(id, [...many, { names: ["chroot"], action: "SCMP_ACT_ERRNO", ErrnoRet: 1 }]));
+      await agent.client.startContainer({ containerId: id });
+      expect((await finish(agent.client, { containerId: id, execId: id })).stdout).toBe("no\n");
+      await agent.client.removeContainer({ containerId: id });
     }
   });
 
   it("that says the same again and again is short", async () => {
     const id = `again${process.pid}`;
-    expect(await outcome(id, Array.from({ length: 4000 }, (_, i) => ({ Names: [RARE[i % RARE.length] as string], Action: "SCMP_ACT_ERRNO" })))).toBe("made");
-    await agent.client.removeContainer({ container_id: id });
+    expect(await outcome(id, Array.from({ length: 4000 }, (_, i) => ({ names: [RARE[i % RARE.length] as string], action: "SCMP_ACT_ERRNO" })))).toBe("made");
+    await agent.client.removeContainer({ containerId: id });
   });
 
-  const named = (names: readonly string[], value: number): object => ({ ...equals("", value), Names: names });
+  const named = (names: readonly string[], value: number): object => ({ ...equals("", value), names: names });
   it.each([
     ["more rules than a filter has room for", Array.from({ length: 250 }, (_, i) => named(RARE.slice(0, 20), i)), /linux\.seccomp\.syscalls: more than 4096 rules/],
     ["more rules than can sensibly be listed", Array.from({ length: 900 }, (_, i) => named(RARE.slice(0, 20), i % 7)), /linux\.seccomp\.syscalls: more than 16384 rules/],

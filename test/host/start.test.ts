@@ -43,7 +43,7 @@ describe.skipIf(missing !== "")(`kata-agent as a process${missing}`, () => {
     const client = await connectAgent(`unix://${dir}/a.sock`, { waitMs: 10_000 });
     try {
       for (let i = 0; i < 3; i++) expect((await client.check({})).status).toBe("SERVING");
-      expect((await client.version({})).agent_version).not.toBe("");
+      expect((await client.version({})).agentVersion).not.toBe("");
     } finally {
       client.close();
       child.kill("SIGKILL");

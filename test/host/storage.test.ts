@@ -20,9 +20,9 @@ describe.skipIf(why !== undefined)("storages", () => {
   let work: string;
   const loops: string[] = [];
 
-  const create = (...storages: object[]): Promise<unknown> => agent.client.call("CreateSandbox", { sandbox_id: "s", storages } as never);
+  const create = (...storages: object[]): Promise<unknown> => agent.client.call("CreateSandbox", { sandboxId: "s", storages } as never);
   const reset = (): Promise<unknown> => create();
-  const shm = { driver: "ephemeral", source: "shm", fstype: "tmpfs", options: ["noexec", "nosuid", "nodev", "mode=1777", "size=4194304"], mount_point: `${BASE}/shm` };
+  const shm = { driver: "ephemeral", source: "shm", fstype: "tmpfs", options: ["noexec", "nosuid", "nodev", "mode=1777", "size=4194304"], mountPoint: `${BASE}/shm` };
   /** Mount points of the agent below its folder. */
   const mounts = (): string[] => agent.inside("awk '$2 ~ /^.run.kata/ {print $2}' /proc/self/mounts").split("\n").filter((l) => l !== "");
   const loop = (file: string): string => {
@@ -56,7 +56,7 @@ describe.skipIf(why !== undefined)("storages", () => {
   it("gives a tmpfs or a local folder to a group", async () => {
     await create(
       { ...shm, options: ["fsgid=4321"] },
-      { driver: "local", source: "local", fstype: "local", options: ["mode=0750", "fsgid=1234"], mount_point: `${BASE}/vol` },
+      { driver: "local", source: "local", fstype: "local", options: ["mode=0750", "fsgid=1234"], mountPoint: `${BASE}/vol` },
     );
     expect(agent.inside(`stat -c '%g %a' ${BASE}/shm`)).toBe("4321 3777");
     expect(agent.inside(`stat -c '%g %a' ${BASE}/vol`)).toBe("1234 2750");
@@ -78,7 +78,7 @@ describe.skipIf(why !== undefined)("storages", () => {
   });
 
   it("undoes what came before a storage that fails, and names it", async () => {
-    const missing = { driver: "blk", source: "/dev/not-there", fstype: "ext4", options: [], mount_point: `${BASE}/disk` };
+    const missing = { driver: "blk", source: "/dev/not-there", fstype: "ext4", options: [], mountPoint: `${BASE}/disk` };
     expect(await failure(create(shm, missing))).toMatch(/storage \/dev\/not-there for .*disk: Timeout after 1s waiting for uevent: block device \/dev\/not-there/);
     expect(mounts()).toEqual([]);
     expect(await failure(create(shm, { ...missing, source: "02/03" }))).toMatch(/Timeout after 1s .*block device at PCI path 02\/03/);
@@ -89,7 +89,7 @@ describe.skipIf(why !== undefined)("storages", () => {
   it.each([
     [{ source: "" }, "need mount source"],
     [{ fstype: "" }, "need mount FS type"],
-    [{ mount_point: "" }, "has no mount point"],
+    [{ mountPoint: "" }, "has no mount point"],
     [{ options: ["size=nonsense"] }, `mount shm (tmpfs) on ${BASE}/shm: `],
     [{ fstype: "nofs" }, `mount shm (nofs) on ${BASE}/shm: helper: mount: ENODEV`],
     [{ options: ["loop"] }, "mount option loop is not supported"],
@@ -116,7 +116,7 @@ describe.skipIf(why !== undefined)("storages", () => {
     });
 
     it.each(["ext4", "erofs", "squashfs"])("mounts %s, once for two users, and unmounts it", async (fstype) => {
-      const disk = { driver: "blk", source: loop(images[fstype] as string), fstype, options: ["ro"], mount_point: `${BASE}/disk` };
+      const disk = { driver: "blk", source: loop(images[fstype] as string), fstype, options: ["ro"], mountPoint: `${BASE}/disk` };
       await create(disk, disk);
       expect(mounts()).toEqual([`${BASE}/disk`]);
       expect(agent.inside(`cat ${BASE}/disk/dir/file`)).toBe("hello");
@@ -127,34 +127,34 @@ describe.skipIf(why !== undefined)("storages", () => {
 
     it("gives a volume to a group without leaving it through a link", async () => {
       const before = agent.inside("stat -c '%g %a' /etc /etc/passwd");
-      const disk = { driver: "blk", source: loop(images["ext4"] as string), fstype: "ext4", options: [], mount_point: `${BASE}/disk`, fs_group: { group_id: 777, group_change_policy: 0 } };
+      const disk = { driver: "blk", source: loop(images["ext4"] as string), fstype: "ext4", options: [], mountPoint: `${BASE}/disk`, fsGroup: { groupId: 777, groupChangePolicy: 0 } };
       await create(disk);
       expect(agent.inside(`stat -c '%g %a' ${BASE}/disk/dir ${BASE}/disk/dir/file`)).toBe("777 2775\n777 660");
       expect(agent.inside("stat -c '%g %a' /etc /etc/passwd")).toBe(before);
     });
 
     it("leaves a volume alone whose root fits already, if that is the policy", async () => {
-      const disk = { driver: "blk", source: loop(images["ext4"] as string), fstype: "ext4", options: [], mount_point: `${BASE}/disk` };
-      await create({ ...disk, fs_group: { group_id: 778, group_change_policy: 0 } });
+      const disk = { driver: "blk", source: loop(images["ext4"] as string), fstype: "ext4", options: [], mountPoint: `${BASE}/disk` };
+      await create({ ...disk, fsGroup: { groupId: 778, groupChangePolicy: 0 } });
       agent.inside(`chgrp 5 ${BASE}/disk/dir/file`);
-      await create({ ...disk, fs_group: { group_id: 778, group_change_policy: 1 } });
+      await create({ ...disk, fsGroup: { groupId: 778, groupChangePolicy: 1 } });
       expect(agent.inside(`stat -c %g ${BASE}/disk/dir/file`)).toBe("5");
     });
 
     it("tells how full a volume is", async () => {
-      await create({ driver: "blk", source: loop(images["ext4"] as string), fstype: "ext4", options: [], mount_point: `${BASE}/disk` });
-      const { usage } = (await agent.client.call("GetVolumeStats", { volume_guest_path: `${BASE}/disk` } as never)) as unknown as { usage: { total: number; used: number; available: number; unit: string }[] };
+      await create({ driver: "blk", source: loop(images["ext4"] as string), fstype: "ext4", options: [], mountPoint: `${BASE}/disk` });
+      const { usage } = (await agent.client.call("GetVolumeStats", { volumeGuestPath: `${BASE}/disk` } as never)) as unknown as { usage: { total: number; used: number; available: number; unit: string }[] };
       expect(usage.map((u) => u.unit)).toEqual(["BYTES", "INODES"]);
       for (const u of usage) expect(Number(u.total)).toBe(Number(u.used) + Number(u.available));
       expect(Number(usage[0]?.total)).toBeGreaterThan(4 << 20);
-      expect(await failure(agent.client.call("GetVolumeStats", { volume_guest_path: "/nope" } as never))).toContain("ENOENT");
+      expect(await failure(agent.client.call("GetVolumeStats", { volumeGuestPath: "/nope" } as never))).toContain("ENOENT");
     });
 
     it("says why a disk cannot be mounted, and leaves no folder", async () => {
       const file = join(work, "empty.img");
       writeFileSync(file, Buffer.alloc(1 << 20));
       const node = loop(file);
-      expect(await failure(create({ driver: "blk", source: node, fstype: "ext4", options: [], mount_point: `${BASE}/disk` }))).toMatch(new RegExp(`mount ${node} \\(ext4\\) on .*/disk: .*mount: EINVAL`));
+      expect(await failure(create({ driver: "blk", source: node, fstype: "ext4", options: [], mountPoint: `${BASE}/disk` }))).toMatch(new RegExp(`mount ${node} \\(ext4\\) on .*/disk: .*mount: EINVAL`));
       expect(agent.inside(`ls -d ${BASE}/disk 2>/dev/null || echo gone`)).toBe("gone");
     });
 
@@ -164,9 +164,9 @@ describe.skipIf(why !== undefined)("storages", () => {
       fillRootfs(join(work, "root"));
       await create(shm);
       const request = containerRequest({ id: "c1", rootPath: root, args: ["/bin/true"] }) as { storages?: object[] };
-      const lower = { driver: "blk", source, fstype: "erofs", options: ["ro"], mount_point: `${BASE}/layer` };
+      const lower = { driver: "blk", source, fstype: "erofs", options: ["ro"], mountPoint: `${BASE}/layer` };
       const merged = {
-        driver: "overlayfs", source: "none", fstype: "overlay", mount_point: root, options: ["io.katacontainers.fs-opt.overlay-rw", `lowerdir=${join(work, "root")}:${BASE}/layer`],
+        driver: "overlayfs", source: "none", fstype: "overlay", mountPoint: root, options: ["io.katacontainers.fs-opt.overlay-rw", `lowerdir=${join(work, "root")}:${BASE}/layer`],
       };
       await agent.client.call("CreateContainer", { ...request, storages: [lower, merged] } as never);
       try {
@@ -175,7 +175,7 @@ describe.skipIf(why !== undefined)("storages", () => {
         expect(agent.inside("cat /run/kata-containers/c1/upper/new")).toBe("new");
         expect(agent.inside(`stat -c %a ${root}`)).toBe(agent.inside(`stat -c %a ${join(work, "root")}`));
       } finally {
-        await agent.client.call("RemoveContainer", { container_id: "c1" } as never);
+        await agent.client.call("RemoveContainer", { containerId: "c1" } as never);
       }
       expect(mounts()).toEqual([`${BASE}/shm`]);
       expect(agent.inside("ls /run/kata-containers/c1 2>/dev/null || echo gone")).toBe("gone");
@@ -190,14 +190,14 @@ describe.skipIf(why !== undefined)("storages", () => {
       writeFileSync(join(dir, `f${i}`), "");
       layers.push(dir);
     }
-    await create({ driver: "overlayfs", source: "none", fstype: "overlay", options: [`lowerdir=${layers.join(":")}`], mount_point: `${BASE}/many` });
+    await create({ driver: "overlayfs", source: "none", fstype: "overlay", options: [`lowerdir=${layers.join(":")}`], mountPoint: `${BASE}/many` });
     expect(agent.inside(`ls ${BASE}/many | wc -l`)).toBe("40");
   });
 
   it("binds folders and files, read-only when asked", async () => {
     writeFileSync(join(work, "one"), "1");
     const bind = { driver: "bind", fstype: "bind", options: ["bind", "ro"] };
-    await create({ ...bind, source: join(work, "one"), mount_point: `${BASE}/file` }, { ...bind, source: work, mount_point: `${BASE}/folder` });
+    await create({ ...bind, source: join(work, "one"), mountPoint: `${BASE}/file` }, { ...bind, source: work, mountPoint: `${BASE}/folder` });
     expect(agent.inside(`cat ${BASE}/file ${BASE}/folder/one`)).toBe("11");
     expect(() => agent.inside(`touch ${BASE}/folder/new`)).toThrow(/Read-only/);
     await reset();
@@ -205,24 +205,24 @@ describe.skipIf(why !== undefined)("storages", () => {
   });
 
   it("puts the sandbox's name servers in place and takes them away", async () => {
-    await agent.client.call("CreateSandbox", { sandbox_id: "s", dns: ["nameserver 1.2.3.4 ", "search example.org"] });
+    await agent.client.call("CreateSandbox", { sandboxId: "s", dns: ["nameserver 1.2.3.4 ", "search example.org"] });
     expect(agent.inside("cat /etc/resolv.conf")).toBe("nameserver 1.2.3.4\nsearch example.org");
     await reset();
     expect(agent.inside("cat /etc/resolv.conf")).toBe("nameserver 9.9.9.9");
   });
 
   it("takes a mount point with a slash at its end, and hands out the share only once", async () => {
-    const share = { driver: "bind", source: work, fstype: "bind", options: [], mount_point: "/run/kata-containers/shared/containers/" };
+    const share = { driver: "bind", source: work, fstype: "bind", options: [], mountPoint: "/run/kata-containers/shared/containers/" };
     await create(share);
     expect(mounts()).toEqual(["/run/kata-containers/shared/containers"]);
     await agent.client.call("RemoveStaleVirtiofsShareMounts", {});
   });
 
   describe("of several containers", () => {
-    const disk = (fields: object = {}): object => ({ driver: "bind", source: join(work, "volume"), fstype: "bind", options: ["ro"], mount_point: `${BASE}/volume`, ...fields });
+    const disk = (fields: object = {}): object => ({ driver: "bind", source: join(work, "volume"), fstype: "bind", options: ["ro"], mountPoint: `${BASE}/volume`, ...fields });
     const make = (id: string, ...storages: object[]): Promise<unknown> =>
       agent.client.call("CreateContainer", { ...containerRequest({ id, rootPath: join(work, "root3"), args: ["/bin/true"] }), storages } as never);
-    const remove = (id: string): Promise<unknown> => agent.client.call("RemoveContainer", { container_id: id } as never);
+    const remove = (id: string): Promise<unknown> => agent.client.call("RemoveContainer", { containerId: id } as never);
     beforeAll(() => {
       fillRootfs(join(work, "root3"));
       mkdirSync(join(work, "volume"));
@@ -242,7 +242,7 @@ describe.skipIf(why !== undefined)("storages", () => {
 
     it("stay until the sandbox ends when they are shared, and memory volumes always", async () => {
       await create(shm);
-      await make("t1", disk({ shared: true }), { ...shm, mount_point: `${BASE}/ephemeral/cache` });
+      await make("t1", disk({ shared: true }), { ...shm, mountPoint: `${BASE}/ephemeral/cache` });
       await remove("t1");
       expect(mounts()).toEqual([`${BASE}/shm`, `${BASE}/volume`, `${BASE}/ephemeral/cache`]);
     });
@@ -273,12 +273,12 @@ describe.skipIf(why !== undefined)("storages", () => {
     fillRootfs(join(work, "root4"));
     const target = "/run/kata-containers/shared/containers/watchable/w-large";
     await agent.client.call("CreateContainer", {
-      ...containerRequest({ id: "w1", rootPath: join(work, "root4"), args: ["/bin/true"] }), storages: [{ driver: "watchable-bind", source, fstype: "bind", options: [], mount_point: target }],
+      ...containerRequest({ id: "w1", rootPath: join(work, "root4"), args: ["/bin/true"] }), storages: [{ driver: "watchable-bind", source, fstype: "bind", options: [], mountPoint: target }],
     } as never);
     expect(mounts()).toContain(target);
     writeFileSync(join(source, "late"), "now");
     expect(agent.inside(`cat ${target}/late`)).toBe("now");
-    await agent.client.call("RemoveContainer", { container_id: "w1" } as never);
+    await agent.client.call("RemoveContainer", { containerId: "w1" } as never);
     expect(agent.inside(`ls -d ${target} 2>/dev/null || echo gone`)).toBe("gone");
     expect(agent.inside(`ls ${source} | wc -l`)).toBe("21");
   });
@@ -292,7 +292,7 @@ describe.skipIf(why !== undefined)("storages", () => {
     symlinkSync("..data/key", join(source, "key"));
     fillRootfs(join(work, "root2"));
     const target = "/run/kata-containers/shared/containers/watchable/c2-config";
-    const storage = { driver: "watchable-bind", source, fstype: "bind", options: [], mount_point: target };
+    const storage = { driver: "watchable-bind", source, fstype: "bind", options: [], mountPoint: target };
     await agent.client.call("CreateContainer", { ...containerRequest({ id: "c2", rootPath: join(work, "root2"), args: ["/bin/true"] }), storages: [storage] } as never);
     try {
       expect(agent.inside(`cat ${target}/key`)).toBe("one");
@@ -302,19 +302,19 @@ describe.skipIf(why !== undefined)("storages", () => {
       rmSync(join(source, "..v1"), { recursive: true });
       await expect.poll(() => agent.inside(`cat ${target}/key; ls -A ${target} | tr '\\n' ' '`), { timeout: 10_000 }).toBe("two..data ..v2 key");
     } finally {
-      await agent.client.call("RemoveContainer", { container_id: "c2" } as never);
+      await agent.client.call("RemoveContainer", { containerId: "c2" } as never);
     }
     expect(agent.inside(`ls -d ${target} 2>/dev/null || echo gone`)).toBe("gone");
   });
 
   it("answers the calls of every run at once when there is nothing to do", async () => {
     await agent.client.call("OnlineCPUMem", {});
-    await agent.client.call("OnlineCPUMem", { nb_cpus: 1, cpu_only: true });
+    await agent.client.call("OnlineCPUMem", { nbCpus: 1, cpuOnly: true });
     await agent.client.call("MemHotplugByProbe", {});
     await agent.client.call("RemoveStaleVirtiofsShareMounts", {});
-    const details = (await agent.client.call("GetGuestDetails", { mem_block_size: true, mem_hotplug_probe: true } as never)) as unknown as { agent_details: { storage_handlers: string[]; supports_seccomp: boolean } };
-    expect(details.agent_details.supports_seccomp).toBe(true);
-    expect(details.agent_details.storage_handlers).toEqual(expect.arrayContaining(["blk", "scsi", "virtio-fs", "9p", "overlayfs", "ephemeral", "local"]));
+    const details = (await agent.client.call("GetGuestDetails", { memBlockSize: true, memHotplugProbe: true } as never)) as unknown as { agentDetails: { storageHandlers: string[]; supportsSeccomp: boolean } };
+    expect(details.agentDetails.supportsSeccomp).toBe(true);
+    expect(details.agentDetails.storageHandlers).toEqual(expect.arrayContaining(["blk", "scsi", "virtio-fs", "9p", "overlayfs", "ephemeral", "local"]));
   });
 
   it("answers other calls while a host's file system does not answer", async () => {
@@ -324,8 +324,8 @@ describe.skipIf(why !== undefined)("storages", () => {
     try {
       const first = await Promise.race([once(server.stdout, "data").then(String), gone.then(() => "this machine has no fuse")]);
       if (first.trim() !== "ready") return console.warn(`skipped: ${first}`);
-      const outcome = failure(create({ driver: "bind", source: "/run/hung/volume", fstype: "bind", options: [], mount_point: `${BASE}/hung` }));
-      const stats = failure(agent.client.call("GetVolumeStats", { volume_guest_path: "/run/hung" } as never));
+      const outcome = failure(create({ driver: "bind", source: "/run/hung/volume", fstype: "bind", options: [], mountPoint: `${BASE}/hung` }));
+      const stats = failure(agent.client.call("GetVolumeStats", { volumeGuestPath: "/run/hung" } as never));
       for (let i = 0; i < 20; i++) await agent.client.call("Check", {}, { timeoutMs: 1000 });
       server.kill("SIGKILL"); // the kernel ends what waits for it
       await gone;
@@ -339,7 +339,7 @@ describe.skipIf(why !== undefined)("storages", () => {
 
   it("says why there is no swap", async () => {
     expect(await failure(agent.client.call("AddSwap", {}))).toContain("PCI path must have at least one element");
-    expect(await failure(agent.client.call("AddSwap", { PCIPath: [32] } as never))).toContain("PCI slot 32 is larger than 31");
+    expect(await failure(agent.client.call("AddSwap", { pciPath: [32] } as never))).toContain("PCI slot 32 is larger than 31");
     expect(await failure(agent.client.call("AddSwapPath", { path: "/nope" } as never))).toContain("swap on /nope: swapon: ENOENT");
   });
 

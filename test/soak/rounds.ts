@@ -50,8 +50,8 @@ export const soakAgent = async ({ rounds, progress, stop, binary }: Soak): Promi
     while (done < rounds && stop?.aborted !== true) {
       if (done === EARLY) early = lab.anon();
       const id = await lab.create(args);
-      await lab.client.startContainer({ container_id: id });
-      await lab.client.signalProcess({ container_id: id, exec_id: "", signal: KILL });
+      await lab.client.startContainer({ containerId: id });
+      await lab.client.signalProcess({ containerId: id, execId: "", signal: KILL });
       if ((await lab.wait(named(id))) !== 128 + KILL) throw new Error(`round ${done}: not ended by the signal`);
       await lab.remove(id);
       done++;

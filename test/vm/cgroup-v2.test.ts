@@ -32,26 +32,26 @@ describe.skipIf(missing !== undefined)(`cgroups of version 2${missing === undefi
 
   const create = async (args: string[], resources: Resources = {}): Promise<string> => {
     const id = `v2n${n++}`;
-    const request = structuredClone(containerRequest({ id, rootPath: ROOT, args })) as { OCI: { Linux: { Resources: Resources } } };
-    request.OCI.Linux.Resources = resources;
+    const request = structuredClone(containerRequest({ id, rootPath: ROOT, args })) as { oci: { linux: { resources: Resources } } };
+    request.oci.linux.resources = resources;
     await vm.client.createContainer(request as never);
-    await vm.client.startContainer({ container_id: id });
+    await vm.client.startContainer({ containerId: id });
     return id;
   };
-  const remove = async (id: string): Promise<void> => void (await vm.client.removeContainer({ container_id: id }));
+  const remove = async (id: string): Promise<void> => void (await vm.client.removeContainer({ containerId: id }));
   const run = (id: string, script: string): Promise<Ended> => runContainer(vm.client, { id, rootPath: ROOT, args: ["/bin/sh", "-c", script] });
   const look = async (id: string, script: string): Promise<string> => (await execIn(vm.client, id, `look${n++}`, ["/bin/sh", "-c", script])).stdout;
 
   it("hold the limits of the spec, and new ones", async () => {
-    const id = await create(["/bin/sleep", "1000"], { Memory: { Limit: 64 * MIB, Swap: 64 * MIB, Reservation: 8 * MIB }, CPU: { Shares: 1024, Quota: 50_000, Period: 100_000 }, Pids: { Limit: 50 } });
+    const id = await create(["/bin/sleep", "1000"], { memory: { limit: 64 * MIB, swap: 64 * MIB, reservation: 8 * MIB }, cpu: { shares: 1024, quota: 50_000, period: 100_000 }, pids: { limit: 50 } });
     const files = "cd /sys/fs/cgroup; cat memory.max memory.low cpu.weight cpu.max pids.max";
     expect(await look(id, files)).toBe(`${64 * MIB}\n${8 * MIB}\n100\n50000 100000\n50\n`);
-    await vm.client.updateContainer({ container_id: id, resources: { Memory: { Limit: 32 * MIB }, CPU: { Quota: 25_000, Period: 50_000 }, Pids: { Limit: 40 } } } as never);
+    await vm.client.updateContainer({ containerId: id, resources: { memory: { limit: 32 * MIB }, cpu: { quota: 25_000, period: 50_000 }, pids: { limit: 40 } } } as never);
     expect(await look(id, files)).toBe(`${32 * MIB}\n${8 * MIB}\n100\n25000 50000\n40\n`);
-    const { cgroup_stats: stats } = (await vm.client.statsContainer({ container_id: id })) as unknown as { cgroup_stats: { pids_stats: object; memory_stats: { usage: { limit: number } }; cpu_stats: { cpu_usage: { total_usage: number } } } };
-    expect(stats.pids_stats).toMatchObject({ current: 1, limit: 40 });
-    expect(Number(stats.memory_stats.usage.limit)).toBe(32 * MIB);
-    expect(Number(stats.cpu_stats.cpu_usage.total_usage)).toBeGreaterThan(100_000);
+    const { cgroupStats: stats } = (await vm.client.statsContainer({ containerId: id })) as unknown as { cgroupStats: { pidsStats: object; memoryStats: { usage: { limit: number } }; cpuStats: { cpuUsage: { totalUsage: number } } } };
+    expect(stats.pidsStats).toMatchObject({ current: 1, limit: 40 });
+    expect(Number(stats.memoryStats.usage.limit)).toBe(32 * MIB);
+    expect(Number(stats.cpuStats.cpuUsage.totalUsage)).toBeGreaterThan(100_000);
     await remove(id);
   });
 
@@ -60,18 +60,18 @@ describe.skipIf(missing !== undefined)(`cgroups of version 2${missing === undefi
     const script = `cd /sys/fs/cgroup; mkdir own; for p in $(cat cgroup.procs); do echo $p > own/cgroup.procs; done; echo "+memory +pids" > cgroup.subtree_control
       mkdir own/in; i=0; while [ $i -lt 60 ]; do mkdir -p deep; cd deep; i=$((i+1)); done; cd /sys/fs/cgroup
       sleep 1000 & echo $! > own/in/cgroup.procs; echo 1 > own/in/cgroup.freeze; echo 0 > cgroup.max.depth; echo 0 > cgroup.max.descendants; echo 0 > own/pids.max; echo ready; echo 0 > own/memory.high; while :; do :; done`;
-    const request = containerRequest({ id, rootPath: ROOT, args: ["/bin/sh", "-c", script] }) as { OCI: { Mounts: { type: string; options: string[] }[] } };
-    request.OCI.Mounts = request.OCI.Mounts.map((m) => (m.type === "cgroup" ? { ...m, options: m.options.filter((o) => o !== "ro") } : m));
+    const request = containerRequest({ id, rootPath: ROOT, args: ["/bin/sh", "-c", script] }) as { oci: { mounts: { type: string; options: string[] }[] } };
+    request.oci.mounts = request.oci.mounts.map((m) => (m.type === "cgroup" ? { ...m, options: m.options.filter((o) => o !== "ro") } : m));
     await vm.client.createContainer(request as never);
-    await vm.client.startContainer({ container_id: id });
-    expect(Buffer.from((await vm.client.readStdout({ container_id: id, exec_id: id, len: 10 })).data).toString()).toBe("ready\n");
-    await vm.client.statsContainer({ container_id: id });
+    await vm.client.startContainer({ containerId: id });
+    expect(Buffer.from((await vm.client.readStdout({ containerId: id, execId: id, len: 10 })).data).toString()).toBe("ready\n");
+    await vm.client.statsContainer({ containerId: id });
     await remove(id);
     expect((await run(`${id}after`, "busybox stat -c %F:%t:%T /proc/keys; busybox chmod 0 /proc/keys; ls -A /sys/firmware")).stdout).toBe("character special file:1:3\n");
   });
 
   it("limit the number of processes", async () => {
-    const id = await create(["/bin/sleep", "1000"], { Pids: { Limit: 3 } });
+    const id = await create(["/bin/sleep", "1000"], { pids: { limit: 3 } });
     const { stderr } = await execIn(vm.client, id, "fork", ["/bin/sh", "-c", "sleep 5 & sleep 5 & sleep 5 & wait"]);
     expect(stderr).toContain("Resource temporarily unavailable");
     await remove(id);
@@ -80,8 +80,8 @@ describe.skipIf(missing !== undefined)(`cgroups of version 2${missing === undefi
   it("let only devices be opened that a rule names", async () => {
     const request = structuredClone(containerRequest({ id: "devices", rootPath: ROOT, args: ["/bin/sh", "-c", "cd /tmp; mknod zero c 1 5; mknod mem c 1 1; mknod ram b 1 0; head -c1 zero | wc -c; for d in mem ram; do head -c1 $d; done"] }));
     await vm.client.createContainer(request as never);
-    await vm.client.startContainer({ container_id: "devices" });
-    const { stdout, stderr } = await finish(vm.client, { container_id: "devices", exec_id: "devices" });
+    await vm.client.startContainer({ containerId: "devices" });
+    const { stdout, stderr } = await finish(vm.client, { containerId: "devices", execId: "devices" });
     expect(stdout).toBe("1\n");
     expect(stderr.match(/Operation not permitted/g)).toHaveLength(2);
     await remove("devices");
@@ -89,38 +89,38 @@ describe.skipIf(missing !== undefined)(`cgroups of version 2${missing === undefi
 
   it("freeze and thaw, and end what is frozen", async () => {
     const id = await create(["/bin/sh", "-c", "while read x; do echo got $x; done"]);
-    const name = { container_id: id, exec_id: id };
-    await vm.client.pauseContainer({ container_id: id });
+    const name = { containerId: id, execId: id };
+    await vm.client.pauseContainer({ containerId: id });
     await vm.client.writeStdin({ ...name, data: Buffer.from("it\n") });
     let got = false;
     const reading = vm.client.readStdout({ ...name, len: 100 }).then((r) => ((got = true), Buffer.from(r.data).toString()));
     await vm.client.check({});
     expect(got).toBe(false);
-    await vm.client.resumeContainer({ container_id: id });
+    await vm.client.resumeContainer({ containerId: id });
     expect(await reading).toBe("got it\n");
-    await vm.client.pauseContainer({ container_id: id });
+    await vm.client.pauseContainer({ containerId: id });
     await remove(id);
   });
 
   it("tell each lack of memory, not only the first", async () => {
-    const id = await create(["/bin/sleep", "1000"], { Memory: { Limit: 16 * MIB } });
+    const id = await create(["/bin/sleep", "1000"], { memory: { limit: 16 * MIB } });
     for (let i = 0; i < 3; i++) {
       const event = vm.client.getOOMEvent({});
       const { status } = await execIn(vm.client, id, `greedy${i}`, ["/bin/tail", "/dev/zero"]);
       expect(status).toBe(137);
-      expect((await event).container_id).toBe(id);
+      expect((await event).containerId).toBe(id);
     }
     await remove(id);
   });
 
   it("take new device rules in place of the old ones", async () => {
-    const fuse = { Allow: true, Type: "c", Major: 10, Minor: 229, Access: "r" };
-    const id = await create(["/bin/sh", "-c", "mknod /tmp/fuse c 10 229; sleep 1000"], { Devices: [fuse] });
+    const fuse = { allow: true, type: "c", major: 10, minor: 229, access: "r" };
+    const id = await create(["/bin/sh", "-c", "mknod /tmp/fuse c 10 229; sleep 1000"], { devices: [fuse] });
     const script = "until [ -e /tmp/fuse ]; do :; done; true < /tmp/fuse && echo open";
     expect(await look(id, script)).toBe("open\n");
-    await vm.client.updateContainer({ container_id: id, resources: { Devices: [{ Allow: false, Type: "a", Access: "rwm" }] } } as never);
+    await vm.client.updateContainer({ containerId: id, resources: { devices: [{ allow: false, type: "a", access: "rwm" }] } } as never);
     expect(await look(id, script)).toBe("");
-    await vm.client.updateContainer({ container_id: id, resources: { Devices: [fuse] } } as never);
+    await vm.client.updateContainer({ containerId: id, resources: { devices: [fuse] } } as never);
     expect(await look(id, script)).toBe("open\n");
     await remove(id);
   });
@@ -138,19 +138,19 @@ describe.skipIf(missing !== undefined)(`cgroups of version 2${missing === undefi
       copyFileSync(BINARY, join(share, "rootfs/bin/kata-agent"));
       chmodSync(join(share, "rootfs/bin/kata-agent"), 0o755);
       fillRootfs(join(share, "rootfs/plain"));
-      const request = structuredClone(containerRequest({ id: "lab", rootPath: ROOT, args: ["/bin/sleep", "100000"] })) as { OCI: { Process: Record<string, unknown>; Mounts: { destination: string }[]; Linux: Record<string, unknown> } };
-      const { OCI } = request;
-      OCI.Process["Capabilities"] = { Bounding: CAPS, Effective: CAPS, Permitted: CAPS };
-      OCI.Mounts = [...OCI.Mounts.filter((m) => m.destination !== GROUPS), { destination: GROUPS, type: "bind", source: GROUPS, options: ["rbind", "rw"] } as never, { destination: "/lab", type: "tmpfs", source: "tmpfs", options: [] } as never];
-      Object.assign(OCI.Linux, { MaskedPaths: [], ReadonlyPaths: [], Resources: { Devices: [{ Allow: true, Type: "a", Access: "rwm" }] } });
+      const request = structuredClone(containerRequest({ id: "lab", rootPath: ROOT, args: ["/bin/sleep", "100000"] })) as { oci: { process: Record<string, unknown>; mounts: { destination: string }[]; linux: Record<string, unknown> } };
+      const { oci: spec } = request;
+      spec.process["capabilities"] = { bounding: CAPS, effective: CAPS, permitted: CAPS };
+      spec.mounts = [...spec.mounts.filter((m) => m.destination !== GROUPS), { destination: GROUPS, type: "bind", source: GROUPS, options: ["rbind", "rw"] } as never, { destination: "/lab", type: "tmpfs", source: "tmpfs", options: [] } as never];
+      Object.assign(spec.linux, { maskedPaths: [], readonlyPaths: [], resources: { devices: [{ allow: true, type: "a", access: "rwm" }] } });
       await vm.client.createContainer(request as never);
-      await vm.client.startContainer({ container_id: "lab" });
+      await vm.client.startContainer({ containerId: "lab" });
       // An emulated processor is not told of what the share's daemon writes into the guest's memory, and may run what was translated
       // from the page before: programs that come and go under memory limits run from the guest's own memory.
       expect(await execIn(vm.client, "lab", "fill", ["/bin/busybox", "cp", "-a", "/plain", "/bin/kata-agent", "/lab/"])).toMatchObject({ status: 0 });
       before = await tree();
     });
-    afterAll(() => vm?.client.removeContainer({ container_id: "lab" }));
+    afterAll(() => vm?.client.removeContainer({ containerId: "lab" }));
     const inLab = async (script: string): Promise<Ended> => await execIn(vm.client, "lab", `in${n++}`, ["/lab/plain/bin/sh", "-c", script]);
     const tree = async (): Promise<string> => (await inLab(`find ${GROUPS} -type d`)).stdout;
     const oci = async (...args: string[]): Promise<Ended> => await execIn(vm.client, "lab", `oci${n++}`, ["/lab/kata-agent", "oci", "--root", "/run/oci", ...args]);

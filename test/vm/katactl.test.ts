@@ -181,7 +181,7 @@ describe.skipIf(missing !== undefined)(`katactl in a VM${missing === undefined ?
     const inner = await katactl(["exec", "-e", "X=1", "long", "--", "sh", "-c", "echo $X; hostname; exit 5"]);
     expect(inner).toMatchObject({ exitCode: 5, stdout: "1\nlong" });
     expect((await katactl(["ps"])).stdout).toMatch(/^long +\d+ +long /m);
-    expect(JSON.parse((await katactl(["ctl", "--vm", "long", "StatsContainer", '{"containerId":"long"}'])).stdout)).toHaveProperty("cgroup_stats");
+    expect(JSON.parse((await katactl(["ctl", "--vm", "long", "StatsContainer", '{"containerId":"long"}'])).stdout)).toHaveProperty("cgroupStats");
     expect((await katactl(["exec", "long", "--", "missing-program"])).exitCode).toBe(127);
     child.stdin?.end();
     expect(await child).toMatchObject({ exitCode: 0, stdout: "up\nbye" });

@@ -51,35 +51,35 @@ describe.skipIf(missing !== undefined)(`storages in a VM${missing === undefined 
 
   const run = async (id: string, rootPath: string, storages: object[], script: string): Promise<string> => {
     await vm.client.createContainer({ ...containerRequest({ id, rootPath, args: ["/bin/sh", "-c", script] }), storages } as never);
-    await vm.client.startContainer({ container_id: id });
-    const ended = await finish(vm.client, { container_id: id, exec_id: id });
-    await vm.client.removeContainer({ container_id: id });
+    await vm.client.startContainer({ containerId: id });
+    const ended = await finish(vm.client, { containerId: id, execId: id });
+    await vm.client.removeContainer({ containerId: id });
     return ended.stdout + ended.stderr;
   };
 
   it("finds a disk behind a bridge that was there from the start, and lays a writable overlay over it", async () => {
     const root = "/run/kata-containers/cold/rootfs";
     const storages = [
-      { driver: "blk", source: "10/00", fstype: "erofs", options: ["ro"], mount_point: `${BASE}/layer` },
-      { driver: "overlayfs", source: "none", fstype: "overlay", options: ["io.katacontainers.fs-opt.overlay-rw", `lowerdir=${BASE}/layer/rootfs`], mount_point: root },
+      { driver: "blk", source: "10/00", fstype: "erofs", options: ["ro"], mountPoint: `${BASE}/layer` },
+      { driver: "overlayfs", source: "none", fstype: "overlay", options: ["io.katacontainers.fs-opt.overlay-rw", `lowerdir=${BASE}/layer/rootfs`], mountPoint: root },
     ];
     expect(await run("cold", root, storages, "cat /marker; echo more >> /marker; cat /marker")).toBe("found\nfound\nmore\n");
     expect(await run("cold", root, storages, "cat /marker")).toBe("found\n"); // the layer went with the first container
   });
 
   it("finds a SCSI disk by id and LUN, and gives a container its node by the guest's numbers", async () => {
-    const storage = { driver: "scsi", source: "1:2", fstype: "ext4", options: [], mount_point: `${BASE}/scsi` };
+    const storage = { driver: "scsi", source: "1:2", fstype: "ext4", options: [], mountPoint: `${BASE}/scsi` };
     expect(await run("scsi", `${BASE}/scsi/rootfs`, [storage], "cat /marker")).toBe("found\n");
-    const request = containerRequest({ id: "node", rootPath: `${BASE}/scsi/rootfs`, args: ["/bin/sh", "-c", "dd if=/dev/disk bs=1 skip=1080 count=2 2>/dev/null | tr '\\123\\357' Sx"] }) as { OCI: { Linux: { Devices?: object[] } } };
-    request.OCI.Linux.Devices = [...(request.OCI.Linux.Devices ?? []), { Path: "/dev/disk", Type: "b", Major: 250, Minor: 9, FileMode: 0o600 }];
-    await vm.client.createContainer({ ...request, storages: [storage], devices: [{ id: "1:2", type: "scsi", container_path: "/dev/disk" }] } as never);
-    await vm.client.startContainer({ container_id: "node" });
-    expect((await finish(vm.client, { container_id: "node", exec_id: "node" })).stdout).toBe("Sx"); // ext4's magic number
-    await vm.client.removeContainer({ container_id: "node" });
+    const request = containerRequest({ id: "node", rootPath: `${BASE}/scsi/rootfs`, args: ["/bin/sh", "-c", "dd if=/dev/disk bs=1 skip=1080 count=2 2>/dev/null | tr '\\123\\357' Sx"] }) as { oci: { linux: { devices?: object[] } } };
+    request.oci.linux.devices = [...(request.oci.linux.devices ?? []), { path: "/dev/disk", type: "b", major: 250, minor: 9, fileMode: 0o600 }];
+    await vm.client.createContainer({ ...request, storages: [storage], devices: [{ id: "1:2", type: "scsi", containerPath: "/dev/disk" }] } as never);
+    await vm.client.startContainer({ containerId: "node" });
+    expect((await finish(vm.client, { containerId: "node", execId: "node" })).stdout).toBe("Sx"); // ext4's magic number
+    await vm.client.removeContainer({ containerId: "node" });
   });
 
   it("waits for a disk that is plugged in", async () => {
-    const storage = { driver: "blk", source: "11/00", fstype: "ext4", options: [], mount_point: `${BASE}/hot` };
+    const storage = { driver: "blk", source: "11/00", fstype: "ext4", options: [], mountPoint: `${BASE}/hot` };
     const running = run("hot", `${BASE}/hot/rootfs`, [storage], "cat /marker");
     await vm.client.check({});
     await qmp(join(dir, "qmp"), "device_add", { driver: "virtio-blk-pci", drive: "b2", bus: "rp2", id: "hot0" });
@@ -87,24 +87,24 @@ describe.skipIf(missing !== undefined)(`storages in a VM${missing === undefined 
   });
 
   it("shares a folder through 9p", async () => {
-    const storage = { driver: "9p", source: "kataShared", fstype: "9p", options: ["trans=virtio,version=9p2000.L", "msize=131072"], mount_point: `${BASE}/share` };
+    const storage = { driver: "9p", source: "kataShared", fstype: "9p", options: ["trans=virtio,version=9p2000.L", "msize=131072"], mountPoint: `${BASE}/share` };
     expect(await run("ninep", `${BASE}/share/rootfs`, [storage], "cat /marker")).toBe("found\n");
   });
 
   it("sets up an interface by its PCI path", async () => {
-    await vm.client.updateInterface({ interface: { name: "net7", hwAddr: "02:00:00:00:00:01", devicePath: "12/00", mtu: 1400, IPAddresses: [{ address: "10.0.2.15", mask: "24" }] } } as never);
-    await vm.client.updateRoutes({ routes: { Routes: [{ dest: "0.0.0.0/0", gateway: "10.0.2.2", device: "net7" }] } } as never);
-    const { Interfaces } = (await vm.client.listInterfaces({})) as unknown as { Interfaces: { name: string; IPAddresses: { address: string }[] }[] };
-    expect(Interfaces.find((i) => i.name === "net7")?.IPAddresses.map((a) => a.address)).toContain("10.0.2.15");
-    expect(Interfaces.find((i) => i.name === "lo")?.IPAddresses.map((a) => a.address)).toContain("127.0.0.1");
+    await vm.client.updateInterface({ interface: { name: "net7", hwAddr: "02:00:00:00:00:01", devicePath: "12/00", mtu: 1400, ipAddresses: [{ address: "10.0.2.15", mask: "24" }] } } as never);
+    await vm.client.updateRoutes({ routes: { routes: [{ dest: "0.0.0.0/0", gateway: "10.0.2.2", device: "net7" }] } } as never);
+    const { interfaces: Interfaces } = (await vm.client.listInterfaces({})) as unknown as { interfaces: { name: string; ipAddresses: { address: string }[] }[] };
+    expect(Interfaces.find((i) => i.name === "net7")?.ipAddresses.map((a) => a.address)).toContain("10.0.2.15");
+    expect(Interfaces.find((i) => i.name === "lo")?.ipAddresses.map((a) => a.address)).toContain("127.0.0.1");
     expect(await failure(vm.client.updateInterface({ interface: { name: "x", hwAddr: "02:00:00:00:00:09" } } as never))).toContain("Link not found");
   });
 
   it("tells what the guest can do", async () => {
-    const details = await vm.client.getGuestDetails({ mem_block_size: true, mem_hotplug_probe: true } as never);
-    expect(details.agent_details).toMatchObject({ init_daemon: true, supports_seccomp: true });
+    const details = await vm.client.getGuestDetails({ memBlockSize: true, memHotplugProbe: true } as never);
+    expect(details.agentDetails).toMatchObject({ initDaemon: true, supportsSeccomp: true });
     await vm.client.onlineCPUMem({});
-    await vm.client.setGuestDateTime({ Sec: 1_800_000_000, Usec: 5 } as never);
+    await vm.client.setGuestDateTime({ sec: 1_800_000_000, usec: 5 } as never);
     expect(await runContainer(vm.client, { id: "date", rootPath: `${BASE}/none`, args: ["/bin/true"] }).catch((e: Error) => e.message)).toMatch(/none/);
   });
 });

@@ -13,19 +13,19 @@ const decoded = (): Record<string, ReturnType<typeof JSON.parse>> => {
 
 describe("the request", () => {
   it("carries the whole config", () => {
-    const { container_id, OCI } = decoded();
+    const { containerId, oci } = decoded();
     const config = ociConfig("/r", "/true", PLACE);
-    expect(container_id).toBe(PLACE);
-    expect(OCI.Root).toEqual({ Path: "/r", Readonly: true });
-    expect(OCI.Process).toMatchObject({ Args: ["/true"], Cwd: "/", NoNewPrivileges: true, Rlimits: [{ Type: "RLIMIT_NOFILE", Hard: 1024, Soft: 1024 }] });
-    expect(OCI.Process.Capabilities.Bounding).toEqual(config.process.capabilities.bounding);
-    expect(OCI.Mounts.map((m: { destination: string }) => m.destination)).toEqual(config.mounts.map((m) => m.destination));
-    expect(OCI.Linux.MaskedPaths).toEqual(config.linux.maskedPaths);
-    expect(OCI.Linux.CgroupsPath).toContain(PLACE);
+    expect(containerId).toBe(PLACE);
+    expect(oci.root).toEqual({ path: "/r", readonly: true });
+    expect(oci.process).toMatchObject({ args: ["/true"], cwd: "/", noNewPrivileges: true, rlimits: [{ type: "RLIMIT_NOFILE", hard: 1024, soft: 1024 }] });
+    expect(oci.process.capabilities.bounding).toEqual(config.process.capabilities.bounding);
+    expect(oci.mounts.map((m: { destination: string }) => m.destination)).toEqual(config.mounts.map((m) => m.destination));
+    expect(oci.linux.maskedPaths).toEqual(config.linux.maskedPaths);
+    expect(oci.linux.cgroupsPath).toContain(PLACE);
   });
 
   it("leaves the pid namespace to the agent and names all others", () => {
-    expect(decoded()["OCI"].Linux.Namespaces.map((n: { Type: string }) => n.Type)).toEqual(["network", "ipc", "uts", "mount", "cgroup"]);
+    expect(decoded()["oci"].linux.namespaces.map((n: { type: string }) => n.type)).toEqual(["network", "ipc", "uts", "mount", "cgroup"]);
   });
 });
 

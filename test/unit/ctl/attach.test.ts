@@ -11,7 +11,7 @@ afterEach(async () => {
   for (const item of open.splice(0).reverse()) await item.close();
 });
 
-const NAME = { container_id: "c", exec_id: "e" };
+const NAME = { containerId: "c", execId: "e" };
 
 interface Script {
   stdout?: string[];

@@ -81,11 +81,11 @@ describe("katactl", () => {
   });
 
   it("makes any call at an address and prints its answer", async () => {
-    const agent = await fakeAgent((call) => (call.method === "Version" ? { grpc_version: "0.0.1", agent_version: "x" } : call.method === "ReadStdout" ? { data: Buffer.from("hi") } : { status: "SERVING" }));
+    const agent = await fakeAgent((call) => (call.method === "Version" ? { grpcVersion: "0.0.1", agentVersion: "x" } : call.method === "ReadStdout" ? { data: Buffer.from("hi") } : { status: "SERVING" }));
     const run = (...args: string[]): Promise<{ exitCode?: number; stdout: string; stderr: string }> => execa(join(projectRoot, "katactl"), ["ctl", "--address", `unix://${agent.path}`, ...args], { reject: false });
-    expect(JSON.parse((await run("version")).stdout)).toEqual({ grpc_version: "0.0.1", agent_version: "x" });
+    expect(JSON.parse((await run("version")).stdout)).toEqual({ grpcVersion: "0.0.1", agentVersion: "x" });
     expect(JSON.parse((await run("ReadStdout", '{"containerId":"c"}')).stdout)).toEqual({ data: "aGk=" });
-    expect(await run("StartContainer", '{"id":1}')).toMatchObject({ exitCode: 125, stderr: "katactl: StartContainerRequest has no field id; it has: container_id" });
+    expect(await run("StartContainer", '{"id":1}')).toMatchObject({ exitCode: 125, stderr: "katactl: StartContainerRequest has no field id; it has: containerId" });
     await agent.close();
   });
 

@@ -38,44 +38,52 @@ describe("agent client", () => {
     const seen: FakeCall[] = [];
     const { client } = await pair((call) => {
       seen.push(call);
-      return { cgroup_stats: { memory_stats: { usage: { usage: "9007199254740991" } } } };
+      return { cgroupStats: { memoryStats: { usage: { usage: "9007199254740991" } } } };
     });
-    const stats = await client.statsContainer({ container_id: "c1" }, { metadata: { namespace: "default" }, timeoutMs: 5_000 });
-    expect(stats.cgroup_stats?.memory_stats?.usage?.usage).toBe(9007199254740991);
-    expect(stats.cgroup_stats?.cpu_stats).toBeUndefined();
-    expect(stats.network_stats).toEqual([]);
-    expect(seen[0]).toMatchObject({ service: "grpc.AgentService", method: "StatsContainer", request: { container_id: "c1" }, timeoutNano: 5e9, metadata: [{ key: "namespace", value: "default" }] });
+    const stats = await client.statsContainer({ containerId: "c1" }, { metadata: { namespace: "default" }, timeoutMs: 5_000 });
+    expect(stats.cgroupStats?.memoryStats?.usage?.usage).toBe(9007199254740991);
+    expect(stats.cgroupStats?.cpuStats).toBeUndefined();
+    expect(stats.networkStats).toEqual([]);
+    expect(seen[0]).toMatchObject({ service: "grpc.AgentService", method: "StatsContainer", request: { containerId: "c1" }, timeoutNano: 5e9, metadata: [{ key: "namespace", value: "default" }] });
+  });
+
+  it("refuses a name that is no field, at any depth, instead of leaving it out", async () => {
+    const { client } = await pair(() => ({}));
+    const wrong = [{ container_id: "c" }, { oci: { Process: {} } }, { oci: { mounts: [{ destination: "/", from: "x" }] } }, { storages: [{ __proto__: null, constructor: "x" }] }];
+    const names = await Promise.all(wrong.map(async (request) => (await failure(client.createContainer(request as never))).message));
+    expect(names).toEqual(["CreateContainerRequest has no field container_id", "Spec has no field Process", "Mount has no field from", "Storage has no field constructor"].map((text) => `request cannot be encoded: ${text}`));
+    await expect(client.createContainer({ containerId: "c", oci: { annotations: { "any name": "x" } } })).resolves.toEqual({});
   });
 
   it("carries 64-bit limits exactly when they come as bigint", async () => {
     let request: Record<string, unknown> = {};
     const { client } = await pair((call) => ((request = call.request), {}));
-    await client.execProcess({ container_id: "c", exec_id: "e", process: { Rlimits: [{ Type: "RLIMIT_NOFILE", Hard: 0xffffffffffffffffn, Soft: 1024 }] } });
-    expect(request).toMatchObject({ process: { Rlimits: [{ Hard: "18446744073709551615", Soft: "1024" }] } });
+    await client.execProcess({ containerId: "c", execId: "e", process: { rlimits: [{ type: "RLIMIT_NOFILE", hard: 0xffffffffffffffffn, soft: 1024 }] } });
+    expect(request).toMatchObject({ process: { rlimits: [{ hard: "18446744073709551615", soft: "1024" }] } });
   });
 
   it("matches answers that come in the opposite order", async () => {
     const held: FakeCall[] = [];
     const { client } = await pair((call) => {
       held.push(call);
-      if (held.length === 3) for (const c of [...held].reverse()) c.socket.write(responseFrame(c.streamId, "WaitProcess", { status: Number(c.request["exec_id"]) }));
+      if (held.length === 3) for (const c of [...held].reverse()) c.socket.write(responseFrame(c.streamId, "WaitProcess", { status: Number(c.request["execId"]) }));
       return undefined;
     });
-    const waits = ["1", "2", "3"].map((exec_id) => client.waitProcess({ container_id: "c", exec_id }));
+    const waits = ["1", "2", "3"].map((execId) => client.waitProcess({ containerId: "c", execId }));
     expect((await Promise.all(waits)).map((w) => w.status)).toEqual([1, 2, 3]);
     expect(held.map((c) => c.streamId % 2)).toEqual([1, 1, 1]);
   });
 
   it("answers a thousand calls at once", async () => {
-    const { client } = await pair((call) => ({ status: Number(call.request["exec_id"] ?? 0) }));
-    const calls = Array.from({ length: 1000 }, (_, i) => client.waitProcess({ container_id: "c", exec_id: String(i) }));
+    const { client } = await pair((call) => ({ status: Number(call.request["execId"] ?? 0) }));
+    const calls = Array.from({ length: 1000 }, (_, i) => client.waitProcess({ containerId: "c", execId: String(i) }));
     expect((await Promise.all(calls)).map((r) => r.status)).toEqual(Array.from({ length: 1000 }, (_, i) => i));
     expect(client.connection.openCalls).toBe(0);
   });
 
   it("turns a status into an error with code, name, method and text", async () => {
     const { client } = await pair(() => ({ status: { code: 5, message: "no such container: c1" } }));
-    const error = await failure(client.startContainer({ container_id: "c1" }));
+    const error = await failure(client.startContainer({ containerId: "c1" }));
     expect(error).toMatchObject({ code: 5, codeName: "NOT_FOUND", method: "StartContainer", message: "no such container: c1" });
     expect(String(error)).toBe("StartContainer: NOT_FOUND: no such container: c1");
     await expect(client.check()).resolves.toEqual({ status: "SERVING" });
@@ -84,7 +92,7 @@ describe("agent client", () => {
   it("gives up at the deadline and ignores the late answer", async () => {
     let late: FakeCall | undefined;
     const { client } = await pair((call) => ((late = call), undefined));
-    const error = await failure(client.startContainer({ container_id: "c" }, { timeoutMs: 30 }));
+    const error = await failure(client.startContainer({ containerId: "c" }, { timeoutMs: 30 }));
     expect(error.codeName).toBe("DEADLINE_EXCEEDED");
     if (late === undefined) throw new Error("the server saw no call");
     late.socket.write(responseFrame(late.streamId, "StartContainer", {}));
@@ -109,10 +117,10 @@ describe("agent client", () => {
 
   it("fails every open call and every later one when the connection is lost", async () => {
     const { agent, client } = await pair((call) => {
-      if (call.request["exec_id"] === "last") for (const socket of agent.sockets) socket.destroy();
+      if (call.request["execId"] === "last") for (const socket of agent.sockets) socket.destroy();
       return undefined;
     });
-    const errors = await Promise.all(["first", "last"].map((exec_id) => failure(client.waitProcess({ exec_id }))));
+    const errors = await Promise.all(["first", "last"].map((execId) => failure(client.waitProcess({ execId }))));
     expect(errors.map((e) => [e.codeName, e.method])).toEqual([["UNAVAILABLE", "WaitProcess"], ["UNAVAILABLE", "WaitProcess"]]);
     expect((await failure(client.check())).codeName).toBe("UNAVAILABLE");
     expect(client.connection.open).toBe(false);
@@ -157,7 +165,7 @@ describe("agent client", () => {
       written.push(call.method === "WriteStdin" ? Buffer.from(call.request["data"] as Uint8Array).toString() : call.method);
       return {};
     });
-    const name = { container_id: "c", exec_id: "c" };
+    const name = { containerId: "c", execId: "c" };
     expect((await collectStream(client, name, "stdout")).toString()).toBe("hello world");
     await writeStream(client, name, (async function* () { yield Buffer.alloc(40_000, "x"); })());
     expect(written.map((w) => w.length)).toEqual([32768, 7232, "CloseStdin".length]);

@@ -8,7 +8,7 @@ const CHECK = hex("0a 0b 67 72 70 63 2e 48 65 61 6c 74 68 12 05 43 68 65 63 6b")
 
 describe("ttRPC frame", () => {
   it("encodes Health.Check on stream 1 to the known bytes", () => {
-    const data = RequestEnvelope.encode({ service: "grpc.Health", method: "Check", timeout_nano: 0 }).finish();
+    const data = RequestEnvelope.encode({ service: "grpc.Health", method: "Check", timeoutNano: 0 }).finish();
     // protobufjs writes the zero timeout it was given; the known bytes have none.
     expect(Buffer.from(RequestEnvelope.encode({ service: "grpc.Health", method: "Check" }).finish())).toEqual(CHECK);
     expect(data.length).toBeGreaterThanOrEqual(CHECK.length);

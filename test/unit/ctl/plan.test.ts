@@ -37,23 +37,23 @@ const wishes = (over: Partial<Wishes> = {}): Wishes => ({ command: [], env: [], 
 
 describe("plan from an image", () => {
   it("takes command, environment, folder and user from the image", () => {
-    const process_ = planContainer(image(), "cc", "/dev/vda", wishes()).container.OCI?.Process;
-    expect(process_).toMatchObject({ Args: ["/entry", "arg"], Cwd: "/work", Terminal: false, User: { UID: 0, GID: 0 } });
-    expect(process_?.Env).toEqual(["PATH=/x", "HOSTNAME=cc", "HOME=/root", "A=1"]);
+    const process_ = planContainer(image(), "cc", "/dev/vda", wishes()).container.oci?.process;
+    expect(process_).toMatchObject({ args: ["/entry", "arg"], cwd: "/work", terminal: false, user: { uid: 0, gid: 0 } });
+    expect(process_?.env).toEqual(["PATH=/x", "HOSTNAME=cc", "HOME=/root", "A=1"]);
   });
   it("lets the user's wishes win", () => {
     const plan = planContainer(image(), "cc", "/dev/vda", wishes({ command: ["x"], env: ["A=2", "B=3"], workdir: "/", user: "web", terminal: true, memory: 1 << 20, cpus: 0.5 }));
-    expect(plan.container.OCI?.Process).toMatchObject({ Args: ["/entry", "x"], Cwd: "/", Terminal: true, User: { UID: 33, GID: 34, AdditionalGids: [50] } });
-    expect(plan.container.OCI?.Process?.Env).toEqual(["PATH=/x", "HOSTNAME=cc", "HOME=/srv", "TERM=xterm", "A=2", "B=3"]);
-    expect(plan.container.OCI?.Linux?.Resources).toEqual({ Memory: { Limit: 1 << 20 }, CPU: { Quota: 50_000, Period: 100_000 } });
+    expect(plan.container.oci?.process).toMatchObject({ args: ["/entry", "x"], cwd: "/", terminal: true, user: { uid: 33, gid: 34, additionalGids: [50] } });
+    expect(plan.container.oci?.process?.env).toEqual(["PATH=/x", "HOSTNAME=cc", "HOME=/srv", "TERM=xterm", "A=2", "B=3"]);
+    expect(plan.container.oci?.linux?.resources).toEqual({ memory: { limit: 1 << 20 }, cpu: { quota: 50_000, period: 100_000 } });
   });
   it("sends what a Kata host sends: no pid or network namespace, root from storages", () => {
     const plan = planContainer(image(), "cc", "/dev/vdb", wishes());
-    expect(plan.container.OCI?.Linux?.Namespaces).toEqual([{ Type: "ipc" }, { Type: "uts" }, { Type: "mount" }]);
+    expect(plan.container.oci?.linux?.namespaces).toEqual([{ type: "ipc" }, { type: "uts" }, { type: "mount" }]);
     expect(plan.container.storages?.[0]).toMatchObject({ driver: "blk", source: "/dev/vdb", fstype: "squashfs", options: ["ro"] });
-    expect(plan.container.storages?.[1]).toMatchObject({ driver: "overlayfs", mount_point: "/run/kata-containers/cc/rootfs" });
-    expect(plan.container.OCI?.Root?.Path).toBe("/run/kata-containers/cc/rootfs");
-    expect(plan.sandbox).toMatchObject({ sandbox_id: "cc", storages: [{ driver: "ephemeral", mount_point: "/run/kata-containers/sandbox/shm" }] });
+    expect(plan.container.storages?.[1]).toMatchObject({ driver: "overlayfs", mountPoint: "/run/kata-containers/cc/rootfs" });
+    expect(plan.container.oci?.root?.path).toBe("/run/kata-containers/cc/rootfs");
+    expect(plan.sandbox).toMatchObject({ sandboxId: "cc", storages: [{ driver: "ephemeral", mountPoint: "/run/kata-containers/sandbox/shm" }] });
   });
   it("is a request that can be encoded", () => {
     const type = schema().methods.get("CreateContainer")?.request;
@@ -76,20 +76,20 @@ describe("plan from a bundle", () => {
 
   it("keeps its process and limits, drops what belongs to the host", () => {
     const { container, ignored } = plan();
-    expect(container.OCI).toMatchObject({
-      Version: "1.0.2", Hostname: "h", Root: { Path: "/run/kata-containers/cc/rootfs", Readonly: true },
-      Process: { Args: ["run"], Env: ["E=1"], Cwd: "/c", Terminal: false, OOMScoreAdj: 100, User: { UID: 5, GID: 6 }, Rlimits: [{ Type: "RLIMIT_NOFILE", Hard: 10, Soft: 5 }] },
-      Linux: { Namespaces: [{ Type: "ipc", Path: "" }, { Type: "mount", Path: "" }], UIDMappings: [{ ContainerID: 0, HostID: 1, Size: 2 }], Resources: { Memory: { Limit: 99 }, Pids: { Limit: 7 } } },
+    expect(container.oci).toMatchObject({
+      ociVersion: "1.0.2", hostname: "h", root: { path: "/run/kata-containers/cc/rootfs", readonly: true },
+      process: { args: ["run"], env: ["E=1"], cwd: "/c", terminal: false, oomScoreAdj: 100, user: { uid: 5, gid: 6 }, rlimits: [{ type: "RLIMIT_NOFILE", hard: 10, soft: 5 }] },
+      linux: { namespaces: [{ type: "ipc", path: "" }, { type: "mount", path: "" }], uidMappings: [{ containerID: 0, hostID: 1, size: 2 }], resources: { memory: { limit: 99 }, pids: { limit: 7 } } },
     });
-    expect(container.OCI?.Linux?.Resources).not.toHaveProperty("Devices");
+    expect(container.oci?.linux?.resources).not.toHaveProperty("devices");
     expect(ignored).toEqual(["process.user.umask"]);
   });
   it("lets the user's wishes for owner and limits win, and keeps what else config.json says of them", () => {
     const { container } = plan({}, { user: "web", memory: 1 << 20, cpus: 1.5 });
-    expect(container.OCI?.Process?.User).toEqual({ UID: 33, GID: 34, AdditionalGids: [50] });
-    expect(container.OCI?.Linux?.Resources).toMatchObject({ Memory: { Limit: 1 << 20 }, CPU: { Quota: 150_000, Period: 100_000 }, Pids: { Limit: 7 } });
-    expect(plan({ linux: null }, { memory: 5 }).container.OCI?.Linux?.Resources).toEqual({ Memory: { Limit: 5 } });
-    expect(plan().container.OCI?.Process?.User).toEqual({ UID: 5, GID: 6 });
+    expect(container.oci?.process?.user).toEqual({ uid: 33, gid: 34, additionalGids: [50] });
+    expect(container.oci?.linux?.resources).toMatchObject({ memory: { limit: 1 << 20 }, cpu: { quota: 150_000, period: 100_000 }, pids: { limit: 7 } });
+    expect(plan({ linux: null }, { memory: 5 }).container.oci?.linux?.resources).toEqual({ memory: { limit: 5 } });
+    expect(plan().container.oci?.process?.user).toEqual({ uid: 5, gid: 6 });
     expect(() => plan({}, { user: "ghost" })).toThrow(/'ghost' is not in the image's/);
   });
   it("sends 64-bit numbers as config.json has them", () => {
@@ -97,13 +97,13 @@ describe("plan from a bundle", () => {
     const { container } = planContainer(image({ kind: "bundle", spec: jsonObject(text, "config.json") }), "cc", "/dev/vda", wishes());
     const method = schema().methods.get("CreateContainer");
     if (method === undefined) throw new Error("no such call");
-    const sent = method.request.toObject(method.request.decode(encodeRequest(method, container)), { longs: String }) as { OCI: { Process: { Rlimits: object[] }; Linux: { Resources: { Memory: object }; Seccomp: { Syscalls: { Args: object[] }[] } } } };
-    expect(sent.OCI.Process.Rlimits[0]).toMatchObject({ Hard: "18446744073709551615", Soft: "9007199254740993" });
-    expect(sent.OCI.Linux.Resources.Memory).toMatchObject({ Limit: "9223372036854771712" });
-    expect(sent.OCI.Linux.Seccomp.Syscalls[0]?.Args[0]).toMatchObject({ Value: "9223372036854775809", ValueTwo: "18446744073709551614" });
+    const sent = method.request.toObject(method.request.decode(encodeRequest(method, container)), { longs: String }) as { oci: { process: { rlimits: object[] }; linux: { resources: { memory: object }; seccomp: { syscalls: { args: object[] }[] } } } };
+    expect(sent.oci.process.rlimits[0]).toMatchObject({ hard: "18446744073709551615", soft: "9007199254740993" });
+    expect(sent.oci.linux.resources.memory).toMatchObject({ limit: "9223372036854771712" });
+    expect(sent.oci.linux.seccomp.syscalls[0]?.args[0]).toMatchObject({ value: "9223372036854775809", valueTwo: "18446744073709551614" });
   });
   it("takes another command", () => {
-    expect(plan({}, { command: ["other"] }).container.OCI?.Process?.Args).toEqual(["other"]);
+    expect(plan({}, { command: ["other"] }).container.oci?.process?.args).toEqual(["other"]);
   });
   it("refuses host folders and missing parts", () => {
     expect(() => plan({ mounts: [{ destination: "/d", source: "/host", options: ["rbind"] }] })).toThrow(/binds \/host of the host on \/d/);
@@ -139,11 +139,11 @@ describe("users", () => {
 describe("JSON to messages", () => {
   const spec = schema().root.lookupType("grpc.Spec");
   it("finds fields whatever their spelling", () => {
-    expect(requestFrom("CreateSandbox", '{"sandboxId":"a","guest_hook_path":"/h","sandboxPidns":true}')).toEqual({ sandbox_id: "a", guest_hook_path: "/h", sandbox_pidns: true });
-    expect(toMessage(spec, { linux: { seccomp: { defaultAction: "SCMP_ACT_ALLOW", syscalls: [{ names: ["x"], action: "A", errnoRet: 1 }] } } }).value).toEqual({ Linux: { Seccomp: { DefaultAction: "SCMP_ACT_ALLOW", Syscalls: [{ Names: ["x"], Action: "A", errnoret: 1 }] } } });
+    expect(requestFrom("CreateSandbox", '{"sandboxId":"a","guest_hook_path":"/h","sandboxPidns":true}')).toEqual({ sandboxId: "a", guestHookPath: "/h", sandboxPidns: true });
+    expect(toMessage(spec, { linux: { seccomp: { defaultAction: "SCMP_ACT_ALLOW", syscalls: [{ names: ["x"], action: "A", errnoRet: 1 }] } } }).value).toEqual({ linux: { seccomp: { defaultAction: "SCMP_ACT_ALLOW", syscalls: [{ names: ["x"], action: "A", errnoRet: 1 }] } } });
   });
   it("names unknown fields and wrong values with their path", () => {
-    expect(() => requestFrom("StartContainer", '{"containerID":"a","x":1}')).toThrow("StartContainerRequest has no field x; it has: container_id");
+    expect(() => requestFrom("StartContainer", '{"containerID":"a","x":1}')).toThrow("StartContainerRequest has no field x; it has: containerId");
     expect(() => requestFrom("StartContainer", "[]")).toThrow(/no JSON object/);
     expect(() => requestFrom("StartContainer", "{")).toThrow(/no JSON/);
     expect(() => toMessage(spec, { process: { user: { uid: "x" } } })).toThrow("process.user.uid: a whole number is wanted, not \"x\"");

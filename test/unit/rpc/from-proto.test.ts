@@ -14,7 +14,7 @@ const resources = (fields: object): object => toResources(decode("LinuxResources
 describe("a spec from the wire reads like a config.json", () => {
   test("what is empty is not given", () => {
     expect(converted({})).toEqual({ ociVersion: "" });
-    expect(converted({ Version: "1.0.2", Root: {}, Process: {}, Linux: {} })).toEqual({
+    expect(converted({ ociVersion: "1.0.2", root: {}, process: {}, linux: {} })).toEqual({
       ociVersion: "1.0.2",
       root: { path: "", readonly: false },
       process: { terminal: false, user: { uid: 0, gid: 0 }, args: [], env: [], cwd: "/", noNewPrivileges: false },
@@ -25,15 +25,15 @@ describe("a spec from the wire reads like a config.json", () => {
   test("what is given arrives", () => {
     const mount = { destination: "/proc", type: "proc", source: "proc", options: ["nosuid"] };
     const result = converted({
-      Version: "1.2.0", Hostname: "h", Annotations: { a: "b" }, Root: { Path: "/r", Readonly: true }, Mounts: [mount, { destination: "/x" }],
-      Process: {
-        Terminal: true, ConsoleSize: { Height: 24, Width: 80 }, User: { UID: 1, GID: 2, AdditionalGids: [3], Username: "u" }, Args: ["sh"], Env: ["A=b"], Cwd: "/",
-        Capabilities: { Bounding: ["CAP_KILL"] }, Rlimits: [{ Type: "RLIMIT_NOFILE", Hard: 1024, Soft: 512 }], NoNewPrivileges: true, OOMScoreAdj: -5,
+      ociVersion: "1.2.0", hostname: "h", annotations: { a: "b" }, root: { path: "/r", readonly: true }, mounts: [mount, { destination: "/x" }],
+      process: {
+        terminal: true, consoleSize: { height: 24, width: 80 }, user: { uid: 1, gid: 2, additionalGids: [3], username: "u" }, args: ["sh"], env: ["A=b"], cwd: "/",
+        capabilities: { bounding: ["CAP_KILL"] }, rlimits: [{ type: "RLIMIT_NOFILE", hard: 1024, soft: 512 }], noNewPrivileges: true, oomScoreAdj: -5,
       },
-      Linux: {
-        UIDMappings: [{ HostID: 1, ContainerID: 2, Size: 3 }], GIDMappings: [{ HostID: 4, ContainerID: 5, Size: 6 }], Sysctl: { "net.x": "1" }, CgroupsPath: "/c",
-        Namespaces: [{ Type: "pid", Path: "" }, { Type: "ipc", Path: "/i" }], Devices: [{ Path: "/dev/null", Type: "c", Major: 1, Minor: 3, FileMode: 438, UID: 0, GID: 0 }],
-        RootfsPropagation: "private", MaskedPaths: ["/m"], ReadonlyPaths: ["/ro"],
+      linux: {
+        uidMappings: [{ hostID: 1, containerID: 2, size: 3 }], gidMappings: [{ hostID: 4, containerID: 5, size: 6 }], sysctl: { "net.x": "1" }, cgroupsPath: "/c",
+        namespaces: [{ type: "pid", path: "" }, { type: "ipc", path: "/i" }], devices: [{ path: "/dev/null", type: "c", major: 1, minor: 3, fileMode: 438, uid: 0, gid: 0 }],
+        rootfsPropagation: "private", maskedPaths: ["/m"], readonlyPaths: ["/ro"],
       },
     });
     expect(result).toEqual({
@@ -52,16 +52,16 @@ describe("a spec from the wire reads like a config.json", () => {
   });
 
   test("hooks go to their own places", () => {
-    const hook = (path: string): object => ({ Path: path, Args: [path], Timeout: path === "/a" ? 3 : 0 });
-    expect(converted({ Hooks: { Prestart: [hook("/a")], Poststart: [hook("/b")], Poststop: [hook("/c")], CreateRuntime: [hook("/d")], CreateContainer: [hook("/e")], StartContainer: [hook("/f")] } })["hooks"]).toEqual({
+    const hook = (path: string): object => ({ path: path, args: [path], timeout: path === "/a" ? 3 : 0 });
+    expect(converted({ hooks: { prestart: [hook("/a")], poststart: [hook("/b")], poststop: [hook("/c")], createRuntime: [hook("/d")], createContainer: [hook("/e")], startContainer: [hook("/f")] } })["hooks"]).toEqual({
       prestart: [{ path: "/a", args: ["/a"], timeout: 3 }], poststart: [{ path: "/b", args: ["/b"] }], poststop: [{ path: "/c", args: ["/c"] }],
       createRuntime: [{ path: "/d", args: ["/d"] }], createContainer: [{ path: "/e", args: ["/e"] }], startContainer: [{ path: "/f", args: ["/f"] }],
     });
   });
 
   test("a seccomp rule without an errno has none, and exact 64-bit arguments", () => {
-    const seccomp = { DefaultAction: "SCMP_ACT_ERRNO", Architectures: ["SCMP_ARCH_X86_64"], Syscalls: [{ Names: ["read"], Action: "SCMP_ACT_ALLOW" }, { Names: ["clone"], Action: "SCMP_ACT_ERRNO", errnoret: 0, Args: [{ Index: 0, Value: 2 ** 53, ValueTwo: 0, Op: "SCMP_CMP_MASKED_EQ" }] }] };
-    expect(converted({ Linux: { Seccomp: seccomp } })["linux"]).toEqual({
+    const seccomp = { defaultAction: "SCMP_ACT_ERRNO", architectures: ["SCMP_ARCH_X86_64"], syscalls: [{ names: ["read"], action: "SCMP_ACT_ALLOW" }, { names: ["clone"], action: "SCMP_ACT_ERRNO", errnoRet: 0, args: [{ index: 0, value: 2 ** 53, valueTwo: 0, op: "SCMP_CMP_MASKED_EQ" }] }] };
+    expect(converted({ linux: { seccomp: seccomp } })["linux"]).toEqual({
       namespaces: [],
       seccomp: {
         defaultAction: "SCMP_ACT_ERRNO", architectures: ["SCMP_ARCH_X86_64"],
@@ -73,21 +73,21 @@ describe("a spec from the wire reads like a config.json", () => {
 
 describe("limits", () => {
   test("-1 is kept, 0 is not given", () => {
-    expect(resources({ Memory: { Limit: -1, Swap: -1, Reservation: 0, DisableOOMKiller: true }, CPU: { Quota: -1, Period: 100000, Cpus: "0-1" } })).toEqual({ memory: { limit: -1, swap: -1, disableOOMKiller: true }, cpu: { quota: -1, period: 100000, cpus: "0-1" } });
-    expect(resources({ Memory: {}, CPU: {}, Pids: {}, BlockIO: {}, Network: {} })).toEqual({});
+    expect(resources({ memory: { limit: -1, swap: -1, reservation: 0, disableOOMKiller: true }, cpu: { quota: -1, period: 100000, cpus: "0-1" } })).toEqual({ memory: { limit: -1, swap: -1, disableOOMKiller: true }, cpu: { quota: -1, period: 100000, cpus: "0-1" } });
+    expect(resources({ memory: {}, cpu: {}, pids: {}, blockIO: {}, network: {} })).toEqual({});
   });
   test("a pids limit is enforced when it is there", () => {
-    expect(resources({ Pids: { Limit: 20 } })).toEqual({ pids: { limit: 20 } });
-    expect(resources({ Pids: { Limit: -1 } })).toEqual({ pids: { limit: -1 } });
-    expect(resources({ Pids: { Limit: 0 } })).toEqual({}); // as a host sends that has set none: a limit of 1 would end the container's life
+    expect(resources({ pids: { limit: 20 } })).toEqual({ pids: { limit: 20 } });
+    expect(resources({ pids: { limit: -1 } })).toEqual({ pids: { limit: -1 } });
+    expect(resources({ pids: { limit: 0 } })).toEqual({}); // as a host sends that has set none: a limit of 1 would end the container's life
   });
   test("device rules: numbers of 0 and below are wildcards", () => {
-    expect(resources({ Devices: [{ Allow: true, Type: "c", Major: 5, Minor: -1, Access: "rw" }, { Allow: false, Access: "rwm" }] })).toEqual({ devices: [{ allow: true, type: "c", major: 5, access: "rw" }, { allow: false, access: "rwm" }] });
+    expect(resources({ devices: [{ allow: true, type: "c", major: 5, minor: -1, access: "rw" }, { allow: false, access: "rwm" }] })).toEqual({ devices: [{ allow: true, type: "c", major: 5, access: "rw" }, { allow: false, access: "rwm" }] });
   });
 });
 
 describe("unknown names are refused with their field, not guessed", () => {
-  const good = { Version: "1.0.2", Root: { Path: "/r" }, Process: { Args: ["a"], Cwd: "/" }, Linux: { Namespaces: [{ Type: "mount" }] } };
+  const good = { ociVersion: "1.0.2", root: { path: "/r" }, process: { args: ["a"], cwd: "/" }, linux: { namespaces: [{ type: "mount" }] } };
   const refusal = (fields: object): unknown => {
     try {
       checkSpec(toSpec(spec({ ...good, ...fields })));
@@ -98,14 +98,14 @@ describe("unknown names are refused with their field, not guessed", () => {
   };
   test("nothing is wrong with the base", () => expect(refusal({})).toBeUndefined());
   test.each<[string, object]>([
-    ['process.rlimits[0].type: unknown limit "RLIMIT_FLY"', { Process: { Args: ["a"], Cwd: "/", Rlimits: [{ Type: "RLIMIT_FLY" }] } }],
-    ['linux.namespaces[0].type: unknown namespace "fly"', { Linux: { Namespaces: [{ Type: "fly" }] } }],
-    ['linux.devices[0].type: unknown type "x"', { Linux: { Devices: [{ Path: "/d", Type: "x" }] } }],
+    ['process.rlimits[0].type: unknown limit "RLIMIT_FLY"', { process: { args: ["a"], cwd: "/", rlimits: [{ type: "RLIMIT_FLY" }] } }],
+    ['linux.namespaces[0].type: unknown namespace "fly"', { linux: { namespaces: [{ type: "fly" }] } }],
+    ['linux.devices[0].type: unknown type "x"', { linux: { devices: [{ path: "/d", type: "x" }] } }],
   ])("%s", (message, fields) => {
     expect(refusal(fields)).toMatchObject({ kind: "invalid", message });
   });
   test("a capability may come in JSON quotes or without CAP_", () => {
-    const process = decode("Process", encoded("grpc.Process", { Args: ["a"], Cwd: "/", Capabilities: { Bounding: ['"CAP_KILL"', "CHOWN"] } }));
+    const process = decode("Process", encoded("grpc.Process", { args: ["a"], cwd: "/", capabilities: { bounding: ['"CAP_KILL"', "CHOWN"] } }));
     expect(() => checkProcess(toProcess(process))).not.toThrow();
   });
 });

@@ -2,10 +2,11 @@
 // does not read is one that takes 0.
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { loadProtos } from "../../../protos/load.js";
+import { encodeMessage } from "../../../ctl/client/agent-client.js";
+import { loadNamed } from "../../../protos/load.js";
 
 const EAGAIN = -11;
-const root = loadProtos(join(fileURLToPath(import.meta.url), "../../../../protos"));
+const root = loadNamed(join(fileURLToPath(import.meta.url), "../../../../protos"));
 
 export type Reply = { stream: number; type: number; code: number; message: string; payload: Uint8Array };
 
@@ -100,16 +101,13 @@ export const frame = (stream: number, data: Uint8Array | number[], type = 1, fla
   return bytes;
 };
 
-/** Encodes with protobufjs, whose field names are those of the .proto files. */
-export const encoded = (type: string, value: object): Uint8Array => {
-  const t = root.lookupType(type);
-  return t.encode(t.create(value)).finish();
-};
+/** Encodes with protobufjs; a name that is no field is refused. */
+export const encoded = (type: string, value: object): Uint8Array => encodeMessage(root.lookupType(type), value);
 export const decoded = (type: string, bytes: Uint8Array): Record<string, unknown> => root.lookupType(type).decode(bytes) as unknown as Record<string, unknown>;
 
 /** A request frame. */
 export const request = (stream: number, service: string, method: string, payload: Uint8Array = new Uint8Array(0), timeoutNano = 0): Uint8Array =>
-  frame(stream, encoded("ttrpc.Request", { service, method, payload, timeout_nano: timeoutNano }));
+  frame(stream, encoded("ttrpc.Request", { service, method, payload, timeoutNano }));
 
 export const AGENT = "grpc.AgentService";
 export const HEALTH = "grpc.Health";

@@ -73,7 +73,7 @@ const connect = (endless = false): MemoryChannel => {
   return channel;
 };
 let server = new Server();
-const id = (containerId: string): Uint8Array => encoded("grpc.StartContainerRequest", { container_id: containerId });
+const id = (containerId: string): Uint8Array => encoded("grpc.StartContainerRequest", { containerId: containerId });
 const check = (stream: number): Uint8Array => request(stream, HEALTH, "Check");
 /** Lets the peer go on while timers run. */
 const runUntil = (channel: MemoryChannel, done: () => boolean): Promise<boolean> =>
@@ -139,7 +139,7 @@ describe("calls", () => {
     channel.send(request(1, AGENT, "GetOOMEvent"), request(3, AGENT, "PauseContainer", id("p")));
     await new Promise((done) => setImmediate(done));
     const [a, b] = channel.replies();
-    expect(decoded("grpc.OOMEvent", a?.payload as Uint8Array)["container_id"]).toBe("oom");
+    expect(decoded("grpc.OOMEvent", a?.payload as Uint8Array)["containerId"]).toBe("oom");
     expect([b?.stream, b?.code, b?.message]).toEqual([3, 5, "no container p"]);
   });
 
@@ -155,14 +155,14 @@ describe("calls", () => {
     channel.send(request(1, AGENT, "ListRoutes"), request(3, AGENT, "ListRoutes"), request(5, AGENT, "ListInterfaces"));
     const [a, , c] = channel.replies();
     expect(loads).toBe(1);
-    expect(decoded("grpc.Routes", a?.payload as Uint8Array)["Routes"]).toMatchObject([{ dest: "d" }]);
+    expect(decoded("grpc.Routes", a?.payload as Uint8Array)["routes"]).toMatchObject([{ dest: "d" }]);
     expect([c?.code, c?.message]).toEqual([12, "/grpc.AgentService/ListInterfaces is not supported"]);
   });
 
   test("an envelope in an unusual but valid form is understood", () => {
     const [service, method, payload] = [encoded("ttrpc.Request", { service: AGENT }), encoded("ttrpc.Request", { method: "StartContainer" }), encoded("ttrpc.Request", { payload: id("u") })];
     const metadata = encoded("ttrpc.Request", { metadata: [{ key: "traceparent", value: "v" }, { key: "k", value: "x".repeat(200) }] });
-    const timeout = encoded("ttrpc.Request", { timeout_nano: 5 });
+    const timeout = encoded("ttrpc.Request", { timeoutNano: 5 });
     const unknown = [0x32, 1, 0];
     const wrong = encoded("ttrpc.Request", { service: "nobody", method: "Nothing" });
     for (const parts of [[method, service, payload], [payload, method, service], [service, method, metadata, payload], [service, method, payload, timeout, metadata],
