@@ -3,7 +3,7 @@
 import protobuf from "protobufjs";
 import { Connection, type CallOptions } from "./connection.js";
 import type { Calls } from "./gen/messages.js";
-import { CODE, RpcError } from "./rpc-error.js";
+import { CODE, RpcError, UnencodableRequest } from "./rpc-error.js";
 import { schema, type Method } from "./schema.js";
 
 export type CallName = keyof Calls;
@@ -57,12 +57,12 @@ const plainField = (type: protobuf.Type, name: string, value: unknown): unknown 
 export const encodeMessage = (type: protobuf.Type, message: object): Uint8Array =>
   type.encode(type.fromObject(plain(message, type) as { [k: string]: unknown })).finish();
 
-/** Message bytes of a request object. Throws RpcError INVALID_ARGUMENT where encodeMessage throws. */
+/** Message bytes of a request object. Throws UnencodableRequest where encodeMessage throws. */
 export const encodeRequest = (method: Method, request: object): Uint8Array => {
   try {
     return encodeMessage(method.request, request);
   } catch (error) {
-    throw new RpcError(CODE.INVALID_ARGUMENT, `request cannot be encoded: ${(error as Error).message}`, method.name, { cause: error });
+    throw new UnencodableRequest(error as Error, method.name);
   }
 };
 

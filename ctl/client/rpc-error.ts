@@ -35,3 +35,10 @@ export class RpcError extends Error {
     return `${this.method === "" ? "" : `${this.method}: `}${this.codeName}: ${this.message}`;
   }
 }
+
+/** A request that never left: a name in it is no field, or a value does not fit its field. */
+export class UnencodableRequest extends RpcError {
+  constructor(cause: Error, method: string) {
+    super(CODE.INVALID_ARGUMENT, `request cannot be encoded: ${cause.message}`, method, { cause });
+  }
+}

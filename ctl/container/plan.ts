@@ -95,7 +95,7 @@ const bundleSpec = (image: OpenedImage, json: { [key: string]: Json }, id: strin
         ...process, args, terminal: wishes.terminal, env: mergeEnv(process.env ?? [], wishes.env), cwd: wishes.workdir ?? (process.cwd || "/"),
         ...(user === undefined ? {} : { user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids } }),
       },
-      linux: { ...linux, ...(resources === undefined ? {} : { resources: resources }) },
+      linux: { ...linux, ...(resources === undefined ? {} : { resources }) },
     },
     ignored: unknown,
   };

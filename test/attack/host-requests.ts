@@ -69,7 +69,7 @@ const created = function* (scene: Scene, text: string): Generator<{ path: string
     spec.process["apparmorProfile"] = "unconfined";
   }, {
     storages: [{ driver: "bind", source: "/tmp", fstype: "bind", options: ["bind"], mountPoint: "/run/kata-containers/attack" }, { driver: "overlayfs", source: "none", fstype: "overlay", options: ["lowerdir=/bin"], mountPoint: "/run/kata-containers/layers" }],
-    devices: [{ id: "d", type: "blk", vmPath: "/dev/null", containerPath: "/dev/y", options: ["o"] }], stringUser: { uid: "0", gid: "0", additional_gids: ["0"] }, sharedMounts: [{ name: "n", srcCtr: "s", srcPath: "/p", dstCtr: "d", dstPath: "/q" }],
+    devices: [{ id: "d", type: "blk", vmPath: "/dev/null", containerPath: "/dev/y", options: ["o"] }], stringUser: { uid: "0", gid: "0", additionalGids: ["0"] }, sharedMounts: [{ name: "n", srcCtr: "s", srcPath: "/p", dstCtr: "d", dstPath: "/q" }],
   }) as { storages: object[]; devices: object[] };
   for (const { path, value } of replaced({ ...plain, storages }, text)) yield { path, request: value as object };
   for (const { path, value } of replaced({ ...plain, devices }, text)) if (path.startsWith("devices")) yield { path, request: value as object };
@@ -148,7 +148,7 @@ const hanging = async (scene: Scene): Promise<Did> => {
   return tally.did;
 };
 
-const seccomp = (syscalls: object[]) => (spec: { linux: Record<string, unknown> }): void => void (spec.linux["seccomp"] = { defaultAction: "SCMP_ACT_ALLOW", architectures: ["SCMP_ARCH_X86_64"], syscalls: syscalls });
+const seccomp = (syscalls: object[]) => (spec: { linux: Record<string, unknown> }): void => void (spec.linux["seccomp"] = { defaultAction: "SCMP_ACT_ALLOW", architectures: ["SCMP_ARCH_X86_64"], syscalls });
 
 const profiles = async (scene: Scene): Promise<Did> => {
   const argument = (i: number): object => ({ names: ["ioctl"], action: "SCMP_ACT_ERRNO", args: [{ index: i % 6, value: i * 7919, valueTwo: 0, op: "SCMP_CMP_EQ" }] });

@@ -62,7 +62,7 @@ const sandbox = (lab: Lab): object => ({
 });
 const plain = sandboxRequest("lab", false) as never;
 
-const process = (args: string[], more: object = {}): object => ({ args: args, env: ["PATH=/bin"], cwd: "/", user: {}, ...more });
+const process = (args: string[], more: object = {}): object => ({ args, env: ["PATH=/bin"], cwd: "/", user: {}, ...more });
 
 class Life {
   readonly said = new Map<string, string>();

@@ -75,7 +75,7 @@ export async function runContainer(client: AgentClient, w: Wanted): Promise<Ende
 
 /** Starts a further process and reads it to its end. */
 export async function execIn(client: AgentClient, container: string, exec: string, args: string[], extra: object = {}): Promise<Ended> {
-  await client.execProcess({ containerId: container, execId: exec, process: { args: args, env: ["PATH=/bin"], cwd: "/", user: {}, ...extra } } as never);
+  await client.execProcess({ containerId: container, execId: exec, process: { args, env: ["PATH=/bin"], cwd: "/", user: {}, ...extra } } as never);
   return finish(client, { containerId: container, execId: exec });
 }
 

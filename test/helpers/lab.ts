@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { AgentClient } from "../../ctl/client/agent-client.js";
 import { connectAgent } from "../../ctl/client/connect.js";
-import { RpcError } from "../../ctl/client/rpc-error.js";
+import { RpcError, UnencodableRequest } from "../../ctl/client/rpc-error.js";
 import { collectStream, type ProcessName } from "../../ctl/client/stdio.js";
 import { containerRequest, fillRootfs, finish, sandboxRequest, type Ended } from "./guest.js";
 import { startPrivateAgent, type PrivateAgent } from "./private-agent.js";
@@ -14,11 +14,14 @@ export type Json = Record<string, unknown>;
 export type Oci = Json & { process: Json; linux: Json & { resources: Json; namespaces: Json[] }; mounts: Json[]; root: Json };
 export type Change = (spec: Oci) => void;
 
-/** How a call ended: "OK" or "NOT_FOUND: its message". */
+/** How a call ended: "OK" or "NOT_FOUND: its message". Rejects when the request never reached the agent because it is none. */
 export const outcome = (call: Promise<unknown>): Promise<string> =>
   call.then(
     () => "OK",
-    (error: unknown) => (error instanceof RpcError ? `${error.codeName}: ${error.message}` : String(error)),
+    (error: unknown) => {
+      if (error instanceof UnencodableRequest) throw error;
+      return error instanceof RpcError ? `${error.codeName}: ${error.message}` : String(error);
+    },
   );
 
 /** Tries until `good`; for what the kernel finishes by itself (a closed connection, a dying process). */
@@ -99,7 +102,7 @@ export class Lab {
   }
   /** Starts a further process; `more` are fields of its Process message. */
   async exec(id: string, script: string, more: Json = {}, execId = this.name()): Promise<ProcessName> {
-    await this.client.execProcess({ containerId: id, execId: execId, process: { args: ["/bin/sh", "-c", script], env: ["PATH=/bin"], cwd: "/", user: {}, ...more } } as never);
+    await this.client.execProcess({ containerId: id, execId, process: { args: ["/bin/sh", "-c", script], env: ["PATH=/bin"], cwd: "/", user: {}, ...more } } as never);
     return named(id, execId);
   }
   /** Runs a further process to its end. */

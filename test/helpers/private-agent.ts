@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { AgentClient } from "../../ctl/client/agent-client.js";
 import { connectAgent } from "../../ctl/client/connect.js";
+import { UnencodableRequest } from "../../ctl/client/rpc-error.js";
 import { distFile } from "../../tools/places.js";
 
 /** The binary as shipped, or the one to be tested instead. */
@@ -72,9 +73,12 @@ export const startPrivateAgent = async (settings = "", before = ":", binary = BI
   }
 };
 
-/** The error's text, for a call that must fail. */
+/** The error's text, for a call that must fail. Rejects when the request never reached the agent because it is none. */
 export const failure = async (call: Promise<unknown>): Promise<string> =>
   call.then(
     () => "(no error)",
-    (error: unknown) => (error instanceof Error ? error.message : String(error)),
+    (error: unknown) => {
+      if (error instanceof UnencodableRequest) throw error;
+      return error instanceof Error ? error.message : String(error);
+    },
   );

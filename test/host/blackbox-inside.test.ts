@@ -214,8 +214,8 @@ describe.skipIf(why !== undefined)("a process in a container", () => {
     if (args[0] === "/bin/dangling") symlinkSync("/nowhere", join(lab.root, "bin/dangling"));
     expect(await outcome(lab.create(args))).toMatch(text);
     const id = await lab.up();
-    expect(await outcome(lab.client.execProcess({ containerId: id, execId: "x", process: { args: args, env: ["PATH=/bin"], cwd: "/", user: {} } }))).toMatch(text);
-    expect(await outcome(lab.client.execProcess({ containerId: id, execId: "x", process: { args: args, env: ["PATH=/bin"], cwd: "/", user: {}, terminal: true } }))).toMatch(text);
+    expect(await outcome(lab.client.execProcess({ containerId: id, execId: "x", process: { args, env: ["PATH=/bin"], cwd: "/", user: {} } }))).toMatch(text);
+    expect(await outcome(lab.client.execProcess({ containerId: id, execId: "x", process: { args, env: ["PATH=/bin"], cwd: "/", user: {}, terminal: true } }))).toMatch(text);
     await lab.remove(id);
   });
 

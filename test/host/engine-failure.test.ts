@@ -109,7 +109,7 @@ describe.skipIf(why !== undefined)("what a container refuses", () => {
   it("is an exec of a missing command, of a taken id, and in a paused or dead container", async () => {
     const { client } = box.agent;
     const id = await box.sleeper();
-    const exec = (execId: string, args: string[]): Promise<unknown> => client.execProcess({ containerId: id, execId: execId, process: { args: args, env: ["PATH=/bin"], cwd: "/", user: {} } } as never);
+    const exec = (execId: string, args: string[]): Promise<unknown> => client.execProcess({ containerId: id, execId, process: { args, env: ["PATH=/bin"], cwd: "/", user: {} } } as never);
     expect(await failure(exec("a", ["/bin/nonesuch"]))).toContain("the file /bin/nonesuch was not found");
     await exec("b", ["/bin/sleep", "1000"]);
     expect(await failure(exec("b", ["/bin/true"]))).toContain("already exists");

@@ -16,11 +16,11 @@ describe.skipIf(why !== undefined)("a seccomp profile", () => {
   let root: string;
   const request = (id: string, syscalls: object[], action = "SCMP_ACT_ALLOW"): never => {
     const asked = containerRequest({ id, rootPath: join(root, "rootfs"), args: ["sh", "-c", "chroot / true && echo yes || echo no"] }) as { oci: { linux: Record<string, unknown> } };
-    asked.oci.linux.seccomp = { defaultAction: action, architectures: ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"], syscalls: syscalls };
+    asked.oci.linux.seccomp = { defaultAction: action, architectures: ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"], syscalls };
     return asked as never;
   };
   const outcome = (id: string, syscalls: object[]): Promise<string> => agent.client.createContainer(request(id, syscalls)).then(() => "made", String);
-  const equals = (name: string, value: number): object => ({ names: [name], action: "SCMP_ACT_ERRNO", args: [{ index: 0, value: value, op: "SCMP_CMP_EQ" }] });
+  const equals = (name: string, value: number): object => ({ names: [name], action: "SCMP_ACT_ERRNO", args: [{ index: 0, value, op: "SCMP_CMP_EQ" }] });
 
   const start = async (settings: string): Promise<void> => {
     await agent?.stop();
@@ -51,7 +51,7 @@ describe.skipIf(why !== undefined)("a seccomp profile", () => {
     await agent.client.removeContainer({ containerId: id });
   });
 
-  const named = (names: readonly string[], value: number): object => ({ ...equals("", value), names: names });
+  const named = (names: readonly string[], value: number): object => ({ ...equals("", value), names });
   it.each([
     ["more rules than a filter has room for", Array.from({ length: 250 }, (_, i) => named(RARE.slice(0, 20), i)), /linux\.seccomp\.syscalls: more than 4096 rules/],
     ["more rules than can sensibly be listed", Array.from({ length: 900 }, (_, i) => named(RARE.slice(0, 20), i % 7)), /linux\.seccomp\.syscalls: more than 16384 rules/],

@@ -18,7 +18,7 @@ function oci(id: string, args: string[], terminal = false): object {
   return {
     ociVersion: "1.1.0",
     process: {
-      terminal: terminal, user: { uid: 0, gid: 0, additionalGids: [0, 10] }, args: args, env: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", ...(terminal ? ["TERM=xterm"] : [])], cwd: "/",
+      terminal: terminal, user: { uid: 0, gid: 0, additionalGids: [0, 10] }, args, env: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", ...(terminal ? ["TERM=xterm"] : [])], cwd: "/",
       capabilities: { bounding: CAPS, effective: CAPS, permitted: CAPS }, rlimits: [{ type: "RLIMIT_NOFILE", hard: 1024, soft: 1024 }], noNewPrivileges: true,
     },
     root: { path: `${SHARED}/${id}/rootfs`, readonly: false },

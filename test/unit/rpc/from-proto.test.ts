@@ -52,7 +52,7 @@ describe("a spec from the wire reads like a config.json", () => {
   });
 
   test("hooks go to their own places", () => {
-    const hook = (path: string): object => ({ path: path, args: [path], timeout: path === "/a" ? 3 : 0 });
+    const hook = (path: string): object => ({ path, args: [path], timeout: path === "/a" ? 3 : 0 });
     expect(converted({ hooks: { prestart: [hook("/a")], poststart: [hook("/b")], poststop: [hook("/c")], createRuntime: [hook("/d")], createContainer: [hook("/e")], startContainer: [hook("/f")] } })["hooks"]).toEqual({
       prestart: [{ path: "/a", args: ["/a"], timeout: 3 }], poststart: [{ path: "/b", args: ["/b"] }], poststop: [{ path: "/c", args: ["/c"] }],
       createRuntime: [{ path: "/d", args: ["/d"] }], createContainer: [{ path: "/e", args: ["/e"] }], startContainer: [{ path: "/f", args: ["/f"] }],
@@ -61,7 +61,7 @@ describe("a spec from the wire reads like a config.json", () => {
 
   test("a seccomp rule without an errno has none, and exact 64-bit arguments", () => {
     const seccomp = { defaultAction: "SCMP_ACT_ERRNO", architectures: ["SCMP_ARCH_X86_64"], syscalls: [{ names: ["read"], action: "SCMP_ACT_ALLOW" }, { names: ["clone"], action: "SCMP_ACT_ERRNO", errnoRet: 0, args: [{ index: 0, value: 2 ** 53, valueTwo: 0, op: "SCMP_CMP_MASKED_EQ" }] }] };
-    expect(converted({ linux: { seccomp: seccomp } })["linux"]).toEqual({
+    expect(converted({ linux: { seccomp } })["linux"]).toEqual({
       namespaces: [],
       seccomp: {
         defaultAction: "SCMP_ACT_ERRNO", architectures: ["SCMP_ARCH_X86_64"],

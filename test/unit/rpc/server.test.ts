@@ -73,7 +73,7 @@ const connect = (endless = false): MemoryChannel => {
   return channel;
 };
 let server = new Server();
-const id = (containerId: string): Uint8Array => encoded("grpc.StartContainerRequest", { containerId: containerId });
+const id = (containerId: string): Uint8Array => encoded("grpc.StartContainerRequest", { containerId });
 const check = (stream: number): Uint8Array => request(stream, HEALTH, "Check");
 /** Lets the peer go on while timers run. */
 const runUntil = (channel: MemoryChannel, done: () => boolean): Promise<boolean> =>
