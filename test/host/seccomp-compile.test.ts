@@ -38,7 +38,7 @@ describe.skipIf(why !== undefined)("a seccomp profile", () => {
     await start("");
     const many = Array.from({ length: 400 }, (_, i) => equals(RARE[2 + (i % 20)] as string, i));
     for (const id of [`first${process.pid}`, `second${process.pid}`]) {
-      await agent.client.createContainer(request(id, [...many, { names: ["chroot"], action: "SCMP_ACT_ERRNO", ErrnoRet: 1 }]));
+      await agent.client.createContainer(request(id, [...many, { names: ["chroot"], action: "SCMP_ACT_ERRNO", errnoRet: 1 }]));
       await agent.client.startContainer({ containerId: id });
       expect((await finish(agent.client, { containerId: id, execId: id })).stdout).toBe("no\n");
       await agent.client.removeContainer({ containerId: id });
