@@ -39,9 +39,9 @@ describe.skipIf(missing !== undefined)(`the distribution's kernel${missing === u
   const start = (initrd: string, options: Parameters<typeof bootVm>[0] = {}): Promise<Vm> => bootVm({ kernel: { vmlinux: debian.vmlinux, initrd }, timeoutMs: BOOT_MS, ...options });
   const run = async (vm: Vm, id: string, rootPath: string, storages: object[], script: string): Promise<string> => {
     await vm.client.createContainer({ ...containerRequest({ id, rootPath, args: ["/bin/sh", "-c", script] }), storages } as never);
-    await vm.client.startContainer({ container_id: id });
-    const ended = await finish(vm.client, { container_id: id, exec_id: id });
-    await vm.client.removeContainer({ container_id: id });
+    await vm.client.startContainer({ containerId: id });
+    const ended = await finish(vm.client, { containerId: id, execId: id });
+    await vm.client.removeContainer({ containerId: id });
     return ended.stdout + ended.stderr;
   };
 
@@ -108,23 +108,23 @@ describe.skipIf(missing !== undefined)(`the distribution's kernel${missing === u
     });
     await vm.client.createSandbox(sandboxRequest("s", false) as never);
     const overlay = [
-      { driver: "blk", source: "10/00", fstype: "erofs", options: ["ro"], mount_point: `${BASE}/layer` },
-      { driver: "overlayfs", source: "none", fstype: "overlay", options: ["io.katacontainers.fs-opt.overlay-rw", `lowerdir=${BASE}/layer/rootfs`], mount_point: "/run/kata-containers/cold/rootfs" },
+      { driver: "blk", source: "10/00", fstype: "erofs", options: ["ro"], mountPoint: `${BASE}/layer` },
+      { driver: "overlayfs", source: "none", fstype: "overlay", options: ["io.katacontainers.fs-opt.overlay-rw", `lowerdir=${BASE}/layer/rootfs`], mountPoint: "/run/kata-containers/cold/rootfs" },
     ];
     expect(await run(vm, "cold", "/run/kata-containers/cold/rootfs", overlay, "cat /marker; echo more >> /marker; cat /marker")).toBe("found\nfound\nmore\n");
-    const scsi = { driver: "scsi", source: "1:2", fstype: "ext4", options: ["ro"], mount_point: `${BASE}/scsi` };
+    const scsi = { driver: "scsi", source: "1:2", fstype: "ext4", options: ["ro"], mountPoint: `${BASE}/scsi` };
     expect(await run(vm, "scsi", `${BASE}/scsi/rootfs`, [scsi], "cat /marker")).toBe("found\n");
-    const update = vm.client.updateInterface({ interface: { name: "net7", hwAddr: "02:00:00:00:00:01", devicePath: "11/00", mtu: 1400, IPAddresses: [{ address: "10.0.2.15", mask: "24" }] } } as never);
+    const update = vm.client.updateInterface({ interface: { name: "net7", hwAddr: "02:00:00:00:00:01", devicePath: "11/00", mtu: 1400, ipAddresses: [{ address: "10.0.2.15", mask: "24" }] } } as never);
     await vm.client.check({});
     await qmp(at("qmp"), "device_add", { driver: "virtio-net-pci", netdev: "n0", mac: "02:00:00:00:00:01", bus: "rp2", id: "nic0" });
     await update;
-    const { Interfaces } = (await vm.client.listInterfaces({})) as unknown as { Interfaces: { name: string }[] };
-    expect(Interfaces.map((i) => i.name)).toContain("net7");
+    const { interfaces } = (await vm.client.listInterfaces({})) as unknown as { interfaces: { name: string }[] };
+    expect(interfaces.map((i) => i.name)).toContain("net7");
   });
 
   it("loads what CreateSandbox names, with parameters, and refuses what it does not have", async () => {
     const vm = await start(plain, { transport: "serial" });
-    const sandbox = (name: string, ...parameters: string[]): Promise<unknown> => vm.client.createSandbox({ ...sandboxRequest("pod", false), kernel_modules: [{ name, parameters }] } as never);
+    const sandbox = (name: string, ...parameters: string[]): Promise<unknown> => vm.client.createSandbox({ ...sandboxRequest("pod", false), kernelModules: [{ name, parameters }] } as never);
     expect(await failure(sandbox("no-such-module"))).toMatch(/there is no kernel module no-such-module in the image/);
     expect(await failure(sandbox("dummy", "numdummies=many"))).toMatch(/the kernel refuses the module dummy with "numdummies=many": .*Invalid argument/);
     await sandbox("ext4"); // built in
@@ -133,16 +133,16 @@ describe.skipIf(missing !== undefined)(`the distribution's kernel${missing === u
 
   it("has the links that a parameter of a module asks for", async () => {
     const vm = await start(plain, { transport: "serial" });
-    await vm.client.createSandbox({ ...sandboxRequest("pod", false), kernel_modules: [{ name: "dummy", parameters: ["numdummies=3"] }, { name: "br-netfilter", parameters: [] }] } as never);
-    const { Interfaces } = (await vm.client.listInterfaces({})) as unknown as { Interfaces: { name: string }[] };
-    expect(Interfaces.map((i) => i.name)).toEqual(expect.arrayContaining(["dummy0", "dummy1", "dummy2"]));
+    await vm.client.createSandbox({ ...sandboxRequest("pod", false), kernelModules: [{ name: "dummy", parameters: ["numdummies=3"] }, { name: "br-netfilter", parameters: [] }] } as never);
+    const { interfaces } = (await vm.client.listInterfaces({})) as unknown as { interfaces: { name: string }[] };
+    expect(interfaces.map((i) => i.name)).toEqual(expect.arrayContaining(["dummy0", "dummy1", "dummy2"]));
   });
 
   it("goes on without a module that is missing, and says which file system that costs", async () => {
     const modules = debian.copy("without");
     rmSync(join(modules, "kernel/fs/squashfs"), { recursive: true });
     const vm = await start(await debian.initrd("without.img", { modules }), { transport: "serial", extra: [...drive("q", disk("q.squashfs", "sh", "-c", 'mksquashfs "$2" "$1" -quiet', "sh")), "-device", "virtio-blk-pci,drive=q,addr=0x10"] });
-    const storage = { driver: "blk", source: "10", fstype: "squashfs", options: ["ro"], mount_point: `${BASE}/q` };
+    const storage = { driver: "blk", source: "10", fstype: "squashfs", options: ["ro"], mountPoint: `${BASE}/q` };
     expect(await failure(vm.client.createSandbox({ ...sandboxRequest("pod", false), storages: [storage] } as never))).toMatch(/this kernel has no file system squashfs, and the image no module that loads/);
   });
 
@@ -156,7 +156,7 @@ describe.skipIf(missing !== undefined)(`the distribution's kernel${missing === u
     const vm = await start(await debian.initrd("foreign.img", { modules }), { transport: "serial", share: at("tree"), extra: ["-device", "virtio-rng-pci"] });
     expect(vm.console()).toMatch(/kata-agent: the kernel refuses the module virtio_rng: .*Exec format error.* \(it was not made for this kernel, 6\./);
     await vm.client.createSandbox(sandboxRequest("pod") as never);
-    const overlay = { driver: "overlayfs", source: "none", fstype: "overlay", options: [`lowerdir=${SHARED}/rootfs:${SHARED}`], mount_point: `${BASE}/o` };
+    const overlay = { driver: "overlayfs", source: "none", fstype: "overlay", options: [`lowerdir=${SHARED}/rootfs:${SHARED}`], mountPoint: `${BASE}/o` };
     expect(await failure(run(vm, "one", `${BASE}/o`, [overlay], "true"))).toMatch(/this kernel has no file system overlay/);
     expect(vm.console()).toMatch(/kata-agent: the kernel refuses the module overlay: /);
     expect(await run(vm, "two", `${SHARED}/rootfs`, [], "cat /marker")).toBe("found\n");
