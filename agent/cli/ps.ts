@@ -2,12 +2,10 @@
 import { SEEK } from "../abi/flags.js";
 import { callerEnv } from "../sys/arguments.js";
 import { sys } from "../sys/call.js";
-import { dup2, exists, memfdCreate } from "../sys/file.js";
+import { exists, memfdCreate } from "../sys/file.js";
 import { NR } from "../abi/nr.js";
-import { unblockSignals } from "../sys/poll.js";
-import { execve, exitGroup, restoreDescriptorLimit } from "../sys/process.js";
-import { closeOthers, fork } from "../lib/child-task.js";
 import { AppError } from "../lib/errors.js";
+import { fork, runProgram } from "../lib/fork.js";
 import { readFd } from "../lib/fs.js";
 import { exitOf } from "../lib/reaper.js";
 import { lines, words } from "../lib/text.js";
@@ -28,17 +26,7 @@ async function machineTable(args: readonly string[]): Promise<string> {
   const program = programOf("ps");
   using output = memfdCreate("ps");
   const pid = fork();
-  if (pid === 0) {
-    try {
-      dup2(output, 1);
-      closeOthers([]);
-      restoreDescriptorLimit();
-      unblockSignals();
-      execve(program, ["ps", ...args], callerEnv());
-    } finally {
-      exitGroup(127);
-    }
-  }
+  if (pid === 0) runProgram({ path: program, argv: ["ps", ...args], env: callerEnv(), stdout: output });
   const status = await exitOf(pid);
   if (status !== 0) throw new AppError("internal", `ps ${args.join(" ")}: exit status ${status}`);
   sys(NR.lseek, output.n, 0, SEEK.SET);

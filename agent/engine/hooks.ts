@@ -1,16 +1,17 @@
 // OCI hooks: programs of the machine (or, for startContainer, of the container) that run at fixed moments of a container's
 // life, with its state as JSON on stdin. Stdin and output are memory files: neither a hook that reads nothing, nor one that
 // leaves a daemon behind, keeps anybody waiting. Source: runtime-spec config.md "POSIX-platform Hooks", runtime.md "Lifecycle".
-import { O, SEEK, SIG } from "../abi/flags.js";
-import { SysError, sys } from "../sys/call.js";
-import { Fd } from "../sys/fd.js";
-import { chdir, dup2, memfdCreate, open, readRaw, umask, writeAll } from "../sys/file.js";
+import { O, POLL, SEEK, SIG } from "../abi/flags.js";
+import { check, sys } from "../sys/call.js";
+import type { Fd } from "../sys/fd.js";
+import { chdir, memfdCreate, open, readRaw, umask, writeAll } from "../sys/file.js";
 import { NR } from "../abi/nr.js";
-import { unblockSignals } from "../sys/poll.js";
-import { execve, exitGroup, kill, restoreDescriptorLimit } from "../sys/process.js";
+import { pollOne } from "../sys/poll.js";
+import { kill } from "../sys/process.js";
+import { waitFor } from "../sys/wait.js";
 import { withDeadline } from "../lib/async.js";
-import { closeOthers, fork } from "../lib/child-task.js";
-import { AppError, because, messageOf } from "../lib/errors.js";
+import { AppError, because } from "../lib/errors.js";
+import { fork, runProgram } from "../lib/fork.js";
 import { lazy } from "../lib/lazy.js";
 import { Level, log } from "../lib/log.js";
 import { exitOf, killChild } from "../lib/reaper.js";
@@ -45,9 +46,9 @@ interface Setting {
   readonly env: readonly string[];
   /** Of hooks that do not say how long they may take. */
   readonly seconds: number | undefined;
-  /** Where it begins; "/" when that is gone. */
-  readonly cwd: string | undefined;
-  readonly setUp: () => void;
+  /** Done before it begins. */
+  readonly before: () => void;
+  readonly filtered?: boolean;
 }
 
 interface Running { readonly pid: number; readonly output: Fd }
@@ -60,12 +61,12 @@ export function stateFile(state: HookState): Fd {
   return file;
 }
 
-function begin(hook: Hook, state: HookState, setting: Setting): Running {
+function begin(hook: Hook, state: HookState, { env, before, filtered = false }: Setting): Running {
   const output = memfdCreate("output");
   try {
     using input = stateFile(state);
     const pid = fork();
-    if (pid === 0) inHook(hook, input, output, setting);
+    if (pid === 0) runProgram({ path: hook.path, argv: hook.args?.length ? hook.args : [hook.path], env: hook.env ?? env, stdin: input, stdout: output, stderr: output, before, filtered });
     return { pid, output };
   } catch (error) {
     output.close();
@@ -73,33 +74,7 @@ function begin(hook: Hook, state: HookState, setting: Setting): Running {
   }
 }
 
-function inHook(hook: Hook, input: Fd, output: Fd, { env, cwd, setUp }: Setting): never {
-  try {
-    dup2(input, 0);
-    dup2(output, 1);
-    dup2(output, 2);
-    closeAll();
-    setUp();
-    if (cwd !== undefined) enter(cwd);
-    unblockSignals();
-    const r = execve(hook.path, hook.args?.length ? hook.args : [hook.path], hook.env ?? env);
-    writeAll(new Fd(2), `cannot be executed: ${new SysError("execve", -r).message}`);
-  } catch (error) {
-    writeAll(new Fd(2), messageOf(error));
-  } finally {
-    exitGroup(127);
-  }
-}
-
-/** A filter of the container may forbid it to its start hooks; what the engine has open ends with the execve anyway. */
-function closeAll(): void {
-  try {
-    closeOthers([]);
-  } catch (error) {
-    if (!(error instanceof SysError)) throw error;
-  }
-}
-
+/** "/" when it is gone. */
 function enter(dir: string): void {
   try {
     chdir(dir);
@@ -141,7 +116,7 @@ async function runOne(hook: Hook, state: HookState, setting: Setting): Promise<v
  * whose failure changes nothing any more is logged, and the next one runs.
  */
 export async function runHooks(kind: HookKind, hooks: readonly Hook[], state: HookState, { hookEnvironment, patience }: Judgement, anyway = false): Promise<void> {
-  const setting = { env: hookEnvironment === "caller's" ? exact().callerEnv() : [], seconds: patience === "endless" ? undefined : DEFAULT_SECONDS, cwd: state.bundle, setUp: restoreDescriptorLimit };
+  const setting = { env: hookEnvironment === "caller's" ? exact().callerEnv() : [], seconds: patience === "endless" ? undefined : DEFAULT_SECONDS, before: () => enter(state.bundle) };
   for (let i = 0; i < hooks.length; i++) {
     const hook = hooks[i] as Hook;
     try {
@@ -157,35 +132,30 @@ export async function runHooks(kind: HookKind, hooks: readonly Hook[], state: Ho
 /** In a container's child, synchronously and where that is; `env` is what a hook without a list of its own gets. */
 export function runHooksHere(kind: "createContainer" | "startContainer", hooks: readonly Hook[], state: HookState, env: readonly string[], { patience }: Judgement): void {
   const outside = kind === "createContainer";
-  const setting = { env, seconds: patience === "endless" ? undefined : DEFAULT_SECONDS, cwd: undefined, setUp: () => outside && umask(0o022) };
+  const setting = { env, seconds: patience === "endless" ? undefined : DEFAULT_SECONDS, before: () => outside && umask(0o022), filtered: !outside };
   hooks.forEach((hook, i) => {
     try {
       const { pid, output } = begin(hook, state, setting);
-      judge(waitFor(pid, hook.timeout ?? setting.seconds), output);
+      judge(endOf(pid, hook.timeout ?? setting.seconds), output);
     } catch (error) {
       throw because(title(kind, i, hook), error, "hook");
     }
   });
 }
 
-/** Waits for a child of this process: its exit code, or 128 + signal. Throws AppError "deadline" when it had to be killed. */
-function waitFor(pid: number, seconds: number | undefined): number {
+/** Waits for a child of this process. Throws AppError "deadline" when it had to be killed. */
+function endOf(pid: number, seconds: number | undefined): number {
   let killed = false;
   if (seconds !== undefined) {
     const pidfd = sys(NR.pidfd_open, pid, 0);
-    const poll = new Int32Array([pidfd, 1]); // struct pollfd: fd, then events POLLIN
-    const patience = new Int32Array([Math.min(seconds, 0x7fffffff), 0, 0, 0]); // struct timespec
     // without a descriptor its time cannot be measured: it ends with this process's own
-    killed = pidfd >= 0 && sys(NR.ppoll, poll.buffer as ArrayBuffer, 1, patience.buffer as ArrayBuffer, null, 0) === 0;
+    killed = pidfd >= 0 && pollOne(pidfd, POLL.IN, seconds * 1000) === 0;
     if (killed) kill(pid, SIG.KILL);
     if (pidfd >= 0) sys(NR.close, pidfd);
   }
-  const status = new Int32Array(1);
-  sys(NR.wait4, pid, status.buffer as ArrayBuffer, 0, null);
+  const status = check("wait4", waitFor(pid));
   if (killed) throw late(seconds ?? 0);
-  const word = status[0] as number;
-  const signal = word & 0x7f;
-  return signal === 0 ? (word >> 8) & 0xff : 128 + signal;
+  return status;
 }
 
 /** The child's pid as the agent sees it, by the agent's own /proc (before the root changes). */

@@ -6,7 +6,7 @@ import { NR } from "../abi/nr.js";
 import { waitReadable } from "../sys/poll.js";
 import { pidfdOpen } from "../sys/process.js";
 import { reboot, sethostname, syncAll } from "../sys/system.js";
-import { fork } from "../lib/child-task.js";
+import { fork } from "../lib/fork.js";
 import { AppError, messageOf } from "../lib/errors.js";
 import { readTextIf } from "../lib/fs.js";
 import { errorLine } from "../lib/log.js";

@@ -1,44 +1,21 @@
 // Work that may block (a mount from the host, sync, umount) runs in a forked copy of the agent: `fn` is synchronous, its
 // result comes back as JSON on a pipe, and a deadline kills it. The copy shares mount and network namespaces with the
 // agent, so what it mounts is there for the agent too. It leaves by exit_group only.
-import { SIG } from "../abi/flags.js";
-import { must, sys, SysError } from "../sys/call.js";
+import { SysError } from "../sys/call.js";
 import type { Fd } from "../sys/fd.js";
 import { pipe, writeAll } from "../sys/file.js";
-import { NR } from "../abi/nr.js";
 import { unblockSignals } from "../sys/poll.js";
+import { exitGroup } from "../sys/process.js";
 import { fromOthers } from "../sys/utf8.js";
 import { AppError, messageOf, type ErrorKind } from "./errors.js";
+import { closeOthers, fork } from "./fork.js";
 import { gather, type Gathered } from "./gather.js";
-import { closeLog, logDescriptor } from "./log.js";
+import { logDescriptor } from "./log.js";
 import { after } from "./loop.js";
 import { killChild, onExit } from "./reaper.js";
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 interface Reply { ok?: Json; kind?: ErrorKind; call?: string; errno?: number; message?: string }
-
-/** fork(2) by clone: returns the child's pid, or 0 in the child. */
-export function fork(): number {
-  return must("clone", NR.clone, SIG.CHLD, 0, 0, 0, 0);
-}
-
-const LARGEST = 4294967295; // number of a descriptor, as close_range(2) has it
-
-/**
- * In a child: closes every descriptor from 3 up but `keep` (ascending order not needed). See close_range(2). Throws SysError where that
- * cannot be: a program would have what is the agent's.
- */
-export function closeOthers(keep: readonly number[]): void {
-  const close = (from: number, to: number): void => void must("close_range", NR.close_range, from, to, 0);
-  if (!keep.includes(logDescriptor())) closeLog();
-  let from = 3;
-  for (const n of [...keep].sort((a, b) => a - b)) {
-    if (n < from) continue;
-    if (n > from) close(from, n - 1);
-    from = n + 1;
-  }
-  close(from, LARGEST);
-}
 
 function reportFrom(fn: () => Json): Reply {
   try {
@@ -73,7 +50,7 @@ function help(write: Fd, keep: readonly Fd[], fn: () => Json): never {
       return fn();
     })));
   } finally {
-    for (;;) sys(NR.exit_group, 0);
+    exitGroup(0);
   }
 }
 

@@ -1,14 +1,10 @@
 // Programs of the guest (iptables-restore, mkfs, modprobe): run with captured output, a deadline and clean descriptors.
-// The child is a fork that leaves by execve or exit_group. See execve(2).
 import { O } from "../abi/flags.js";
-import { SysError } from "../sys/call.js";
-import { Fd, fdPath } from "../sys/fd.js";
-import { dup2, memfdCreate, open, pipe, writeAll } from "../sys/file.js";
-import { unblockSignals } from "../sys/poll.js";
-import { execve, exitGroup, restoreDescriptorLimit } from "../sys/process.js";
+import { type Fd, fdPath } from "../sys/fd.js";
+import { memfdCreate, open, pipe, writeAll } from "../sys/file.js";
 import { withDeadline } from "./async.js";
-import { closeOthers, fork } from "./child-task.js";
-import { because, messageOf } from "./errors.js";
+import { because } from "./errors.js";
+import { fork, runProgram } from "./fork.js";
 import { gather, type Gathered } from "./gather.js";
 import { exitOf, killChild } from "./reaper.js";
 
@@ -18,23 +14,6 @@ export interface CommandOptions { readonly input?: Uint8Array | string; readonly
 /** The command as a line that can be pasted into a shell. */
 export function replayLine(argv: readonly string[]): string {
   return argv.map((a) => `'${a.split("'").join("'\\''")}'`).join(" ");
-}
-
-function inChild(argv: readonly string[], env: readonly string[], stdin: Fd, stdout: Fd, stderr: Fd): never {
-  try {
-    dup2(stdin, 0);
-    dup2(stdout, 1);
-    dup2(stderr, 2);
-    closeOthers([]);
-    restoreDescriptorLimit();
-    unblockSignals();
-    const r = execve(argv[0] as string, argv, env);
-    writeAll(new Fd(2), new SysError(`execve ${argv[0]}`, -r).message);
-  } catch (error) {
-    writeAll(new Fd(2), messageOf(error));
-  } finally {
-    exitGroup(127);
-  }
 }
 
 const ERRORS_LIMIT = 64 << 10;
@@ -56,7 +35,7 @@ function start(argv: readonly string[], { input, env, outputLimit }: CommandOpti
     const out = output(outputLimit ?? 4 << 20);
     const err = output(ERRORS_LIMIT);
     const pid = fork();
-    if (pid === 0) inChild(argv, env ?? ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"], stdin, out.write, err.write);
+    if (pid === 0) runProgram({ argv, env: env ?? ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"], stdin, stdout: out.write, stderr: err.write });
     return { pid, stdout: out.all, stderr: err.all };
   } catch (error) {
     for (const { stop } of read) stop();

@@ -2,18 +2,15 @@
 // map from pid to whoever asked for its end. Nobody else may wait for a child of the agent: so a number in the map is its child's
 // until it is taken out, and only what is in it may be sent a signal by its number. See wait4(2), signalfd(2).
 import { SignalfdSiginfo } from "../abi/layouts.js";
-import { EPOLL, SIG, WAIT } from "../abi/flags.js";
+import { EPOLL, SIG } from "../abi/flags.js";
 import { sys } from "../sys/call.js";
 import { NR } from "../abi/nr.js";
 import { signalfd } from "../sys/poll.js";
+import { type ExitStatus, takeEnded } from "../sys/wait.js";
 import { after, guarded, watch } from "./loop.js";
 import { readRaw } from "../sys/file.js";
 
-/** How a process ended, as hosts count it: the exit code, or 128 + the signal's number. */
-export type ExitStatus = number;
-
 const waiting = new Map<number, (status: ExitStatus) => void>();
-const status = new Int32Array(1);
 
 /** Calls `done` when the child `pid` has been reaped. Ask in the same turn in which the child was made. */
 export function onExit(pid: number, done: (status: ExitStatus) => void): void {
@@ -53,13 +50,11 @@ export function takeBack(pid: number): void {
 
 /** Reaps one child, `which` or (-1) any; false when none has ended. */
 function collect(which: number): boolean {
-  const pid = sys(NR.wait4, which, status.buffer as ArrayBuffer, WAIT.WNOHANG | WAIT.__WALL, null);
-  if (pid <= 0) return false;
-  const word = status[0] as number;
-  const signal = word & 0x7f;
-  const done = waiting.get(pid);
-  waiting.delete(pid);
-  if (done !== undefined) guarded("end of a child", () => done(signal === 0 ? (word >> 8) & 0xff : 128 + signal));
+  const ended = takeEnded(which);
+  if (ended === undefined) return false;
+  const done = waiting.get(ended.pid);
+  waiting.delete(ended.pid);
+  if (done !== undefined) guarded("end of a child", () => done(ended.status));
   return true;
 }
 

@@ -9,7 +9,7 @@ import { NR } from "../abi/nr.js";
 import { exitGroup } from "../sys/process.js";
 import { sethostname } from "../sys/system.js";
 import { because } from "../lib/errors.js";
-import { closeOthers, fork } from "../lib/child-task.js";
+import { closeOthers, fork } from "../lib/fork.js";
 import { killChild, onExit } from "../lib/reaper.js";
 
 export interface SharedNamespaces {

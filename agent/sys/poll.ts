@@ -1,7 +1,7 @@
 // Waiting for events: epoll(7), eventfd(2), signalfd(2), inotify(7) and the signal mask.
 import { Pollfd, Sigaction, Sigset } from "../abi/layouts.js";
 import { AT, EPOLL_CTL, EpollEvent, F, O, POLL, SIG, SIGMASK } from "../abi/flags.js";
-import { must, sys } from "./call.js";
+import { check, must, sys } from "./call.js";
 import { Fd } from "./fd.js";
 import { NR } from "../abi/nr.js";
 import { struct } from "./struct.js";
@@ -137,10 +137,9 @@ export function inotifyAddWatch(fd: Fd, path: string, events: number): number {
   return must("inotify_add_watch", NR.inotify_add_watch, fd.n, path, events);
 }
 
-/** ppoll(2): waits until `fd` can be read (a pidfd: its process has ended), at most `seconds`; false when it could not. Blocks. */
-export function waitReadable(fd: Fd, seconds: number): boolean {
-  const poll = struct({ fd: "i32", events: "u16", revents: "u16" }).make({ fd: fd.n, events: POLL.IN });
-  return must("ppoll", NR.ppoll, poll, 1, struct({ sec: "i64", nsec: "i64" }).make({ sec: seconds }), null, Sigset.SIZE) > 0;
+function poll(list: Int32Array, ms: number): number {
+  const limit = ms < 0 ? null : struct({ sec: "i64", nsec: "i64" }).make({ sec: Math.floor(ms / 1000), nsec: (ms % 1000) * 1e6 });
+  return sys(NR.ppoll, list.buffer as ArrayBuffer, list.length / PollWord.ALL, limit, null, Sigset.SIZE);
 }
 
 /** struct pollfd: the events that are asked for and, in the upper half of their word, those that have come. */
@@ -153,22 +152,33 @@ const enum PollWord { ALL = Pollfd.SIZE / 4, EVENTS = Pollfd.events / 4 }
 export function pollAll(asked: readonly (readonly [fd: number, events: number])[], ms: number): number[] {
   const list = new Int32Array(asked.length * PollWord.ALL);
   asked.forEach(([fd, events], i) => list.set([fd, events & 0xffff], i * PollWord.ALL));
-  const limit = ms < 0 ? null : struct({ sec: "i64", nsec: "i64" }).make({ sec: Math.floor(ms / 1000), nsec: (ms % 1000) * 1e6 });
-  const n = sys(NR.ppoll, list.buffer as ArrayBuffer, asked.length, limit, null, Sigset.SIZE);
+  const n = poll(list, ms);
   return asked.map((_, i) => (n > 0 ? (list[i * PollWord.ALL + PollWord.EVENTS] as number) >>> 16 : 0));
 }
 
-/** Sleeps for so many milliseconds. Blocks: for PID 1 before it serves anybody. */
+/** The same for one: what it is ready for, 0 when that was nothing in this time, or the negative errno. */
+export function pollOne(fd: number, events: number, ms: number): number {
+  const list = new Int32Array([fd, events & 0xffff]);
+  const n = poll(list, ms);
+  return n > 0 ? (list[PollWord.EVENTS] as number) >>> 16 : n;
+}
+
+/** Waits until `fd` can be read (a pidfd: its process has ended), at most `seconds`; false when it could not. Blocks. Throws SysError. */
+export function waitReadable(fd: Fd, seconds: number): boolean {
+  return check("ppoll", pollOne(fd.n, POLL.IN, seconds * 1000)) > 0;
+}
+
+/** Sleeps for so many milliseconds. Blocks: for processes without a loop, and for PID 1 before it serves anybody. */
 export function pause(ms: number): void {
-  pollAll([], ms);
+  poll(new Int32Array(0), ms);
 }
 
 /** Has the other end of a pipe, socket or terminal gone? Looks, and does not wait. */
 export function isHungUp(n: number): boolean {
-  return ((pollAll([[n, 0]], 0)[0] as number) & (POLL.HUP | POLL.ERR)) !== 0;
+  return (Math.max(0, pollOne(n, 0, 0)) & (POLL.HUP | POLL.ERR)) !== 0;
 }
 
 /** Has it something to be read? Looks, and does not wait. */
 export function isReadable(n: number): boolean {
-  return ((pollAll([[n, POLL.IN]], 0)[0] as number) & POLL.IN) !== 0;
+  return (Math.max(0, pollOne(n, POLL.IN, 0)) & POLL.IN) !== 0;
 }

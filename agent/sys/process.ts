@@ -132,9 +132,10 @@ export function raiseDescriptorLimit(): void {
   }
 }
 
-/** In a child: the limit that the agent itself was started with. */
+/** In a child: the limit that the agent itself was started with. Once: later it may have another of its own, which its children keep. */
 export function restoreDescriptorLimit(): void {
   if (descriptors !== undefined) sys(NR.prlimit64, 0, RLIMIT.NOFILE, descriptors, null);
+  descriptors = undefined;
 }
 
 const EVERY_CPU_BYTES = 1024; // as many CPUs as any kernel knows

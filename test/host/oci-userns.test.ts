@@ -13,7 +13,8 @@ const why = whyNot() ?? (existsSync("/proc/self/ns/user") ? undefined : "this ke
 if (why !== undefined) console.warn(`skipped: ${why}`);
 const clocks = existsSync("/proc/self/timens_offsets");
 if (!clocks) console.warn("skipped in part: this kernel has no time namespaces");
-const rootless = spawnSync("setpriv", ["--version"]).status === 0 && existsSync("/usr/bin/newuidmap") && existsSync("/etc/subuid") && existsSync("/etc/subgid");
+const setpriv = spawnSync("setpriv", ["--version"]).status === 0;
+const rootless = setpriv && existsSync("/usr/bin/newuidmap") && existsSync("/etc/subuid") && existsSync("/etc/subgid");
 if (!rootless) console.warn("skipped in part: needs setpriv, newuidmap, /etc/subuid and /etc/subgid");
 
 const [major = 0, minor = 0] = release().split(".").map(Number);
@@ -206,10 +207,14 @@ describe.skipIf(why !== undefined)("a user namespace", () => {
     });
   });
 
-  describe.skipIf(!rootless)("without privileges", () => {
+  describe.skipIf(!setpriv)("without privileges", () => {
     type Said = { status: number | null; stdout: string; stderr: string };
+    const sub = (): string => join(box.folder, "sub"); // in a mount namespace of its own the command sees these ids as nobody's
+    beforeAll(() => writeFileSync(sub(), `nobody:${RANGE}:1000\n`));
     /** Commands of nobody on a bundle of nobody's; `then` are further ones while the container runs. */
-    const asNobody = (script: string, change: ConfigChange, ...then: string[][]): Said => {
+    const asNobody = (script: string, change: ConfigChange, ...then: string[][]): Said => asNobodyWith(rootless ? `mount --bind ${sub()} /etc/subuid && mount --bind ${sub()} /etc/subgid` : "true", script, change, ...then);
+    /** The same with a line of shell that prepares the mount namespace which the command has for itself. */
+    const asNobodyWith = (before: string, script: string, change: ConfigChange, ...then: string[][]): Said => {
       const dir = box.make(script, (c) => {
         c.linux.namespaces.push({ type: "user" });
         c.linux["uidMappings"] = c.linux["gidMappings"] = maps(65534, 1);
@@ -217,12 +222,10 @@ describe.skipIf(why !== undefined)("a user namespace", () => {
       });
       chmodSync(box.folder, 0o711);
       const state = join(dir, "state");
-      const sub = join(box.folder, "sub"); // in a mount namespace of its own the command sees these ids as nobody's
-      writeFileSync(sub, `nobody:${RANGE}:1000\n`);
       mkdirSync(state);
       for (const path of [dir, state, join(dir, "rootfs")]) chownSync(path, 65534, 65534);
       const command = (stdio: "pipe" | "ignore", ...args: string[]): Said => {
-        const words = ["-m", "sh", "-c", `mount --bind ${sub} /etc/subuid && mount --bind ${sub} /etc/subgid && exec "$@"`, "sh", "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+        const words = ["-m", "sh", "-c", `${before} && exec "$@"`, "sh", "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
         const { status, stdout, stderr } = spawnSync("unshare", [...words, BINARY, "oci", "--root", state, ...args], { encoding: "utf8", stdio: ["ignore", stdio, stdio], timeout: 30_000 });
         return { status, stdout, stderr };
       };
@@ -250,7 +253,7 @@ describe.skipIf(why !== undefined)("a user namespace", () => {
       expect(asNobody("true", (c) => (c.process["user"] = { uid: 0, gid: 0, additionalGids: [0] }))).toEqual(refused("process.user.additionalGids: groups cannot be changed"));
     });
 
-    it("maps more with the help of newuidmap and newgidmap", () => {
+    it.skipIf(!rootless)("maps more with the help of newuidmap and newgidmap", () => {
       const both = [...maps(65534, 1), { containerID: 1, hostID: RANGE, size: 1000 }];
       const change: ConfigChange = (c) => {
         c.linux["uidMappings"] = c.linux["gidMappings"] = both;
@@ -258,6 +261,17 @@ describe.skipIf(why !== undefined)("a user namespace", () => {
       };
       expect(asNobody("id -u; id -G; cat /proc/self/uid_map | tr -s ' '", change)).toEqual(ok(`7\n8 9\n 0 65534 1\n 1 ${RANGE} 1000\n`));
       expect(asNobody("true", (c) => (c.linux["uidMappings"] = maps(0, 5)))).toEqual(refused("newuidmap"));
+    });
+
+    it("tells what newuidmap has said, which begins as from a shell: no signal blocked, the limits of who has called", () => {
+      const program = join(box.folder, "newuidmap");
+      const place = existsSync("/usr/bin/newuidmap") ? `mount --bind ${program} /usr/bin/newuidmap` : `mount -t tmpfs none /usr/local/bin && cp -p ${program} /usr/local/bin/newuidmap`;
+      const more: ConfigChange = (c) => (c.linux["uidMappings"] = maps(RANGE, 5));
+      for (const [mode, said] of [[0o755, /newuidmap \d+ 0 700000 5: exit status 3: SigBlk:\s0000000000000000 files: 777 \(see/], [0o644, /newuidmap \d+ 0 700000 5: exit status 127: cannot be executed: execve: EACCES/]] as const) {
+        writeFileSync(program, "#!/bin/sh\necho $(grep SigBlk /proc/self/status) files: $(ulimit -Sn) >&2; exit 3\n");
+        chmodSync(program, mode);
+        expect(asNobodyWith(`ulimit -Sn 777 && ${place}`, "true", more)).toMatchObject({ status: 1, stdout: "", stderr: expect.stringMatching(said) as string });
+      }
     });
   });
 });

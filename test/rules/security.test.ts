@@ -59,9 +59,9 @@ describe("the end of the agent", () => {
 
   /** Who may leave the process, and which process that is. */
   const LEAVE: Readonly<Record<string, string>> = {
-    "engine/child/run.ts": "a container's child", "engine/child/filter.ts": "a container's child", "engine/child/become.ts": "a container's child", "engine/child/go-inside.ts": "a container's child", "engine/handshake.ts": "a container's child", "engine/hooks.ts": "a hook's child", "engine/birth/spawn.ts": "a container's child",
-    "engine/child/last-steps.ts": "the stub's list", "engine/birth/spawn-inside.ts": "a helper", "engine/birth/user-namespace.ts": "a helper", "engine/child/proc-of.ts": "a helper", "engine/child/exec-stub.ts": "a container's child", "engine/child/terminal.ts": "a container's child", "engine/birth/start-hooks.ts": "a hook's child",
-    "lib/child-task.ts": "a helper", "lib/command.ts": "a program's child", "lib/foreign.ts": "a helper", "sandbox/shared-ns.ts": "a helper",
+    "engine/child/run.ts": "a container's child", "engine/child/filter.ts": "a container's child", "engine/child/become.ts": "a container's child", "engine/child/go-inside.ts": "a container's child", "engine/handshake.ts": "a container's child", "engine/birth/spawn.ts": "a container's child",
+    "engine/child/last-steps.ts": "the stub's list", "engine/birth/spawn-inside.ts": "a helper", "engine/child/proc-of.ts": "a helper", "engine/child/exec-stub.ts": "a container's child", "engine/child/terminal.ts": "a container's child",
+    "lib/child-task.ts": "a helper", "lib/fork.ts": "a program's child", "lib/foreign.ts": "a helper", "sandbox/shared-ns.ts": "a helper",
   };
   it("by exit_group(2) is for init/, commands, and children after their clone", () => {
     const leaving = filesWith((node) => called(node) === "exitGroup" || (ts.isPropertyAccessExpression(node) && node.getText() === "NR.exit_group"));

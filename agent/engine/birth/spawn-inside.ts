@@ -2,12 +2,12 @@
 // new namespaces then belong to a user namespace that the helper has joined. So the engine never has to come back from anywhere, which
 // could fail. The child is the engine's own all the same (CLONE_PARENT). See setns(2).
 import { CLONE } from "../../abi/flags.js";
-import { check, isErrno, sys, SysError } from "../../sys/call.js";
+import { check, isErrno, SysError } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import type { Fd } from "../../sys/fd.js";
 import { pipe, read, writeAll } from "../../sys/file.js";
-import { NR } from "../../abi/nr.js";
 import { clone3, type Cloned, exitGroup, pidfdOpen, setns } from "../../sys/process.js";
+import { waitFor } from "../../sys/wait.js";
 import { AppError, attempt, messageOf } from "../../lib/errors.js";
 import { lazy } from "../../lib/lazy.js";
 import { decimal } from "../../lib/text.js";
@@ -49,7 +49,7 @@ export function spawnInside(place: SpawnPlace, child: () => never): Cloned {
     answer.write.close();
     const bytes = new Uint8Array(4096);
     const said = native.utf8Decode(bytes, 0, read(answer.read, bytes)) ?? "";
-    check("wait4", sys(NR.wait4, helper.pid, null, 0, null));
+    check("wait4", waitFor(helper.pid));
     helper.pidfd.close();
     const pid = decimal(said);
     if (said.startsWith("-")) throw new SysError("clone3", Number(said.slice(1)));

@@ -3,14 +3,18 @@
 import { CLONE, O, SIG } from "../../abi/flags.js";
 import { check, sys } from "../../sys/call.js";
 import type { Fd } from "../../sys/fd.js";
-import { exists, open } from "../../sys/file.js";
+import { exists, memfdCreate, open } from "../../sys/file.js";
 import { NR } from "../../abi/nr.js";
-import { execve, exitGroup, kill } from "../../sys/process.js";
-import { fork } from "../../lib/child-task.js";
-import { AppError, attempt } from "../../lib/errors.js";
+import { kill, sleepForEver } from "../../sys/process.js";
+import { waitFor } from "../../sys/wait.js";
+import { AppError, attempt, messageOf } from "../../lib/errors.js";
+import { fork, runProgram } from "../../lib/fork.js";
 import { readText, writeText } from "../../lib/fs.js";
+import { lazy } from "../../lib/lazy.js";
 import { lines, words } from "../../lib/text.js";
 import type { IdMapping } from "../../oci/spec.js";
+
+const hooks = lazy<typeof import("../hooks.js")>("engine/hooks.js");
 
 export interface Maps { readonly uids: readonly IdMapping[]; readonly gids: readonly IdMapping[] }
 
@@ -43,20 +47,22 @@ function mapByProgram(name: string, pid: number, maps: readonly IdMapping[]): vo
   const program = ["/usr/bin/", "/bin/", "/usr/local/bin/", "/run/current-system/sw/bin/"].map((dir) => dir + name).find((path) => exists(path));
   if (program === undefined) throw new AppError("denied", `linux.${name === "newuidmap" ? "uid" : "gid"}Mappings: only root may map these ids, or the program ${name}, which is not here`);
   const argv = [program, String(pid), ...maps.flatMap((m) => [m.containerID, m.hostID, m.size].map(String))];
+  using output = memfdCreate("output");
   const child = fork();
-  if (child === 0) {
-    execve(program, argv, []);
-    exitGroup(127);
+  if (child === 0) runProgram({ argv, env: [], stdout: output, stderr: output });
+  const status = check("wait4", waitFor(child));
+  if (status === 0) return;
+  try {
+    hooks().judge(status, output);
+  } catch (error) {
+    throw new AppError("denied", `${argv.join(" ")}: ${messageOf(error)} (see /etc/subuid and /etc/subgid)`);
   }
-  const status = new Int32Array(1);
-  check("wait4", sys(NR.wait4, child, status.buffer as ArrayBuffer, 0, null));
-  if (status[0] !== 0) throw new AppError("denied", `${argv.join(" ")}: failed (see /etc/subuid and /etc/subgid)`);
 }
 
 /** A new user namespace with these maps, kept by its descriptor alone: the process that made it is gone on return. */
 export function makeUserNamespace(maps: Maps): Fd {
   const pid = check("clone", sys(NR.clone, SIG.CHLD + CLONE.NEWUSER, 0, 0, 0, 0));
-  if (pid === 0) for (;;) sys(NR.ppoll, null, 0, null, null, 0);
+  if (pid === 0) sleepForEver();
   try {
     return attempt("map the ids of a mount", () => {
       writeMaps(pid, maps);
@@ -64,7 +70,7 @@ export function makeUserNamespace(maps: Maps): Fd {
     });
   } finally {
     kill(pid, SIG.KILL);
-    sys(NR.wait4, pid, null, 0, null);
+    waitFor(pid);
   }
 }
 

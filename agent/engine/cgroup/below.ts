@@ -1,13 +1,13 @@
 // What has to be done with every group of a container, those included that it has made itself, however many, however deep, and
 // whatever it has set in them: lists of processes, killing, removal. Each way is a loop with few descriptors; a running agent lets
 // a child go it (files.ts). Sources: cgroups(7), cgroup-v2.rst (Threads), cgroup-v1/freezer-subsystem.rst.
-import { Sigset } from "../../abi/layouts.js";
 import { AT, DT, O, RESOLVE, SIG } from "../../abi/flags.js";
 import { isErrno, SysError, sys } from "../../sys/call.js";
 import { E } from "../../abi/errno.js";
 import { Fd } from "../../sys/fd.js";
 import { fstat, openat2, openat2Raw } from "../../sys/file.js";
 import { NR } from "../../abi/nr.js";
+import { pause } from "../../sys/poll.js";
 import { AppError } from "../../lib/errors.js";
 import { readFd, readTextIf } from "../../lib/fs.js";
 import { now } from "../../lib/loop.js";
@@ -22,11 +22,6 @@ const OWN = RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS | RESOLVE.NO_XDEV;
 
 /** Folders of kernfs count those in them: with 2 there are none, and the files need not be gone through. */
 const hasBelow = (folder: Fd): boolean => fstat(folder).nlink > 2;
-
-/** A moment of sleep, less than a second. See ppoll(2). */
-function sleep(ms: number): void {
-  sys(NR.ppoll, null, 0, new Int32Array([0, 0, ms * 1_000_000, 0]).buffer as ArrayBuffer, null, Sigset.SIZE); // struct timespec
-}
 
 /**
  * Goes through the group at `dir` and all below it: `see` before those below, `left` after them, with the folder above and the name.
@@ -108,7 +103,7 @@ function rest(freezer: string): void {
   for (let i = 0; i < FREEZE_TRIES; i++) {
     put(freezer, "freezer.state", "FROZEN");
     if (readTextIf(`${freezer}/freezer.state`)?.trim() === "FROZEN") return;
-    sleep(1);
+    pause(1);
   }
 }
 
@@ -139,7 +134,7 @@ function fetch(freezer: string, pid: number): void {
  */
 export function killV1(freezer: string | undefined, dirs: readonly string[], ms: number): null {
   const end = now() + ms;
-  for (let pause = 1; ; pause = Math.min(pause * 2, 50)) {
+  for (let wait = 1; ; wait = Math.min(wait * 2, 50)) {
     if (freezer !== undefined) rest(freezer);
     let found = freezer === undefined ? 0 : killIn(freezer);
     if (freezer !== undefined) thaw(freezer);
@@ -150,7 +145,7 @@ export function killV1(freezer: string | undefined, dirs: readonly string[], ms:
       }
     }
     if (found === 0 || now() > end) return null;
-    sleep(pause);
+    pause(wait);
   }
 }
 
@@ -159,7 +154,7 @@ export function killV2(dir: string, ms: number): null {
   const end = now() + ms;
   put(dir, "cgroup.freeze", "1");
   try {
-    for (let pause = 1; killIn(dir) > 0 && now() < end; pause = Math.min(pause * 2, 50)) sleep(pause);
+    for (let wait = 1; killIn(dir) > 0 && now() < end; wait = Math.min(wait * 2, 50)) pause(wait);
   } finally {
     put(dir, "cgroup.freeze", "0");
   }

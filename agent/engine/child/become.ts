@@ -6,7 +6,7 @@ import { unblockSignals } from "../../sys/poll.js";
 import { execve, exitGroup } from "../../sys/process.js";
 import { getpid } from "../../sys/system.js";
 import { setControllingTerminal } from "../../sys/tty.js";
-import { closeOthers } from "../../lib/child-task.js";
+import { closeOthers } from "../../lib/fork.js";
 import { because } from "../../lib/errors.js";
 import { lazy } from "../../lib/lazy.js";
 import { type Become, becomeSteps, type Situation } from "../../oci/become.js";

@@ -5,7 +5,7 @@ import type { Fd } from "../../sys/fd.js";
 import { NR } from "../../abi/nr.js";
 import { unblockSignals } from "../../sys/poll.js";
 import { clone3, exitGroup, setDeathSignal, setns, setsid, sleepForEver } from "../../sys/process.js";
-import { closeOthers } from "../../lib/child-task.js";
+import { closeOthers } from "../../lib/fork.js";
 import { AppError, because } from "../../lib/errors.js";
 import { lazy } from "../../lib/lazy.js";
 import { hasCap } from "../../oci/caps.js";

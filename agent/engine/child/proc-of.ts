@@ -5,7 +5,7 @@
 import { CAP, CLONE, FSOPEN, MAGIC, MNT, MS, O, SIG, SOCK } from "../../abi/flags.js";
 import { SeccompData, SockFilter } from "../../abi/layouts.js";
 import { BPF_CODE, SECCOMP } from "../../abi/filter.js";
-import { must, sys, SysError } from "../../sys/call.js";
+import { must, SysError } from "../../sys/call.js";
 import { dropBounding } from "../../sys/cred.js";
 import type { Fd } from "../../sys/fd.js";
 import { chdir, fchdir, open, readRaw, statfs } from "../../sys/file.js";
@@ -14,8 +14,9 @@ import { NR } from "../../abi/nr.js";
 import { waitReadable } from "../../sys/poll.js";
 import { clone3, type Cloned, exitGroup, killOwn, pidfdGetfd, pidfdOpen, pidfdSendSignal, setns, unshare } from "../../sys/process.js";
 import { socketpair } from "../../sys/socket.js";
+import { waitFor } from "../../sys/wait.js";
 import { AppError, attempt } from "../../lib/errors.js";
-import { closeOthers } from "../../lib/child-task.js";
+import { closeOthers } from "../../lib/fork.js";
 import { LAST_CAP } from "../../oci/caps.js";
 import { Failed } from "../handshake.js";
 import { allPids, statFields } from "../process-identity.js";
@@ -112,7 +113,7 @@ function contextIn(pidNamespace: Fd): Fd | undefined {
     there.close();
     if (twin !== undefined) {
       killOwn(twin);
-      sys(NR.wait4, twin.pid, null, 0, null);
+      waitFor(twin.pid);
       twin.pidfd.close();
     }
   }

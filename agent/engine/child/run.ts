@@ -6,7 +6,7 @@ import { fchdir, open, umask } from "../../sys/file.js";
 import { exitGroup, raiseHardLimit, restoreDescriptorLimit, setns, setsid } from "../../sys/process.js";
 import { setresgid, setresuid } from "../../sys/cred.js";
 import { setWindowSize } from "../../sys/tty.js";
-import { closeOthers } from "../../lib/child-task.js";
+import { closeOthers } from "../../lib/fork.js";
 import { lazy } from "../../lib/lazy.js";
 import type { Step } from "../../oci/steps.js";
 import type { OpenLabel } from "../confine/labels.js";
