@@ -7,17 +7,18 @@ import { mkdirat } from "../sys/file.js";
 import { NR } from "../abi/nr.js";
 import { AppError, attempt, because } from "../lib/errors.js";
 import { readText, statIf, writeText } from "../lib/fs.js";
-import { lines } from "../lib/text.js";
+import { listMounts } from "../lib/mountinfo.js";
 import { differs, schemataOf } from "../oci/intel-rdt.js";
 import type { IntelRdt } from "../oci/spec.js";
 import type { ResctrlGroup } from "./container.js";
 
 const FIELD = "linux.intelRdt";
 
-/** Where resctrl is mounted. See proc_pid_mountinfo(5): the type stands after " - ". */
+/** Where resctrl is mounted. */
 function mountPoint(): string {
-  for (const line of lines(readText("/proc/self/mountinfo"))) if (line.includes(" - resctrl ")) return line.split(" ")[4] as string;
-  throw new AppError("invalid", `${FIELD}: resctrl is not mounted here`);
+  const mounted = listMounts().find(({ fstype }) => fstype === "resctrl");
+  if (mounted === undefined) throw new AppError("invalid", `${FIELD}: resctrl is not mounted here`);
+  return mounted.point;
 }
 
 function writeSchemata(root: string, path: string, wanted: readonly string[]): void {

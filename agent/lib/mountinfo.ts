@@ -1,13 +1,23 @@
-// What is mounted where, from /proc/self/mountinfo (proc_pid_mountinfo(5)).
+// What is mounted where, from /proc/self/mountinfo (proc_pid_mountinfo(5)): the one reader of it.
 import { parseBase, lines } from "./text.js";
 import { readText } from "./fs.js";
 
-export interface MountLine { readonly point: string; readonly fstype: string; readonly source: string }
+export interface MountLine {
+  /** What of its file system is seen: the path of a folder in it. */
+  readonly root: string;
+  /** Where. */
+  readonly point: string;
+  readonly fstype: string;
+  readonly source: string;
+  /** The file system's own options; a mount's own are others. */
+  readonly options: readonly string[];
+}
 
-const LARGEST = 64 << 20;
+const LARGEST = 64 << 20; // 2^18 mounts of 256 bytes each: more than twice what the kernel allows (fs.mount-max)
 
 /** Undoes the octal escapes (\040 for a space). */
 export function unescapeOctal(text: string): string {
+  if (!text.includes("\\")) return text;
   const parts = text.split("\\");
   return parts.map((part, i) => {
     const code = i === 0 ? undefined : parseBase(part.slice(0, 3), 8);
@@ -15,19 +25,19 @@ export function unescapeOctal(text: string): string {
   }).join("");
 }
 
-/** The mounts in a mountinfo text, oldest first. */
+/** The mounts in a mountinfo text, oldest first. A line that is none is passed over. */
 export function parseMountInfo(text: string): MountLine[] {
   const found: MountLine[] = [];
   for (const line of lines(text)) {
     const [before = "", after = ""] = line.split(" - ");
-    const point = before.split(" ")[4];
-    const [fstype, source = ""] = after.split(" ");
-    if (point !== undefined && fstype !== undefined) found.push({ point: unescapeOctal(point), fstype, source: unescapeOctal(source) });
+    const [, , , root = "", point] = before.split(" ");
+    const [fstype = "", source = "", options = ""] = after.split(" ");
+    if (point !== undefined && fstype !== "") found.push({ root: unescapeOctal(root), point: unescapeOctal(point), fstype, source: unescapeOctal(source), options: options.split(",") });
   }
   return found;
 }
 
-/** The mounts of this mount namespace. */
+/** The mounts of this mount namespace that lie under this process's root. Throws SysError (no procfs), AppError "exhausted" above 64 MiB of text. */
 export function listMounts(): MountLine[] {
   return parseMountInfo(readText("/proc/self/mountinfo", LARGEST));
 }

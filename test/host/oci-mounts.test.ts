@@ -1,7 +1,7 @@
 // What the command line makes of mounts, devices and the root, each looked at from inside the container: options, places that images
 // bend, copies, ids, propagation.
 import { spawnSync } from "node:child_process";
-import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Bundles, type Config, type ConfigChange } from "../helpers/oci-bundle.js";
@@ -335,6 +335,12 @@ for flags, cleared in cases:
   it("are the same under a root that is moved instead of pivoted", () => {
     const bundle = box.make("ls /; ls -d /dev/null; cut -d' ' -f5 /proc/self/mountinfo | sort | uniq -d", (c) => (c.root["readonly"] = true));
     expect(box.command(["run", "--no-pivot", "--bundle", bundle, box.id()])).toEqual(ok("bin\ndev\netc\nproc\nroot\nrun\nsys\ntmp\n/dev/null\n"));
+  });
+
+  it("are kept under a root that is moved, whatever its name", () => {
+    const bundle = box.make("grep -c . /proc/self/mountinfo >/dev/null && ls -d /sys/kernel", (c) => (c.root["path"] = "root fs\\040"));
+    renameSync(join(bundle, "rootfs"), join(bundle, "root fs\\040"));
+    expect(box.command(["run", "--no-pivot", "--bundle", bundle, box.id()])).toEqual(ok("/sys/kernel\n"));
   });
 
   describe("make the root", () => {

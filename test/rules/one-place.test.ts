@@ -1,5 +1,5 @@
-// One way to fork, to become a program, to wait for an end and to poll: a second one would leave a step out (signals that stay blocked, the
-// raised limit of descriptors, a status that is read otherwise).
+// What stands in one place. One way to fork, to become a program, to wait for an end and to poll: a second one would leave a step out
+// (signals that stay blocked, the raised limit of descriptors, a status that is read otherwise). One reader of the mount table.
 import { readdirSync, readFileSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -17,10 +17,11 @@ const ONLY: Readonly<Record<string, readonly string[]>> = {
   "NR.pidfd_getfd\\b": ["sys/process.ts"],
   "\\bexecve\\(\\w": ["sys/process.ts", "lib/fork.ts", "engine/child/become.ts", "engine/child/exec-stub.ts", "init/drivers.ts" /* PID 1, as a disk's init */],
   "\\bexecveat\\(\\w": ["sys/process.ts", "engine/child/exec-stub.ts", "cli/protect.ts" /* itself, again */],
+  "/self/mountinfo\\b": ["lib/mountinfo.ts"],
   "& 0x7f\\b": ["sys/wait.ts", "rpc/wire/decode.ts", "rpc/wire/encode.ts"],
 };
 
-describe("of processes", () => {
+describe("in the agent", () => {
   it.each(Object.entries(ONLY))("%s stands in one place", (pattern, places) => {
     const code = (file: string): string => readFileSync(join(agent, file), "utf8").split("\n").filter((line) => !/^\s*(\/\/|\/?\*)/.test(line)).join("\n");
     expect(sources.filter((file) => new RegExp(pattern).test(code(file)) && !places.includes(file))).toEqual([]);

@@ -2,8 +2,7 @@
 import { MAGIC } from "../../abi/flags.js";
 import { statfs } from "../../sys/file.js";
 import { AppError } from "../../lib/errors.js";
-import { readText } from "../../lib/fs.js";
-import { lines } from "../../lib/text.js";
+import { listMounts } from "../../lib/mountinfo.js";
 
 const USUAL = "/sys/fs/cgroup";
 
@@ -33,14 +32,9 @@ function findHierarchy(): Hierarchy {
     // not there: the mount table tells
   }
   let unified: string | undefined;
-  for (const line of lines(readText("/proc/self/mountinfo", 4 << 20))) {
-    const cut = line.indexOf(" - cgroup");
-    if (cut < 0) continue;
-    const left = line.slice(0, cut);
-    const [type, , options = ""] = line.slice(cut + 3).split(" ");
-    const at = left.split(" ")[4] as string;
-    if (type === "cgroup2") unified ??= at;
-    if (type === "cgroup") for (const option of options.split(",")) if (isHierarchy(option) && (at.startsWith(USUAL) || !mounts.has(option))) mounts.set(option, at);
+  for (const { fstype, point, options } of listMounts()) {
+    if (fstype === "cgroup2") unified ??= point;
+    if (fstype === "cgroup") for (const option of options) if (isHierarchy(option) && (point.startsWith(USUAL) || !mounts.has(option))) mounts.set(option, point);
   }
   if ([...mounts.keys()].some((name) => !name.startsWith("name="))) return { version: 1, root: USUAL, mounts };
   if (unified !== undefined) return { version: 2, root: unified, mounts };

@@ -4,7 +4,6 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { driverNamed, driverNames } from "../../../agent/storage/drivers.js";
 import { groupBits, rootFits } from "../../../agent/storage/fs-group.js";
-import { parseMountInfo, unescapeOctal } from "../../../agent/lib/mountinfo.js";
 import { optionValue, splitOptions, splitWords } from "../../../agent/storage/options.js";
 import { drop, dropAll, register, use } from "../../../agent/storage/refs.js";
 import type { StorageTable } from "../../../agent/storage/types.js";
@@ -78,14 +77,6 @@ describe("reference counts", () => {
       }
     }));
   });
-});
-
-describe("the mount table", () => {
-  it("is read with its optional fields and escapes", () => {
-    const text = "36 35 98:0 /mnt1 /mnt2\\040x rw,noatime master:1 shared:2 - ext3 /dev/ro\\134ot rw\n37 36 0:1 / /proc rw - proc proc rw\n";
-    expect(parseMountInfo(text)).toEqual([{ point: "/mnt2 x", fstype: "ext3", source: "/dev/ro\\ot" }, { point: "/proc", fstype: "proc", source: "proc" }]);
-  });
-  it("leaves what is no escape", () => expect(unescapeOctal("a\\9b\\04")).toBe("a\\9b\\04"));
 });
 
 describe("group permissions", () => {
