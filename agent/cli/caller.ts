@@ -13,7 +13,7 @@ import { decimal } from "../lib/text.js";
 import { pidfdOf, type Process } from "../engine/process.js";
 import type { Spec } from "../oci/spec.js";
 import { invalid } from "./context.js";
-import type { Options } from "./options.js";
+import type { Option, Options } from "./options.js";
 
 const sockets = lazy<typeof import("./sockets.js")>("cli/sockets.js");
 
@@ -65,3 +65,11 @@ export function descriptorsToKeep(options: Options, passed = 0): number[] {
   for (let fd = 3; fd < 3 + n; fd++) if (sys(NR.fcntl, fd, F.GETFD) === 0) kept.push(fd); // this command's own are close-on-exec
   return kept;
 }
+
+/** What of its caller a command takes and tells, as options. */
+export const STREAMS = {
+  "console-socket": ["value", "unix socket that gets the terminal's master"],
+  "pidfd-socket": ["value", "unix socket that gets a pidfd of the process"],
+  "pid-file": ["value", "file to write the process id to"],
+  "preserve-fds": ["value", "hand over this many descriptors from 3 up"],
+} as const satisfies { readonly [name: string]: Option };

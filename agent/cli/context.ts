@@ -1,7 +1,7 @@
 // What every command gets: where state is kept, where messages go, and how it ends.
 import { AppError } from "../lib/errors.js";
 import { lazy } from "../lib/lazy.js";
-import type { Options } from "./options.js";
+import type { Option, Options, Shape } from "./options.js";
 
 export { print } from "./print.js";
 
@@ -22,6 +22,18 @@ export interface Context {
 
 /** A command: its exit status. */
 export type Run = (context: Context, options: Options, rest: readonly string[]) => number | Promise<number>;
+
+/** A command, as its module describes it. */
+export interface Command extends Shape {
+  /** What it does, in the infinitive. */
+  readonly about: string;
+  readonly run: Run;
+}
+
+/** Options of more than one command. */
+export const BUNDLE: Option = ["value", "folder with config.json (default: the current one)", "b"];
+export const FORMAT: Option = ["value", "table or json", "f"];
+export const DETACH: Option = ["switch", "do not wait for the end", "d"];
 
 /** Writes a message to the log; to standard error when there is none or it cannot be written. */
 export const say = (context: Pick<Context, "log" | "json">, level: "error" | "warning" | "debug", message: string): void => messages().say(context, level, message);

@@ -10,7 +10,7 @@ import { destroyContainer } from "../engine/destroy.js";
 import { signal } from "../engine/process.js";
 import { startContainer } from "../engine/start.js";
 import { checkId } from "../oci/check.js";
-import { complain, type Context, idOf } from "./context.js";
+import { type Command, complain, type Context, idOf } from "./context.js";
 import { known, look, revive } from "./load.js";
 import type { Options } from "./options.js";
 import { find } from "./store.js";
@@ -22,7 +22,7 @@ const refuse = (why: string): never => {
   throw new AppError("precondition", why);
 };
 
-export async function start(context: Context, options: Options): Promise<number> {
+async function start(context: Context, options: Options): Promise<number> {
   const it = known(context, idOf(options), true);
   if (it.status === "stopped") refuse(`cannot start a container that has stopped: ${it.saved.id}`);
   if (it.status === "running") refuse(`cannot start an already running container: ${it.saved.id}`);
@@ -58,7 +58,7 @@ export function signalNumber(text: string): number {
   return name[4] === "N" ? 34 + more : 64 - more;
 }
 
-export async function kill(context: Context, options: Options): Promise<number> {
+async function kill(context: Context, options: Options): Promise<number> {
   const it = known(context, idOf(options), false);
   const number = signalNumber(options.words[1] ?? "TERM");
   const container = revive(it);
@@ -80,14 +80,14 @@ export async function kill(context: Context, options: Options): Promise<number> 
   return 0;
 }
 
-export async function pause(context: Context, options: Options): Promise<number> {
+async function pause(context: Context, options: Options): Promise<number> {
   const it = known(context, idOf(options), true);
   if (it.status !== "running" && it.status !== "created") refuse(`cannot pause container ${it.saved.id}: it is ${it.status === "stopped" ? "stopped: container not running" : it.status}`);
   await pausing().pauseContainer(revive(it));
   return 0;
 }
 
-export async function resume(context: Context, options: Options): Promise<number> {
+async function resume(context: Context, options: Options): Promise<number> {
   const it = known(context, idOf(options), true);
   if (it.status !== "paused") refuse(`cannot resume container ${it.saved.id}: it is not paused but ${it.status}`);
   await pausing().resumeContainer(revive(it));
@@ -122,7 +122,7 @@ async function removeOne(context: Context, id: string, force: boolean): Promise<
   entry.remove();
 }
 
-export async function remove(context: Context, options: Options): Promise<number> {
+async function remove(context: Context, options: Options): Promise<number> {
   let status = 0;
   for (const id of options.words) {
     try {
@@ -135,3 +135,17 @@ export async function remove(context: Context, options: Options): Promise<number
   }
   return status;
 }
+
+export const commands = {
+  start: { about: "run the program of a created container", usage: "ID", least: 1, most: 1, options: {}, run: start },
+  kill: {
+    about: "send a signal (default TERM) to a container's first process", usage: "ID [SIGNAL]", least: 1, most: 2, run: kill,
+    options: { all: ["switch", "signal every process of the container", "a"] },
+  },
+  delete: {
+    about: "remove what a container has left", usage: "ID...", least: 1, most: 1000, run: remove,
+    options: { force: ["switch", "kill it first; a missing container is no error", "f"] },
+  },
+  pause: { about: "freeze all processes of a container", usage: "ID", least: 1, most: 1, options: {}, run: pause },
+  resume: { about: "let a paused container go on", usage: "ID", least: 1, most: 1, options: {}, run: resume },
+} as const satisfies { readonly [name: string]: Command };

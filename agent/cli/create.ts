@@ -20,8 +20,8 @@ import { cgroupPath } from "../oci/cgroup.js";
 import { checkId } from "../oci/check.js";
 import type { Spec } from "../oci/spec.js";
 import { type Bundle, readBundle } from "./bundle.js";
-import { announce, descriptorsToKeep, passedSockets, withSockets } from "./caller.js";
-import { type Context, idOf, invalid } from "./context.js";
+import { announce, descriptorsToKeep, passedSockets, STREAMS, withSockets } from "./caller.js";
+import { BUNDLE, type Command, type Context, DETACH, idOf, invalid } from "./context.js";
 import { attach, prepareTerminal } from "./foreground.js";
 import type { Options } from "./options.js";
 import { claim, type Entry, type Saved } from "./store.js";
@@ -111,12 +111,12 @@ async function make(context: Context, options: Options, waiting: boolean): Promi
   }
 }
 
-export async function create(context: Context, options: Options): Promise<number> {
+async function create(context: Context, options: Options): Promise<number> {
   await make(context, options, true);
   return 0;
 }
 
-export async function run(context: Context, options: Options): Promise<number> {
+async function run(context: Context, options: Options): Promise<number> {
   if (!options.has("detach") && !options.has("no-subreaper")) setChildSubreaper();
   const { entry, container, master } = await make(context, options, false);
   try {
@@ -158,3 +158,19 @@ async function forget(entry: Entry, container: Container): Promise<void> {
   await destroyContainer(container);
   entry.remove();
 }
+
+const OPTIONS = {
+  bundle: BUNDLE,
+  config: ["value", "another file than config.json", "f"],
+  ...STREAMS,
+  "no-pivot": ["switch", "move the root instead of pivot_root(2) (for an initramfs)"],
+  "no-new-keyring": ["switch", "keep the caller's session keyring"],
+} as const;
+
+export const commands = {
+  create: { about: "make a container, ready to be started", usage: "ID", least: 1, most: 1, options: OPTIONS, run: create },
+  run: {
+    about: "make a container, start it, wait for its end and delete it", usage: "ID", least: 1, most: 1, run,
+    options: { ...OPTIONS, detach: DETACH, keep: ["switch", "do not delete the container at its end"], "no-subreaper": ["switch", "do not become the reaper of orphans"] },
+  },
+} as const satisfies { readonly [name: string]: Command };

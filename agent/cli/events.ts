@@ -5,7 +5,7 @@ import { AppError } from "../lib/errors.js";
 import { after, type Timer } from "../lib/loop.js";
 import type { Container } from "../engine/container.js";
 import { whenEnded } from "../engine/process.js";
-import { type Context, idOf, invalid, print } from "./context.js";
+import { type Command, type Context, idOf, invalid, print } from "./context.js";
 import { statsEvent } from "./events-data.js";
 import { known, revive } from "./load.js";
 import type { Options } from "./options.js";
@@ -58,7 +58,7 @@ function follow(container: Container, interval: number): Promise<void> {
     }));
 }
 
-export async function events(context: Context, options: Options): Promise<number> {
+async function events(context: Context, options: Options): Promise<number> {
   const interval = intervalOf(options);
   const it = known(context, idOf(options), false);
   if (it.status === "stopped" || it.status === "creating") throw new AppError("precondition", `container not running: ${it.saved.id}`);
@@ -68,3 +68,10 @@ export async function events(context: Context, options: Options): Promise<number
   else await follow(container, interval);
   return 0;
 }
+
+export const commands = {
+  events: {
+    about: "print figures and out-of-memory events of a container", usage: "ID", least: 1, most: 1, run: events,
+    options: { interval: ["value", "time between two figures (default 5s)"], stats: ["switch", "figures once, then leave"] },
+  },
+} as const satisfies { readonly [name: string]: Command };

@@ -10,8 +10,8 @@ import { signal, whenEnded } from "../engine/process.js";
 import { mayTrace } from "../oci/caps.js";
 import { parseProcess, parseSpec } from "../oci/parse.js";
 import type { Capabilities, Process, Spec, User } from "../oci/spec.js";
-import { type Context, idOf, invalid } from "./context.js";
-import { announce, descriptorsToKeep } from "./caller.js";
+import { type Command, type Context, DETACH, idOf, invalid } from "./context.js";
+import { announce, descriptorsToKeep, STREAMS } from "./caller.js";
 import { known, revive } from "./load.js";
 import { attach, prepareTerminal } from "./foreground.js";
 import type { Options } from "./options.js";
@@ -63,7 +63,7 @@ function processFor(config: Spec, options: Options, args: readonly string[]): Pr
   };
 }
 
-export async function exec(context: Context, options: Options, rest: readonly string[]): Promise<number> {
+async function exec(context: Context, options: Options, rest: readonly string[]): Promise<number> {
   const it = known(context, idOf(options), false);
   if (it.status === "stopped" || it.status === "creating") throw new AppError("precondition", `cannot exec in a stopped container: container not running: ${it.saved.id}`);
   if (it.status === "paused" && !options.has("ignore-paused")) throw new AppError("precondition", `cannot exec in a paused container (use --ignore-paused to override): ${it.saved.id}`);
@@ -99,3 +99,25 @@ export async function exec(context: Context, options: Options, rest: readonly st
     attached.restore();
   }
 }
+
+export const commands = {
+  exec: {
+    about: "run a further process in a container", usage: "ID COMMAND [ARG...]", least: 1, most: 100000, stopAt: 1, run: exec,
+    options: {
+      ...STREAMS,
+      cwd: ["value", "working directory"],
+      env: ["list", "NAME=VALUE; may be given again", "e"],
+      tty: ["switch", "give it a terminal", "t"],
+      user: ["value", "UID[:GID]", "u"],
+      "additional-gids": ["list", "further group; may be given again", "g"],
+      process: ["value", "JSON file with the process", "p"],
+      detach: DETACH,
+      "process-label": ["value", "SELinux label"],
+      apparmor: ["value", "AppArmor profile"],
+      "no-new-privs": ["switch", "set no_new_privs"],
+      cap: ["list", "add a capability; may be given again", "c"],
+      cgroup: ["list", "path below the container's cgroup ([controller:]path on version 1)"],
+      "ignore-paused": ["switch", "also in a paused container, when it goes on"],
+    },
+  },
+} as const satisfies { readonly [name: string]: Command };

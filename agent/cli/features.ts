@@ -6,7 +6,7 @@ import { NAMESPACES } from "../oci/check.js";
 import { optionNames } from "../oci/mounts.js";
 import { MEMORY_FLAGS, MEMORY_MODES } from "../oci/schedule.js";
 import { ACTIONS, ARCHITECTURES, FLAGS, OPERATORS } from "../oci/seccomp.js";
-import { print } from "./context.js";
+import { type Command, print } from "./context.js";
 
 const ALL = { low: 0xffffffff, high: 0xffffffff };
 const names = (table: object): string[] => Object.keys(table).sort();
@@ -29,7 +29,11 @@ export function features(): object {
 }
 
 /** Prints it. */
-export function run(): number {
+function run(): number {
   print(1, `${JSON.stringify(features(), undefined, 2)}\n`);
   return 0;
 }
+
+export const commands = {
+  features: { about: "print what this runtime knows as JSON", usage: "", least: 0, most: 0, options: {}, run },
+} as const satisfies { readonly [name: string]: Command };

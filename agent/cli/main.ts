@@ -7,26 +7,12 @@ import { lazy } from "../lib/lazy.js";
 import { divertLog, Level, setLevel } from "../lib/log.js";
 import { onCrash } from "../lib/loop.js";
 import { cleanPath } from "../oci/field.js";
-import { complain, print, say, type Context, type Run } from "./context.js";
+import { commandOf, GLOBAL } from "./commands.js";
+import { complain, print, say, type Context } from "./context.js";
 import { leave } from "./interrupt.js";
-import { booleanOf, commandOf, globalOptions, Options, readOptions } from "./options.js";
+import { booleanOf, Options, readOptions } from "./options.js";
 
 const texts = lazy<typeof import("./help.js")>("cli/help.js");
-const create = lazy<typeof import("./create.js")>("cli/create.js");
-const control = lazy<typeof import("./control.js")>("cli/control.js");
-const exec = lazy<typeof import("./exec.js")>("cli/exec.js");
-const spec = lazy<typeof import("./spec.js")>("cli/spec.js");
-const features = lazy<typeof import("./features.js")>("cli/features.js");
-const ps = lazy<typeof import("./ps.js")>("cli/ps.js");
-const events = lazy<typeof import("./events.js")>("cli/events.js");
-const update = lazy<typeof import("./update.js")>("cli/update.js");
-const report = lazy<typeof import("./report.js")>("cli/report.js");
-
-const RUN: { readonly [command: string]: () => Run } = {
-  create: () => create().create, run: () => create().run, start: () => control().start, kill: () => control().kill, delete: () => control().remove, pause: () => control().pause,
-  resume: () => control().resume, exec: () => exec().exec, state: () => report().state, list: () => report().list, spec: () => spec().spec, features: () => features().run,
-  ps: () => ps().ps, events: () => events().events, update: () => update().update,
-};
 
 const DEFAULT_ROOT = "/run/kata-oci";
 
@@ -69,7 +55,7 @@ export function commandLine(args: readonly string[], self: string, uid: number):
   };
   onCrash(fail);
   const go = async (): Promise<number> => {
-    const { options: global, rest } = readOptions(globalOptions(), args, self);
+    const { options: global, rest } = readOptions(GLOBAL, args, self);
     const name = rest[0];
     if (global.has("version")) return print(1, texts().versionText(self)), 0;
     if (global.has("help") || name === "help") return print(1, texts().help(self, rest[1])), 0;
@@ -87,8 +73,7 @@ export function commandLine(args: readonly string[], self: string, uid: number):
     const given = command.stopAt === undefined ? new Options(options.given, [...options.words, ...further]) : options;
     if (words < least || words > most) throw new AppError("invalid", `${name}: ${words < least ? "too few" : "too many"} arguments: usage: ${self} ${name} [OPTION...] ${command.usage}`);
     if (context.debug) say(context, "debug", `${name} ${words === 0 ? "" : given.words.join(" ")}`);
-    const found = RUN[name] ?? (() => { throw new AppError("unimplemented", `${name} is not there yet`); });
-    return found()(context, given, further);
+    return command.run(context, given, further);
   };
   go().then(leave, fail);
 }

@@ -9,7 +9,7 @@ import { fork, runProgram } from "../lib/fork.js";
 import { readFd } from "../lib/fs.js";
 import { exitOf } from "../lib/reaper.js";
 import { lines, words } from "../lib/text.js";
-import { type Context, idOf, invalid, print } from "./context.js";
+import { type Command, type Context, FORMAT, idOf, invalid, print } from "./context.js";
 import { known, revive } from "./load.js";
 import type { Options } from "./options.js";
 
@@ -42,7 +42,7 @@ export function sift(table: string, pids: readonly number[]): string {
   return [title, ...rows.filter((row) => wanted.has(words(row)[column] ?? ""))].map((row) => `${row}\n`).join("");
 }
 
-export async function ps(context: Context, options: Options, rest: readonly string[]): Promise<number> {
+async function ps(context: Context, options: Options, rest: readonly string[]): Promise<number> {
   const format = options.get("format") ?? "table";
   if (format !== "table" && format !== "json") invalid(`--format: "${format}" is not table or json`);
   const it = known(context, idOf(options), false);
@@ -51,3 +51,7 @@ export async function ps(context: Context, options: Options, rest: readonly stri
   else print(1, sift(await machineTable(rest.length === 0 ? ["-ef"] : rest), pids));
   return 0;
 }
+
+export const commands = {
+  ps: { about: "list a container's processes", usage: "ID [PS-OPTION...]", least: 1, most: 1000, stopAt: 1, options: { format: FORMAT }, run: ps },
+} as const satisfies { readonly [name: string]: Command };

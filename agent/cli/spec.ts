@@ -7,7 +7,7 @@ import { NR } from "../abi/nr.js";
 import { AppError } from "../lib/errors.js";
 import { hierarchy } from "../engine/cgroup/hierarchy.js";
 import type { Mount, Spec } from "../oci/spec.js";
-import type { Context } from "./context.js";
+import { BUNDLE, type Command, type Context } from "./context.js";
 import type { Options } from "./options.js";
 
 const CAPS = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"];
@@ -49,7 +49,7 @@ export function defaultSpec(rootless: boolean, v2: boolean, uid = 0, gid = 0): S
 }
 
 /** Writes config.json into the bundle; one that is there already stays. */
-export function spec(_context: Context, options: Options): number {
+function spec(_context: Context, options: Options): number {
   const rootless = options.has("rootless");
   const path = `${options.get("bundle") ?? "."}/config.json`;
   const text = JSON.stringify(defaultSpec(rootless, hierarchy().version === 2, sys(NR.geteuid), sys(NR.getegid)), undefined, "\t");
@@ -61,3 +61,10 @@ export function spec(_context: Context, options: Options): number {
   }
   return 0;
 }
+
+export const commands = {
+  spec: {
+    about: "write a config.json to begin with", usage: "", least: 0, most: 0, run: spec,
+    options: { bundle: BUNDLE, rootless: ["switch", "for a user without privileges"] },
+  },
+} as const satisfies { readonly [name: string]: Command };

@@ -10,7 +10,7 @@ import type { Cgroup } from "../engine/cgroup/group.js";
 import { checkResources } from "../oci/check-resources.js";
 import { parseResources, parseSpec } from "../oci/parse.js";
 import type { Resources } from "../oci/spec.js";
-import { type Context, idOf, invalid, say } from "./context.js";
+import { type Command, type Context, idOf, invalid, say } from "./context.js";
 import { known, revive } from "./load.js";
 import type { Options } from "./options.js";
 import type { Entry } from "./store.js";
@@ -19,7 +19,7 @@ type Section = { readonly [field: string]: unknown };
 type Sections = { readonly [name: string]: Section };
 
 /** Option: section and field of linux.resources, and whether it counts bytes. */
-const FLAGS: { readonly [option: string]: readonly [section: string, field: string, kind?: "bytes" | "text"] } = {
+export const FLAGS: { readonly [option: string]: readonly [section: string, field: string, kind?: "bytes" | "text"] } = {
   "blkio-weight": ["blockIO", "weight"], "cpu-period": ["cpu", "period"], "cpu-quota": ["cpu", "quota"], "cpu-burst": ["cpu", "burst"], "cpu-share": ["cpu", "shares"], "cpu-rt-period": ["cpu", "realtimePeriod"],
   "cpu-rt-runtime": ["cpu", "realtimeRuntime"], "cpu-idle": ["cpu", "idle"], "cpuset-cpus": ["cpu", "cpus", "text"], "cpuset-mems": ["cpu", "mems", "text"], memory: ["memory", "limit", "bytes"],
   "memory-reservation": ["memory", "reservation", "bytes"], "memory-swap": ["memory", "swap", "bytes"], "kernel-memory": ["memory", "kernel", "bytes"], "kernel-memory-tcp": ["memory", "kernelTCP", "bytes"], "pids-limit": ["pids", "limit"],
@@ -130,7 +130,7 @@ const before = (entry: Entry): Resources => {
   return saved === undefined ? (parseSpec(entry.config()).linux?.resources ?? {}) : parseResources(saved);
 };
 
-export function update(context: Context, options: Options): number {
+function update(context: Context, options: Options): number {
   const it = known(context, idOf(options), true);
   if (it.status === "stopped" || it.status === "creating") throw new AppError("precondition", `container not running: ${it.saved.id}`);
   const file = options.get("resources");
@@ -149,3 +149,30 @@ export function update(context: Context, options: Options): number {
   }
   return 0;
 }
+
+export const commands = {
+  update: {
+    about: "change a container's resource limits", usage: "ID", least: 1, most: 1, run: update,
+    options: {
+      resources: ["value", "JSON file with linux.resources instead of options (-: standard input)", "r"],
+      memory: ["value", "memory, in bytes or with k, m, g (-1: no limit)"],
+      "memory-reservation": ["value", "memory that is left to it when there is little, as above"],
+      "memory-swap": ["value", "memory and swap together, as above"],
+      "kernel-memory": ["value", "gone from the kernel, refused"],
+      "kernel-memory-tcp": ["value", "gone from the kernel, refused"],
+      "pids-limit": ["value", "processes and threads (-1: no limit)"],
+      "cpu-period": ["value", "period of CPU time, in microseconds"],
+      "cpu-quota": ["value", "CPU time in each period, in microseconds (-1: no limit)"],
+      "cpu-burst": ["value", "CPU time that may be saved up for later periods, in microseconds"],
+      "cpu-share": ["value", "share of CPU time when others want it too (usual: 1024)"],
+      "cpu-idle": ["value", "1: only CPU time that nobody else wants"],
+      "cpu-rt-period": ["value", "the same period for realtime processes (version 1)"],
+      "cpu-rt-runtime": ["value", "realtime CPU time in each such period (version 1)"],
+      "cpuset-cpus": ["value", "CPUs to run on, as 0-3,8"],
+      "cpuset-mems": ["value", "memory nodes to take from, as 0-1"],
+      "blkio-weight": ["value", "share of the time of block devices, 10 to 1000"],
+      "l3-cache-schema": ["value", "line for schemata of resctrl: part of the level 3 cache"],
+      "mem-bw-schema": ["value", "line for schemata of resctrl: memory bandwidth"],
+    },
+  },
+} as const satisfies { readonly [name: string]: Command };

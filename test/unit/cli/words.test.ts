@@ -1,18 +1,25 @@
 // What the commands understand of their callers' words: options, sizes, durations, signals, limits to change; and what they make
 // of the machine's ps.
-import "../../helpers/fake-native.js";
+import { provide } from "../../helpers/fake-native.js";
 import "../../helpers/lazy-oci.js";
+import { readdirSync, readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { describe, expect, it, vi } from "vitest";
 
+const CLI = resolve(import.meta.dirname, "../../../agent/cli");
+
 vi.mock("../../../agent/lib/loop.js", () => ({ after: () => ({ cancel: () => undefined }), watch: () => undefined, now: () => 0 }));
-const { commandOf, globalOptions, readOptions } = await import("../../../agent/cli/options.js");
+const { commandNames, commandOf, GLOBAL } = await import("../../../agent/cli/commands.js");
+const { help } = await import("../../../agent/cli/help.js");
+const { readOptions } = await import("../../../agent/cli/options.js");
 const { durationMs } = await import("../../../agent/cli/events.js");
-const { asked, bytesOf, merged, toWrite } = await import("../../../agent/cli/update.js");
+const { asked, bytesOf, FLAGS, merged, toWrite } = await import("../../../agent/cli/update.js");
 const { sift } = await import("../../../agent/cli/ps.js");
 const { signalNumber } = await import("../../../agent/cli/control.js");
+for (const name of ["create", "control", "exec", "spec", "features", "ps", "events", "update", "report"]) provide(`cli__${name}.js`, await import(`../../../agent/cli/${name}.ts`));
 
 const read = (command: string, ...args: readonly string[]): { given: object; words: readonly string[]; rest: readonly string[] } => {
-  const { options, rest } = readOptions(commandOf(command) ?? globalOptions(), args, command);
+  const { options, rest } = readOptions(commandOf(command) ?? GLOBAL, args, command);
   return { given: options.given, words: options.words, rest };
 };
 
@@ -41,6 +48,33 @@ describe("options", () => {
     expect(() => read("create", "id", "-x")).toThrow("unknown option");
     expect(() => read("create", "id", "--bundle")).toThrow("--bundle needs a value");
     expect(() => read("create", "--toString", "id")).toThrow("unknown option --toString");
+  });
+});
+
+describe("the help", () => {
+  const tables: [string, { readonly options: object }][] = [["", GLOBAL], ...commandNames().map((name): [string, { readonly options: object }] => [name, commandOf(name) as never])];
+  const sources = readdirSync(CLI).filter((file) => file.endsWith(".ts")).map((file) => readFileSync(join(CLI, file), "utf8")).join("\n");
+
+  it.each(tables)("of %s says something of each option and names no letter twice", (name, { options }) => {
+    const text = help("kata-oci", name || undefined);
+    const rows = text.slice(text.lastIndexOf("options:\n")).split("\n").filter((line) => line.startsWith("  ") && line.includes("--"));
+    expect(rows.map((row) => /--([\w-]+)/.exec(row)?.[1]).sort()).toEqual([...new Set([...Object.keys(options), "help"])].sort());
+    for (const row of rows) expect(row).toMatch(/^  (-\w, |    )--[\w-]+( VALUE)? +\S.*\S$/);
+    const letters = rows.map((row) => /^  (-\w), /.exec(row)?.[1]).filter((letter) => letter !== undefined);
+    expect(new Set(letters).size).toBe(letters.length);
+  });
+
+  it("says what each command is for", () => {
+    for (const name of commandNames()) expect(help("kata-oci")).toMatch(new RegExp(`\n  ${name} .* \\S`));
+    for (const name of commandNames()) expect(commandOf(name)?.about).toMatch(/^[a-z]/);
+  });
+
+  it("knows every option that a command asks for, and no other", () => {
+    const known = new Set(tables.flatMap(([, { options }]) => Object.keys(options)));
+    const asked = new Set([...sources.matchAll(/\b(?:options|global|given)\.(?:get|has|all|number)\("([\w-]+)"\)/g)].map((m) => m[1] as string));
+    expect([...asked].filter((name) => !known.has(name))).toEqual([]);
+    expect([...known].filter((name) => !asked.has(name) && !(name in FLAGS) && !["l3-cache-schema", "mem-bw-schema"].includes(name))).toEqual([]);
+    expect(Object.keys(FLAGS).filter((name) => !Object.hasOwn(commandOf("update")?.options ?? {}, name))).toEqual([]);
   });
 });
 
