@@ -5,7 +5,7 @@ import { must, SysError, sys } from "./call.js";
 import { E } from "../abi/errno.js";
 import { Fd } from "./fd.js";
 import { NR } from "../abi/nr.js";
-import { setU64, viewOf } from "./struct.js";
+import { keepAlive, setU64, viewOf } from "./struct.js";
 
 const ATTR_BYTES = 128; // more than the kernel looks at; what it does not know has to be 0
 
@@ -19,7 +19,8 @@ export function loadDeviceProgram(code: Uint8Array): Fd {
   setU64(view, BpfAttr.insns, native.addressOf(code));
   setU64(view, BpfAttr.license, native.addressOf(license));
   const fd = must("bpf(BPF_PROG_LOAD)", NR.bpf, BPF.PROG_LOAD, attr, ATTR_BYTES);
-  return new Fd(license.length === 4 ? fd : -1); // the kernel reads `license` during the call: it must outlive it
+  keepAlive(code, license);
+  return new Fd(fd);
 }
 
 /** Attaches a device program to a cgroup (version 2), in place of `old` when it is given. */

@@ -4,7 +4,7 @@ import { AT, CLONE, O, PR, RLIMIT, SIG } from "../abi/flags.js";
 import { must, sys } from "./call.js";
 import { Fd } from "./fd.js";
 import { NR } from "../abi/nr.js";
-import { getU64, setU64, struct, viewOf } from "./struct.js";
+import { getU64, keepAlive, setU64, struct, viewOf } from "./struct.js";
 import { textBytes } from "./utf8.js";
 
 const ARGS = struct({ flags: "u64", pidfd: "u64", childTid: "u64", parentTid: "u64", exitSignal: "u64", stack: "u64", stackSize: "u64", tls: "u64", setTid: "u64", setTidSize: "u64", cgroup: "u64" });
@@ -40,7 +40,8 @@ export function execve(path: string, argv: readonly string[], env: readonly stri
   const args = stringVector(argv);
   const vars = stringVector(env);
   const r = sys(NR.execve, path, args.pointers, vars.pointers);
-  return args.held.length + vars.held.length < 0 ? 0 : r;
+  keepAlive(...args.held, ...vars.held);
+  return r;
 }
 
 /** execveat(2) of what a descriptor names: returns only the negative errno of a failure. */
@@ -48,7 +49,8 @@ export function execveat(fd: Fd, argv: readonly string[], env: readonly string[]
   const args = stringVector(argv);
   const vars = stringVector(env);
   const r = sys(NR.execveat, fd.n, "", args.pointers, vars.pointers, AT.EMPTY_PATH);
-  return args.held.length + vars.held.length < 0 ? 0 : r;
+  keepAlive(...args.held, ...vars.held);
+  return r;
 }
 
 /** Ends this process now, without anything at all being run. */

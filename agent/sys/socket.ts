@@ -5,7 +5,7 @@ import { check, must, sys } from "./call.js";
 import { E } from "../abi/errno.js";
 import { Fd } from "./fd.js";
 import { NR } from "../abi/nr.js";
-import { struct } from "./struct.js";
+import { keepAlive, struct } from "./struct.js";
 import { textBytes } from "./utf8.js";
 
 /** socket(2), non-blocking, close-on-exec. */
@@ -89,6 +89,7 @@ export function sendFds(fd: Fd, bytes: Uint8Array, fds: readonly Fd[]): void {
   const iov = IOVEC.make({ base: native.addressOf(bytes), length: bytes.length });
   const message = MSGHDR.make({ iov: native.addressOf(iov), iovCount: 1, control: native.addressOf(control), controlLength: control.length });
   must("sendmsg", NR.sendmsg, fd.n, message, MSG.NOSIGNAL);
+  keepAlive(control, iov);
 }
 
 /** recvmsg(2) of one message that carries at most `most` descriptors, now (EAGAIN when there is none): those descriptors, close-on-exec. */
@@ -98,6 +99,7 @@ export function receiveFds(fd: Fd, most: number): Fd[] {
   const iov = IOVEC.make({ base: native.addressOf(bytes), length: bytes.length });
   const message = MSGHDR.make({ iov: native.addressOf(iov), iovCount: 1, control: native.addressOf(control), controlLength: control.length });
   must("recvmsg", NR.recvmsg, fd.n, message, MSG.CMSG_CLOEXEC | MSG.DONTWAIT);
+  keepAlive(bytes, control, iov);
   const got = MSGHDR.read(message).controlLength;
   const numbers = new Int32Array(control.buffer, CMSGHDR.size, Math.max(0, got - CMSGHDR.size) >> 2);
   return got < CMSGHDR.size ? [] : [...numbers.subarray(0, (CMSGHDR.read(control).length - CMSGHDR.size) >> 2)].map((n) => new Fd(n));
