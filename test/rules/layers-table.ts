@@ -18,7 +18,7 @@ export const LAYERS: readonly Layer[] = [
   {
     names: ["sys"], imports: ["abi"],
     holds: "system calls by their man-page names; all synchronous, all through `sys/call.ts`",
-    never: "log, use promises, wait (three functions do, for processes without a loop: `waitReadable`, `acceptNext`, `pause`)",
+    never: "log, use promises, wait (four functions do, for processes without a loop: `waitReadable`, `waitFor`, `acceptNext`, `pause`)",
   },
   { names: ["lib"], imports: ["abi", "sys"], holds: "event loop, reaper, forked helpers, listeners and channels, files, log, errors", never: "know containers or RPC" },
   { names: ["oci"], imports: ["abi", "lib/errors", "lib/lazy", "lib/text"], holds: "runtime-spec types, checks and plans: data in, data out", never: "have any effect" },
