@@ -24,9 +24,7 @@ const limits = lazy<typeof import("./birth/limits-from-outside.js")>("engine/bir
 
 const MACHINE: Machine = { has: (type) => machine().has(type), isOwn: (type, path) => machine().isOwn(type, path) };
 
-const ENOUGH_BYTES = 4 << 20; // for a child and a small program
-
-async function untilReady(args: CreateArgs, gate: Channel, process: Process, { late, traits, inside }: Started, filter: Filter | undefined): Promise<void> {
+async function untilReady(args: CreateArgs, cgroup: Cgroup, gate: Channel, process: Process, { late, traits, inside }: Started, filter: Filter | undefined): Promise<void> {
   const next = (): ReturnType<Channel["next"]> => gate.next(`container ${args.id}`, args.judgement.patience === "endless" ? Infinity : withPatience(READY_MS));
   let ready = false, born = !inside;
   const heard = new Set<Said["say"]>();
@@ -48,18 +46,19 @@ async function untilReady(args: CreateArgs, gate: Channel, process: Process, { l
         break;
       case "notify": notify().handOver(process, said.fd, filter?.listener, hooks().stateOf(subject(args), "creating", process.pid)); break;
       case "hooks": await runOutside(args, process.pid); break;
-      default: throw died(args.spec);
+      default: throw died(args.spec, cgroup);
     }
     if (said.say !== "ready" || !born) gate.tell("go"); // one that is ready and where it belongs waits for "start"
   }
   if (late.length > 0) limits().limitFromOutside(process.pid, late);
 }
 
-/** The kernel ends a child that its group has no memory for, and a limit of a few bytes is easily written. */
-function died({ linux }: Spec): AppError {
-  const limit = linux?.resources?.memory?.limit;
-  const few = limit !== undefined && limit >= 0 && limit < ENOUGH_BYTES;
-  return new AppError("internal", `${few ? "linux.resources.memory.limit: " : ""}the child died before it was ready${few ? `: ${limit} bytes may be too few for it` : ""}`);
+/** The kernel kills a child that its group has no memory for, and counts that before it does it (cgroup-v2.rst, memory.events). */
+function died({ linux }: Spec, cgroup: Cgroup): AppError {
+  const what = "the child died before it was ready";
+  if ((cgroup.oomKills() ?? 0) === 0) return new AppError("internal", what);
+  const limit = linux?.resources?.memory?.limit ?? -1;
+  return new AppError("internal", limit < 0 ? `${what}: there was no memory for it` : `linux.resources.memory.limit: ${what}: ${limit} bytes are too few for it`);
 }
 
 async function runOutside(args: CreateArgs, pid: number): Promise<void> {
@@ -102,7 +101,7 @@ export async function createContainer(args: CreateArgs): Promise<Container> {
         await started.held();
         gate.tell("go");
       }
-      await untilReady(args, gate, process, started, filter);
+      await untilReady(args, cgroup, gate, process, started, filter);
       changeable(container).initPid = process.pid;
       return container;
     } catch (error) {

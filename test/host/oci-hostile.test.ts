@@ -138,7 +138,7 @@ describe.skipIf(why !== undefined)("the command line", () => {
     const config = fitting(cell.tag);
     config.linux.resources.memory = { limit: 1 };
     const message = attempt(JSON.stringify(config));
-    if (message !== "") expect(errorsIn(message)[0]).toMatch(/^create container \S+: linux\.resources\.memory\.limit: the child died before it was ready: 1 bytes may be too few for it$/);
+    if (message !== "") expect(errorsIn(message)[0]).toMatch(/^create container \S+: linux\.resources\.memory\.limit: the child died before it was ready: 1 bytes are too few for it$/);
   });
 
   it("takes a changed process for exec or refuses it in one line, and the container stays as it is", () => {

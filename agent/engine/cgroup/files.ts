@@ -20,17 +20,21 @@ const below = lazy<typeof import("./below.js")>("engine/cgroup/below.js");
 export const LOOKED_AT = 256;
 const made = new Set<string>(); // parents that did not exist before: removed again with their last group
 
-/** Makes the folder of a group and its parents. Throws "exists" when somebody is in it. */
-export function makeGroup(root: string, path: string): void {
+/** Makes the folder of a group and its parents; false when it was there. Throws "exists" when somebody is in it. */
+export function makeGroup(root: string, path: string): boolean {
   const full = root + path;
   const r = sys(NR.mkdirat, AT.FDCWD, full, 0o755);
-  if (r === 0) return;
-  if (r === -E.EEXIST) return checkIdle(full);
+  if (r === 0) return true;
+  if (r === -E.EEXIST) {
+    checkIdle(full);
+    return false;
+  }
   const cut = path.lastIndexOf("/");
   if (r !== -E.ENOENT || cut <= 0) throw because(`linux.cgroupsPath: make the cgroup ${full}`, new SysError("mkdir", -r));
   makeParent(root, path.slice(0, cut));
   const again = sys(NR.mkdirat, AT.FDCWD, full, 0o755);
   if (again < 0 && again !== -E.EEXIST) throw because(`linux.cgroupsPath: make the cgroup ${full}`, new SysError("mkdir", -again));
+  return again === 0;
 }
 
 /** Throws unless a group that was there before can be taken: nobody in it or below it, and not frozen. */

@@ -42,6 +42,8 @@ export interface Cgroup {
   fetch(pids: readonly number[]): Promise<void>;
   /** What is used; on version 2 also how long was waited for it, when asked for. */
   stats(pressure?: boolean): Stats;
+  /** How many of its processes the kernel has killed for want of memory since it was made or taken; undefined where nobody counts them. */
+  oomKills(): number | undefined;
   /** Calls `onOom` once for each process that the kernel killed for want of memory; the answer ends that, after a last look. */
   watchOom(onOom: () => void): () => void;
   /** Removes it at once, when nobody has been in it. */

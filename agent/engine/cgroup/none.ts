@@ -15,7 +15,7 @@ const nothing = (): Promise<void> => Promise.resolve();
 
 export const NONE: Cgroup = {
   version: 2, path: "", madeParents: () => [], frozen: () => false, create: nothing, restrictDevices: nothing, dirFd: () => undefined, procsFiles: () => [], v1Mounts: () => undefined,
-  sub: refuse, update: refuse, freeze: () => Promise.resolve().then(refuse), thaw: nothing, pids: () => [], killAll: nothing, fetch: nothing, stats: () => ({ hugetlbStats: {} }), watchOom: () => () => undefined, removeNow: () => undefined, remove: nothing,
+  sub: refuse, update: refuse, freeze: () => Promise.resolve().then(refuse), thaw: nothing, pids: () => [], killAll: nothing, fetch: nothing, stats: () => ({ hugetlbStats: {} }), oomKills: () => undefined, watchOom: () => () => undefined, removeNow: () => undefined, remove: nothing,
 };
 
 /** The same for a container that another process has made: its processes are found by its first one, as long as that lives. */

@@ -58,6 +58,8 @@ class Groups implements Cgroup {
   readonly version = 1;
   /** Where the hierarchies are mounted that the container is in. */
   #roots: string[] = [];
+  /** Of whoever had the group. */
+  #killsBefore = 0;
   readonly #path: string;
   readonly #below: ReadonlyMap<string, string>;
   /** `below`: the group that the path begins at in a hierarchy, when that is not its root. */
@@ -106,7 +108,8 @@ class Groups implements Cgroup {
   }
   #make(root: string): boolean {
     if (this.#roots.includes(root)) return false;
-    makeGroup(root, this.#in(root));
+    const fresh = makeGroup(root, this.#in(root));
+    if (!fresh && root === hierarchy().mounts.get("memory")) this.#killsBefore = this.#kills() ?? 0;
     this.#roots.push(root);
     if (root === hierarchy().mounts.get("cpuset")) for (const file of ["cpuset.cpus", "cpuset.mems"]) attempt("fill the cpuset", () => fillCpuset(root, this.#in(root), file));
     return true;
@@ -244,6 +247,13 @@ class Groups implements Cgroup {
       const root = hierarchy().mounts.get(controller);
       return root !== undefined && this.#roots.includes(root) ? this.#full(root) : undefined;
     });
+  }
+  #kills(): number | undefined {
+    return hierarchy().mounts.has("memory") ? oom().oomKills(readTextIf(`${this.#dir("memory")}/memory.oom_control`)) : undefined;
+  }
+  oomKills(): number | undefined {
+    const kills = this.#kills();
+    return kills === undefined ? undefined : kills - this.#killsBefore;
   }
   watchOom(onOom: () => void): () => void {
     if (!hierarchy().mounts.has("memory")) return () => undefined; // the kernel keeps the controller for version 2, or has none

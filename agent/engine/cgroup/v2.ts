@@ -120,6 +120,8 @@ function programFor(rules: readonly DeviceRule[]): Fd | undefined {
 
 class Group implements Cgroup {
   readonly version = 2;
+  /** Of whoever had the group. */
+  #killsBefore = 0;
   constructor(readonly path: string, readonly exact = false) {}
 
   get dir(): string {
@@ -151,7 +153,7 @@ class Group implements Cgroup {
   #make(needed: Needed, whole: boolean, again: () => boolean): void {
     const { root } = hierarchy();
     try {
-      makeGroup(root, this.path);
+      if (!makeGroup(root, this.path)) this.#killsBefore = this.#kills() ?? 0;
       const { length } = this.#controllers();
       if (!whole || length === 0) this.#beThreaded();
       if (length > 0 || needed.size === 0) return;
@@ -281,6 +283,13 @@ class Group implements Cgroup {
 
   stats(pressure = false): Stats {
     return stats().statsV2(this.dir, pressure);
+  }
+  #kills(): number | undefined {
+    return oom().oomKills(readTextIf(`${this.dir}/memory.events`));
+  }
+  oomKills(): number | undefined {
+    const kills = this.#kills();
+    return kills === undefined ? undefined : kills - this.#killsBefore;
   }
   watchOom(onOom: () => void): () => void {
     return oom().watchV2(this.dir, onOom);
