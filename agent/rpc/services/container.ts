@@ -7,22 +7,32 @@ import { AppError } from "../../lib/errors.js";
 import { lazy } from "../../lib/lazy.js";
 import { type Handlers, LATER } from "../methods.js";
 import { toProcess, toResources, toSpec } from "../from-proto.js";
+import { idleIn, tellIdle } from "../idle-fields.js";
 import { toStats } from "../to-proto.js";
 
 const diagnostics = lazy<typeof import("../../sandbox/diagnostics.js")>("sandbox/diagnostics.js");
 
 /** The handlers of the containers of `sandbox` and their processes. */
 export function containers(sandbox: Sandbox): Handlers<"container"> {
+  const told = new WeakSet<object>(); // containers for whose further processes it has been said
   return {
-    CreateContainer: (request) => {
+    CreateContainer: async (request) => {
       if (request.oci === undefined) throw new AppError("internal", "EINVAL: CreateContainerRequest has no OCI spec");
-      return createContainer(sandbox, { id: request.containerId, spec: toSpec(request.oci), storages: request.storages, devices: request.devices, sandboxPidns: request.sandboxPidns });
+      const { containerId: id } = request;
+      const idle = idleIn("CreateContainer", request); // the request is not kept until it is done
+      await createContainer(sandbox, { id, spec: toSpec(request.oci), storages: request.storages, devices: request.devices, sandboxPidns: request.sandboxPidns });
+      tellIdle("CreateContainer", idle, id);
     },
     StartContainer: (request) => startContainer(sandbox, request.containerId),
     RemoveContainer: (request) => removeContainer(sandbox, request.containerId, request.timeout * 1000),
-    ExecProcess: (request, { connection }) => {
+    ExecProcess: async (request, { connection }) => {
       if (request.process === undefined) throw new AppError("internal", "Unable to parse process from ExecProcessRequest");
-      return execProcess(sandbox, request.containerId, request.execId, toProcess(request.process), connection);
+      const { containerId: id } = request;
+      const entry = sandbox.entries.get(id);
+      const idle = entry === undefined || told.has(entry) ? [] : idleIn("ExecProcess", request);
+      await execProcess(sandbox, id, request.execId, toProcess(request.process), connection);
+      tellIdle("ExecProcess", idle, id);
+      if (entry !== undefined && idle.length > 0) told.add(entry);
     },
     SignalProcess: (request) => signalProcess(sandbox, request.containerId, request.execId, request.signal | 0),
     WaitProcess: (request, call) => {

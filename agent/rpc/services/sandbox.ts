@@ -3,6 +3,7 @@ import { createSandbox, destroySandbox } from "../../sandbox/lifecycle.js";
 import type { Sandbox } from "../../sandbox/sandbox.js";
 import { Serial } from "../../lib/async.js";
 import { AppError } from "../../lib/errors.js";
+import { idleIn, tellIdle } from "../idle-fields.js";
 import type { Handlers } from "../methods.js";
 
 /** The handlers; `end` is called once, when DestroySandbox has been answered and the agent has to go. */
@@ -10,8 +11,11 @@ export function sandboxLife(sandbox: Sandbox, end: () => void): Handlers<"sandbo
   let ending = false;
   const turns = new Serial(); // a second call must not undo what the first is still doing
   return {
-    CreateSandbox: (request) =>
-      turns.run(() => createSandbox(sandbox, { id: request.sandboxId, hostname: request.hostname, dns: request.dns, storages: request.storages, kernelModules: request.kernelModules })),
+    CreateSandbox: async (request) => {
+      const idle = idleIn("CreateSandbox", request);
+      await turns.run(() => createSandbox(sandbox, { id: request.sandboxId, hostname: request.hostname, dns: request.dns, storages: request.storages, kernelModules: request.kernelModules }));
+      tellIdle("CreateSandbox", idle);
+    },
     DestroySandbox: async () => {
       if (ending) throw new AppError("internal", '"failed to get sandbox sender channel"');
       ending = true;
