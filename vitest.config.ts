@@ -1,7 +1,9 @@
 import { defineConfig } from "vitest/config";
+import { lazyModules } from "./test/helpers/lazy-modules.js";
 
 // One project for each kind of test. host and vm start processes of their own and run one file at a time.
 const project = (name: string, extra: object = {}): object => ({
+  plugins: [lazyModules()],
   test: { name, include: [`test/${name}/**/*.test.ts`], environment: "node", setupFiles: ["test/helpers/fake-native.ts"], define: {}, ...extra },
   define: { __ARCH__: '"x86_64"', __VERSION__: '"0.0.0"', __DEBUG__: "true", __STUB__: '"code"' },
 });

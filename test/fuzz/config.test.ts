@@ -1,7 +1,6 @@
 // Hostile configurations for the pure part of the engine: whatever the text, the parser, the checks and the plan either take it or
 // throw an AppError that names the field; nothing else comes out, and nothing takes long.
 import "../helpers/fake-native.js";
-import "../helpers/lazy-oci.js";
 import { COMMAND_LINE } from "../../agent/oci/judgement.js";
 import fc from "fast-check";
 import { expect, test } from "vitest";

@@ -1,6 +1,6 @@
 // A small kernel behind the fake `native`: descriptors, pipes, children, epoll and a clock, enough for what the loop, helpers and
 // listeners do. It counts what is open and who lives, and lets one call fail. Import it before modules of agent/.
-import { answerCalls, provide } from "./fake-native.js";
+import { answerCalls } from "./fake-native.js";
 
 const SPACE = 2 ** 24; // addresses of one buffer
 const buffers: Uint8Array[] = [];
@@ -27,7 +27,6 @@ const words = (arg: unknown): Int32Array => {
 
 const { NR } = (await import("../../agent/abi/nr.js")) as unknown as { readonly NR: Record<string, number> }; // a table only here
 const { E } = await import("../../agent/abi/errno.js");
-provide("sys__errno-text.js", await import("../../agent/sys/errno-text.js"));
 const names = new Map<number, string>(Object.entries(NR).filter(([, n]) => typeof n === "number").map(([k, n]) => [n, k]));
 
 interface File { readonly kind: string; bytes: number[]; ended: boolean; peer?: number }

@@ -5,7 +5,6 @@ type Answer = (nr: number, args: readonly unknown[]) => number;
 const ENOSYS = 38;
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const encoder = new TextEncoder();
-const lazy = new Map<string, unknown>();
 let answer: Answer = () => -ENOSYS;
 
 /** Sets what system calls answer; returns what was set before. */
@@ -13,11 +12,6 @@ export const answerCalls = (next: Answer): Answer => {
   const before = answer;
   answer = next;
   return before;
-};
-
-/** Makes `native.load(name)` give these exports. */
-export const provide = (name: string, exports: unknown): void => {
-  lazy.set(name, exports);
 };
 
 const utf8Decode = (bytes: Uint8Array, start = 0, end = bytes.length): string | undefined => {
@@ -35,8 +29,7 @@ Object.assign(globalThis, {
     utf8Encode: (text: string) => encoder.encode(text),
     utf8Decode,
     load: (name: string) => {
-      if (!lazy.has(name)) throw new Error(`fake native: nothing provided for ${name}`);
-      return lazy.get(name);
+      throw new Error(`fake native: ${name} is loaded from another layer (lazy-modules.ts)`);
     },
     seccomp: () => -ENOSYS,
     args: [],

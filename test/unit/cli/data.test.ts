@@ -1,6 +1,5 @@
 // What spec and features print: what one writes the engine takes, and what the other promises is what its checks let through.
 import "../../helpers/fake-native.js";
-import "../../helpers/lazy-oci.js";
 import { describe, expect, it, vi } from "vitest";
 import { features } from "../../../agent/cli/features.js";
 import { defaultSpec } from "../../../agent/cli/spec.js";

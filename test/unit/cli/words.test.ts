@@ -1,7 +1,6 @@
 // What the commands understand of their callers' words: options, sizes, durations, signals, limits to change; and what they make
 // of the machine's ps.
-import { provide } from "../../helpers/fake-native.js";
-import "../../helpers/lazy-oci.js";
+import "../../helpers/fake-native.js";
 import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { describe, expect, it, vi } from "vitest";
@@ -16,7 +15,6 @@ const { durationMs } = await import("../../../agent/cli/events.js");
 const { asked, bytesOf, FLAGS, merged, toWrite } = await import("../../../agent/cli/update.js");
 const { sift } = await import("../../../agent/cli/ps.js");
 const { signalNumber } = await import("../../../agent/cli/control.js");
-for (const name of ["create", "control", "exec", "spec", "features", "ps", "events", "update", "report"]) provide(`cli__${name}.js`, await import(`../../../agent/cli/${name}.ts`));
 
 const read = (command: string, ...args: readonly string[]): { given: object; words: readonly string[]; rest: readonly string[] } => {
   const { options, rest } = readOptions(commandOf(command) ?? GLOBAL, args, command);

@@ -1,10 +1,8 @@
 // A process without a session keyring of its own must not get the engine's caller's.
-import { answerCalls, provide } from "../../helpers/fake-native.js";
+import { answerCalls } from "../../helpers/fake-native.js";
 import { expect, it } from "vitest";
-import * as words from "../../../agent/sys/errno-text.js";
 import { joinKeyring, leaveKeyring } from "../../../agent/engine/child/keyring.js";
 
-provide("sys__errno-text.js", words);
 const JOIN = 1, SETPERM = 5;
 const EDQUOT = 122, EACCES = 13, ENOSYS = 38;
 

@@ -2,14 +2,13 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it, vi } from "vitest";
 import { DEFAULTS, fromCommandLine, fromFile, SETTINGS, warnOfIdle, withEnvironment } from "../../../agent/init/config.js";
 import * as toml from "../../../agent/init/toml.js";
-import { provide } from "../../helpers/fake-native.js";
+import "../../helpers/fake-native.js";
 import { AppError } from "../../../agent/lib/errors.js";
 
 const document = vi.hoisted(() => ({ text: "" }));
 vi.mock("../../../agent/lib/fs.js", () => ({ readDocument: () => document.text }));
 const warned = vi.hoisted(() => [] as string[]);
 vi.mock("../../../agent/lib/log.js", async (original) => ({ ...(await original<object>()), log: (_level: number, text: string) => void warned.push(text) }));
-provide("init__toml.js", toml);
 
 describe("kernel command line", () => {
   it("gives the defaults when no word is the agent's", () => {

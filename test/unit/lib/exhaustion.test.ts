@@ -6,8 +6,6 @@ import { beforeAll, expect, it } from "vitest";
 const kernel = new FakeKernel();
 const { E } = await import("../../../agent/abi/errno.js");
 const { tick, onCrash, watched } = await import("../../../agent/lib/loop.js");
-const { provide } = await import("../../helpers/fake-native.js");
-provide("lib__crowd.js", await import("../../../agent/lib/crowd.js"));
 const { setLevel } = await import("../../../agent/lib/log.js");
 const { startReaper } = await import("../../../agent/lib/reaper.js");
 const { childTask } = await import("../../../agent/lib/child-task.js");

@@ -1,4 +1,4 @@
-import { answerCalls, provide } from "../../helpers/fake-native.js";
+import { answerCalls } from "../../helpers/fake-native.js";
 import { beforeEach, expect, test, vi } from "vitest";
 
 const { watched, timers } = vi.hoisted(() => ({ watched: [] as { run: () => void; events: number[] }[], timers: [] as (() => void)[] }));
@@ -11,7 +11,6 @@ vi.mock("../../../agent/lib/loop.js", () => ({
   after: (_ms: number, run: () => void) => timers.push(run),
 }));
 vi.mock("../../../agent/lib/log.js", () => ({ log: () => undefined, Level: {} }));
-provide("sys__errno-text.js", await import("../../../agent/sys/errno-text.js"));
 const { listen } = await import("../../../agent/lib/listen.js");
 const { NR } = await import("../../../agent/abi/nr.js");
 const { E } = await import("../../../agent/abi/errno.js");

@@ -8,8 +8,6 @@ const { E } = await import("../../../agent/abi/errno.js");
 const ERRNOS = Object.entries((await import("../../../agent/abi/errno.js")) as unknown as { E: Record<string, number> }).flatMap(([, e]) => Object.entries(e)).filter(([name, n]) => typeof n === "number" && name !== "EAGAIN");
 const { EPOLL } = await import("../../../agent/abi/flags.js");
 const { after, guarded, onCrash, tick, turnIsOver, watch, watched } = await import("../../../agent/lib/loop.js");
-const { provide } = await import("../../helpers/fake-native.js");
-provide("lib__crowd.js", await import("../../../agent/lib/crowd.js"));
 const { onExit, startReaper, killChild } = await import("../../../agent/lib/reaper.js");
 const { Server } = await import("../../../agent/rpc/server.js");
 const { log, setLevel } = await import("../../../agent/lib/log.js");

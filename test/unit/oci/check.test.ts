@@ -1,6 +1,5 @@
 import { COMMAND_LINE } from "../../../agent/oci/judgement.js";
 import { describe, expect, it } from "vitest";
-import "../../helpers/lazy-oci.js";
 import { checkId, checkSpec, type Machine } from "../../../agent/oci/check.js";
 import { checkProcess } from "../../../agent/oci/check-process.js";
 import { cleanPath } from "../../../agent/oci/field.js";

@@ -1,6 +1,5 @@
 import { AGENT, COMMAND_LINE } from "../../../agent/oci/judgement.js";
 import { describe, expect, it } from "vitest";
-import "../../helpers/lazy-oci.js";
 import { capabilitySets, capNumber, hasCap, mayTrace } from "../../../agent/oci/caps.js";
 import { environment, makePlan } from "../../../agent/oci/plan.js";
 import { describe as inWords } from "../../../agent/oci/steps.js";

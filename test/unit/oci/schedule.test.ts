@@ -1,5 +1,4 @@
 import { describe, expect, it } from "vitest";
-import "../../helpers/lazy-oci.js";
 import { checkProcess } from "../../../agent/oci/check-process.js";
 import { affinityOf, bitList, traitsOf } from "../../../agent/oci/schedule.js";
 import type { Linux, Process, Scheduler } from "../../../agent/oci/spec.js";

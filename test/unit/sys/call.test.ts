@@ -1,11 +1,9 @@
 // The one way to the kernel: errors get names, faults can be put in its place, and it remembers what went through.
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { answerCalls, provide } from "../../helpers/fake-native.js";
-import * as words from "../../../agent/sys/errno-text.js";
+import { answerCalls } from "../../helpers/fake-native.js";
 import { NR } from "../../../agent/abi/nr.js";
 import { check, flightRecord, injectFault, isErrno, must, retry, sys, SysError } from "../../../agent/sys/call.js";
 
-provide("sys__errno-text.js", words);
 afterEach(() => {
   injectFault(undefined);
   vi.unstubAllGlobals();

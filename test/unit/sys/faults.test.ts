@@ -1,12 +1,10 @@
 // Faults from outside: which calls a word of KATA_FAULTS meets, how often, and words that are wrong.
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { answerCalls, provide } from "../../helpers/fake-native.js";
+import { answerCalls } from "../../helpers/fake-native.js";
 import { E } from "../../../agent/abi/errno.js";
 import { NR } from "../../../agent/abi/nr.js";
 import { flightRecord, injectFault, injectFaultsFromOutside, sys } from "../../../agent/sys/call.js";
-import * as faults from "../../../agent/sys/faults.js";
 
-provide("sys__faults.js", faults);
 
 const asked = (text: string): void => {
   native.env.splice(0, native.env.length, "HOME=/", `KATA_FAULTS=${text}`);

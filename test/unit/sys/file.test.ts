@@ -1,11 +1,9 @@
 // Writing all of something ends, whatever the file answers.
-import { answerCalls, provide } from "../../helpers/fake-native.js";
+import { answerCalls } from "../../helpers/fake-native.js";
 import { expect, it } from "vitest";
-import * as words from "../../../agent/sys/errno-text.js";
 import { Fd } from "../../../agent/sys/fd.js";
 import { pwriteAll, writeAll } from "../../../agent/sys/file.js";
 
-provide("sys__errno-text.js", words);
 const sized = (answers: number[]): number[] => {
   const asked: number[] = [];
   answerCalls((_nr, args) => {
