@@ -1,12 +1,9 @@
 // Other people's tar writers and readers, as the measure for ours: Python's tarfile (scripts below), GNU tar, bsdtar, busybox.
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { statSync } from "node:fs";
 import { readContent, type Content } from "../../ctl/image/content.js";
 import { forEachEntry, type TarEntry } from "../../ctl/image/read-tar.js";
-
-/** Is this program on PATH? */
-export const has = (program: string): boolean => spawnSync("sh", ["-c", `command -v ${program}`]).status === 0;
 
 /** One entry in a form that both readers are brought to; byte strings are hexadecimal. */
 export interface Listed {

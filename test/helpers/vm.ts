@@ -38,6 +38,9 @@ export const vmMissing = (transport: WireChoice = "auto"): string | undefined =>
   }
 };
 
+/** A need of a suite (suite.ts): VMs that are reached that way. */
+export const vmOver = (transport: WireChoice = "auto") => (): string | undefined => vmMissing(transport);
+
 const rootOf = ({ kernel, root }: VmOptions): Pick<BootOptions, "kernel" | "root"> => {
   if (kernel === undefined) return root === "image" ? { root: { image: distFile("rootfs.img") } } : {};
   const { vmlinux, initrd, image } = kernel;

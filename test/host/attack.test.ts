@@ -1,19 +1,16 @@
 // The short form of `make attack`: the quick ones natively, with little effort. How fast a Check is answered is not held against the
 // agent here, only that it does not stand still; what is reached, left over, harmed or cannot be removed is.
-import { existsSync } from "node:fs";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { ATTACKS } from "../attack/all.js";
 import { drive } from "../attack/drive.js";
 import { onHost } from "../attack/ground.js";
 import { Measure } from "../attack/measure.js";
-import { BINARY, whyNot } from "../helpers/private-agent.js";
+import { BINARY } from "../helpers/private-agent.js";
+import { suite, when } from "../helpers/suite.js";
 
 const EFFORT = 0.05;
-const compiler = existsSync("/usr/bin/musl-gcc");
-const why = whyNot() ?? (compiler ? undefined : "needs musl-gcc") ?? (BINARY.endsWith(".debug") ? "the sanitised twin is too slow and never gives memory back" : undefined);
-if (why !== undefined) console.warn(`skipped: ${why}`);
 
-describe.skipIf(why !== undefined)("the agent holds against", () => {
+suite("the agent holds against", { needs: ["agent", "compiler", when(!BINARY.endsWith(".debug"), "the sanitised twin is too slow and never gives memory back")] }, () => {
   let measure: Measure;
   let round = 0;
   beforeAll(() => void (measure = new Measure()));

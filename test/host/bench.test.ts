@@ -2,13 +2,13 @@
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Group, Key } from "../../bench/keys.js";
 import { measureNative } from "../../bench/native-run.js";
 import { nativeTools, type Tools } from "../../bench/native-tools.js";
 import { BINARY } from "../helpers/private-agent.js";
+import { having, suite } from "../helpers/suite.js";
 
-const root = process.getuid?.() === 0;
 const folders = (): string[] => readdirSync(tmpdir()).filter((name) => name.startsWith("kata-bench-")).sort();
 const mounts = (): number => readFileSync("/proc/self/mountinfo", "utf8").split("\n").length;
 const floors = (tools: Tools): string[] =>
@@ -20,7 +20,7 @@ const floors = (tools: Tools): string[] =>
     }
   });
 
-describe.skipIf(!root)("the native part of the bench (needs root)", () => {
+suite("the native part of the bench", { needs: ["root"] }, () => {
   let tools: Tools;
   let home: string;
   const failures: string[] = [];
@@ -50,7 +50,7 @@ describe.skipIf(!root)("the native part of the bench (needs root)", () => {
     expect({ folders: folders(), mounts: mounts(), floors: floors(tools) }).toEqual(before);
   });
 
-  it.skipIf(!existsSync(BINARY))("measures the command line beside the agent, and why a peer cannot be", async () => {
+  having("agent")("measures the command line beside the agent, and why a peer cannot be", async () => {
     const before = { folders: folders(), mounts: mounts() };
     failures.length = 0;
     const results = await measureNative({

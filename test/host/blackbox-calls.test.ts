@@ -1,11 +1,8 @@
 // Every call with nothing in it, in the wrong order, and twice: the codes that hosts expect (agent-api 6, 8, 25.T2, 25.T4, 25.T6),
 // and an agent in which nothing is left or lost.
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { whyNot } from "../helpers/private-agent.js";
+import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { Lab, named, outcome, until, type Json } from "../helpers/lab.js";
-
-const why = whyNot();
-if (why !== undefined) console.warn(`skipped: ${why}`);
+import { suite } from "../helpers/suite.js";
 
 /** Code and, where it matters, text for an empty request. */
 const EMPTY: readonly (readonly [call: string, outcome: RegExp])[] = [
@@ -24,7 +21,7 @@ const EMPTY: readonly (readonly [call: string, outcome: RegExp])[] = [
   ["ResizeVolume", /^UNIMPLEMENTED/], ["SetPolicy", /^NOT_FOUND: .*\/grpc\.AgentService\/SetPolicy is not supported/], ["Check", /^OK/], ["Version", /^OK/],
 ];
 
-describe.skipIf(why !== undefined)("the calls", () => {
+suite("the calls", { needs: ["agent"] }, () => {
   let lab: Lab;
   let before: Json;
   beforeAll(async () => {

@@ -2,14 +2,11 @@
 // The real binary, natively; nothing of what a container does may show outside (agent-api 8.3, 11, 12, 26; container-engine 3.2b).
 import { chmodSync, cpSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { whyNot } from "../helpers/private-agent.js";
+import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { Lab, named, outcome, type Change, type Json } from "../helpers/lab.js";
+import { suite } from "../helpers/suite.js";
 
-const why = whyNot();
-if (why !== undefined) console.warn(`skipped: ${why}`);
-
-describe.skipIf(why !== undefined)("a process in a container", () => {
+suite("a process in a container", { needs: ["agent"] }, () => {
   let lab: Lab;
   let before: Json;
   beforeAll(async () => {

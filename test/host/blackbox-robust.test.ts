@@ -3,12 +3,11 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { BINARY, SANITISED, whyNot } from "../helpers/private-agent.js";
+import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import { BINARY, SANITISED } from "../helpers/private-agent.js";
 import { Lab, named, outcome, until, type Json } from "../helpers/lab.js";
+import { suite } from "../helpers/suite.js";
 
-const why = whyNot();
-if (why !== undefined) console.warn(`skipped: ${why}`);
 const turns = async (n: number): Promise<void> => {
   for (let i = 0; i < n; i++) await new Promise((done) => setImmediate(done));
 };
@@ -16,7 +15,7 @@ const sanitised = BINARY.endsWith(".debug"); // it never gives memory back
 const NANOSECOND = 1e-6; // in milliseconds
 const alive = (pid: string): boolean => existsSync(`/proc/${pid}/exe`) && !/^State:\s*Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
 
-describe.skipIf(why !== undefined)("the agent", () => {
+suite("the agent", { needs: ["agent"] }, () => {
   let lab: Lab;
   let before: Json;
   beforeAll(async () => {
@@ -175,7 +174,7 @@ describe.skipIf(why !== undefined)("the agent", () => {
   });
 });
 
-describe.skipIf(why !== undefined)("an agent of its own", () => {
+suite("an agent of its own", { needs: ["agent"] }, () => {
   it.each([
     ["is full", (f: string) => `mkfifo ${f} && exec 5<>${f} >${f} 2>&1`],
     ["has lost its reader", (f: string) => `mkfifo ${f} && exec 5<>${f} >${f} 2>&1 5>&-`],
@@ -269,7 +268,7 @@ describe.skipIf(why !== undefined)("an agent of its own", () => {
   });
 });
 
-describe.skipIf(why !== undefined || !existsSync(SANITISED))("the sanitised twin", () => {
+suite("the sanitised twin", { needs: ["sanitised agent"] }, () => {
   it("finds no fault in a container's life, its streams, its failures and its end", async () => {
     const lab = await Lab.start("", ":", SANITISED);
     try {

@@ -3,18 +3,16 @@
 import { createHash, randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { readStream, writeStream } from "../../ctl/client/stdio.js";
-import { whyNot } from "../helpers/private-agent.js";
 import { Lab, named, outcome, until, type Change, type Json } from "../helpers/lab.js";
+import { suite } from "../helpers/suite.js";
 
-const why = whyNot();
-if (why !== undefined) console.warn(`skipped: ${why}`);
 const MB = 1 << 20;
 const sha = (data: Uint8Array): string => createHash("sha256").update(data).digest("hex");
 const withTerminal: Change = (spec) => (spec.process["terminal"] = true);
 
-describe.skipIf(why !== undefined)("the standard streams", () => {
+suite("the standard streams", { needs: ["agent"] }, () => {
   let lab: Lab;
   let before: Json;
   beforeAll(async () => {

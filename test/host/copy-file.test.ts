@@ -1,16 +1,14 @@
 // CopyFile against a real kernel: what lands where, with which mode and owner, and that nothing can land anywhere else.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { failure, startPrivateAgent, whyNot, type PrivateAgent } from "../helpers/private-agent.js";
-
-const why = whyNot();
-if (why !== undefined) console.warn(`skipped: ${why}`);
+import { failure, startPrivateAgent, type PrivateAgent } from "../helpers/private-agent.js";
+import { suite } from "../helpers/suite.js";
 
 const ROOT = "/run/kata-containers/shared/containers";
 const FILE = 0o100000;
 const DIR = 0o040000;
 const LINK = 0o120000;
 
-describe.skipIf(why !== undefined)("CopyFile", () => {
+suite("CopyFile", { needs: ["agent"] }, () => {
   let agent: PrivateAgent;
   const copy = (path: string, fields: object): Promise<unknown> =>
     agent.client.call("CopyFile", { path: path.startsWith("/") ? path : `${ROOT}/${path}`, dirMode: 0o751, uid: 0, gid: 0, ...fields } as never);

@@ -4,9 +4,10 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { failure, startPrivateAgent, whyNot, type PrivateAgent } from "../helpers/private-agent.js";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { failure, startPrivateAgent, type PrivateAgent } from "../helpers/private-agent.js";
 import { containerRequest, fillRootfs, sandboxRequest } from "../helpers/guest.js";
+import { suite } from "../helpers/suite.js";
 
 const NUMBER = 977; // far from what losetup -f hands out
 const ADD = "0x4C80";
@@ -15,9 +16,7 @@ const loopControl = (request: string): void => {
   execFileSync("perl", ["-e", `open F, "<", "/dev/loop-control" or die $!; defined ioctl(F, ${request}, ${NUMBER}) or die $!`], { stdio: "pipe" });
 };
 
-const unable = (): string | undefined => {
-  const why = whyNot();
-  if (why !== undefined) return why;
+const loopDevices = (): string | undefined => {
   try {
     loopControl(ADD);
     loopControl(REMOVE);
@@ -26,10 +25,8 @@ const unable = (): string | undefined => {
     return `this machine gives no loop devices: ${String(error).split("\n")[0]}`;
   }
 };
-const why = unable();
-if (why !== undefined) console.warn(`skipped: ${why}`);
 
-describe.skipIf(why !== undefined)("devices", () => {
+suite("devices", { needs: ["agent", loopDevices] }, () => {
   let agent: PrivateAgent;
   let work: string;
 

@@ -1,17 +1,15 @@
 // Control groups as the machine has them: version 1's limits and figures where its controllers are mounted, and what both
 // versions must do. Version 2's limits are tested in the VM, which has its controllers.
-import { readFileSync, existsSync } from "node:fs";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { readFileSync } from "node:fs";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { Box, ONLY_V2 } from "../helpers/engine-box.js";
 import { finish } from "../helpers/guest.js";
-import { failure, whyNot } from "../helpers/private-agent.js";
+import { failure } from "../helpers/private-agent.js";
+import { suite } from "../helpers/suite.js";
 
-const hybrid = existsSync("/sys/fs/cgroup/memory/memory.limit_in_bytes");
-const why = whyNot() ?? (hybrid ? undefined : "needs version 1 controllers in /sys/fs/cgroup");
-if (why !== undefined) console.warn(`skipped: ${why}`);
 const MIB = 1 << 20;
 
-describe.skipIf(why !== undefined)("cgroups of version 1", () => {
+suite("cgroups of version 1", { needs: ["agent", "cgroup v1"] }, () => {
   let box: Box;
   let before: string[];
   const file = (controller: string, id: string, name: string): string => readFileSync(`/sys/fs/cgroup/${controller}/katactl/${id}/${name}`, "utf8").trim();
@@ -87,18 +85,16 @@ describe.skipIf(why !== undefined)("cgroups of version 1", () => {
   });
 });
 
-describe.skipIf(whyNot() !== undefined).each([["1", ":"], ["2", ONLY_V2]])("with cgroup version %s a container", (version, prepare) => {
-  let box: Box | undefined;
-  let before: string[] = [];
+for (const [version, prepare] of [["1", ":"], ["2", ONLY_V2]] as const) suite(`with cgroup version ${version} a container`, { needs: version === "1" ? ["agent", "cgroup v1"] : ["agent"] }, () => {
+  let box: Box;
+  let before: string[];
   beforeAll(async () => {
-    if (version === "1" && !hybrid) return;
     box = await Box.start(prepare);
     before = box.state();
   });
   afterAll(() => box?.stop());
 
-  it("stops while it is paused and goes on afterwards", async (context) => {
-    if (box === undefined) return context.skip("needs version 1 controllers");
+  it("stops while it is paused and goes on afterwards", async () => {
     const { client } = box.agent;
     const id = await box.create(["/bin/sh", "-c", "while read x; do echo got $x; done"]);
     const name = { containerId: id, execId: id };
@@ -118,8 +114,7 @@ describe.skipIf(whyNot() !== undefined).each([["1", ":"], ["2", ONLY_V2]])("with
     expect(box.state()).toEqual(before);
   });
 
-  it("takes every process with it, also those that left their session", async (context) => {
-    if (box === undefined) return context.skip("needs version 1 controllers");
+  it("takes every process with it, also those that left their session", async () => {
     const id = await box.create(["/bin/sh", "-c", "for i in 1 2 3 4 5; do setsid sleep 1000 & done; echo up; sleep 1000"]);
     await box.start(id);
     await box.agent.client.readStdout({ containerId: id, execId: id, len: 10 });
@@ -127,8 +122,7 @@ describe.skipIf(whyNot() !== undefined).each([["1", ":"], ["2", ONLY_V2]])("with
     expect(box.state()).toEqual(before);
   });
 
-  it("is removed while its processes fork as fast as they can", async (context) => {
-    if (box === undefined) return context.skip("needs version 1 controllers");
+  it("is removed while its processes fork as fast as they can", async () => {
     const id = await box.create(["/bin/sh", "-c", "f() { while :; do sleep 0 & sleep 0; done; }; f & f & echo up; f"], (s) => (s.process["noNewPrivileges"] = true));
     await box.start(id);
     await box.agent.client.readStdout({ containerId: id, execId: id, len: 10 });

@@ -1,15 +1,13 @@
 // What cannot be done says so with the step's name, and leaves nothing: no mount, cgroup, process, descriptor or folder.
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { Box, type Change } from "../helpers/engine-box.js";
 import { execIn } from "../helpers/guest.js";
-import { failure, whyNot } from "../helpers/private-agent.js";
+import { failure } from "../helpers/private-agent.js";
+import { suite } from "../helpers/suite.js";
 
-const why = whyNot();
-if (why !== undefined) console.warn(`skipped: ${why}`);
-
-describe.skipIf(why !== undefined)("a container that cannot be made", () => {
+suite("a container that cannot be made", { needs: ["agent"] }, () => {
   let box: Box;
   let before: string[];
   beforeAll(async () => {
@@ -80,7 +78,7 @@ describe.skipIf(why !== undefined)("a container that cannot be made", () => {
   });
 });
 
-describe.skipIf(why !== undefined)("what a container refuses", () => {
+suite("what a container refuses", { needs: ["agent"] }, () => {
   let box: Box;
   let before: string[];
   beforeAll(async () => {

@@ -1,17 +1,14 @@
 // What a process is and may, and what reaches it and comes out of it, as seen from inside.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { collectStream } from "../../ctl/client/stdio.js";
 import { Box } from "../helpers/engine-box.js";
 import { containerRequest, execIn, finish } from "../helpers/guest.js";
-import { failure, whyNot } from "../helpers/private-agent.js";
-
-const why = whyNot();
-if (why !== undefined) console.warn(`skipped: ${why}`);
-const hasCompiler = existsSync("/usr/bin/musl-gcc");
+import { failure } from "../helpers/private-agent.js";
+import { having, suite } from "../helpers/suite.js";
 
 const DEFAULT_FILTER = {
   defaultAction: "SCMP_ACT_ALLOW",
@@ -21,7 +18,7 @@ const DEFAULT_FILTER = {
   ],
 };
 
-describe.skipIf(why !== undefined)("a process", () => {
+suite("a process", { needs: ["agent"] }, () => {
   let box: Box;
   let before: string[];
   beforeAll(async () => {
@@ -94,7 +91,7 @@ describe.skipIf(why !== undefined)("a process", () => {
     expect(stdout).toBe("Seccomp:\t2\nfine\n");
   });
 
-  it.skipIf(!hasCompiler)("gets ENOSYS for a call that its profile does not know yet, and the profile's errno for one it leaves out", async () => {
+  having("compiler")("gets ENOSYS for a call that its profile does not know yet, and the profile's errno for one it leaves out", async () => {
     const root = box.root();
     writeFileSync(join(box.folder, "call.c"), `#include <errno.h>\n#include <stdio.h>\n#include <unistd.h>\nint main(void) { for (int n = 450; n < 1000; n += 549) { syscall(n, -1, 0, 0); printf("%d ", errno); } syscall(165, 0, 0, 0); printf("%d\\n", errno); return 0; }\n`);
     execFileSync("musl-gcc", ["-static", "-O1", "-o", join(root, "bin/call"), join(box.folder, "call.c")]);

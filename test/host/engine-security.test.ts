@@ -1,14 +1,12 @@
 // Black-box checks of the mistakes that container engines have made (named by their CVE where there is one).
 import { mkdirSync, readdirSync, renameSync, rmdirSync, symlinkSync, writeFileSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { Box } from "../helpers/engine-box.js";
-import { failure, whyNot } from "../helpers/private-agent.js";
+import { failure } from "../helpers/private-agent.js";
+import { suite } from "../helpers/suite.js";
 
-const why = whyNot();
-if (why !== undefined) console.warn(`skipped: ${why}`);
-
-describe.skipIf(why !== undefined)("a container cannot", () => {
+suite("a container cannot", { needs: ["agent"] }, () => {
   let box: Box;
   let before: string[];
   beforeAll(async () => {

@@ -6,21 +6,11 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { connectAgent } from "../../ctl/client/connect.js";
 import { Lab, named, outcome, until } from "../helpers/lab.js";
-import { BINARY, whyNot } from "../helpers/private-agent.js";
-
-const why = whyNot();
-if (why !== undefined) console.warn(`skipped: ${why}`);
-const has = (program: string): boolean => {
-  try {
-    execFileSync("which", [program], { stdio: "ignore" });
-    return true;
-  } catch {
-    return false;
-  }
-};
+import { BINARY } from "../helpers/private-agent.js";
+import { suite } from "../helpers/suite.js";
 
 /** Lets calls of a process fail until `stop` is called; `faults` are strace's inject expressions. */
 const inject = async (pid: number, faults: readonly string[]): Promise<{ stop(): Promise<void> }> => {
@@ -36,7 +26,7 @@ const inject = async (pid: number, faults: readonly string[]): Promise<{ stop():
   };
 };
 
-describe.skipIf(why !== undefined)("an agent for which something has run out", () => {
+suite("an agent for which something has run out", { needs: ["agent"] }, () => {
   let lab: Lab;
   let before: Awaited<ReturnType<Lab["state"]>>;
   beforeAll(async () => {
@@ -50,7 +40,7 @@ describe.skipIf(why !== undefined)("an agent for which something has run out", (
   });
   afterAll(() => lab?.stop());
 
-  describe.skipIf(!has("strace"))("at the kernel", () => {
+  suite("at the kernel", { needs: ["program:strace"] }, () => {
     it("takes connections, makes containers and executes in them without a watch of epoll to be had", async () => {
       const faults = await inject(lab.agent.pid, ["epoll_ctl:error=ENOSPC"]);
       try {
@@ -163,7 +153,7 @@ describe.skipIf(why !== undefined)("an agent for which something has run out", (
 
 const hardLimit = (pid: number): string => /Max open files\s+\d+\s+(\d+)/.exec(readFileSync(`/proc/${pid}/limits`, "utf8"))?.[1] as string;
 
-describe.skipIf(why !== undefined || !has("python3"))("a console that nobody reads", () => {
+suite("a console that nobody reads", { needs: ["agent", "program:python3"] }, () => {
   let dir: string;
   let child: ChildProcess | undefined;
   beforeAll(() => {

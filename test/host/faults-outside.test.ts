@@ -1,14 +1,12 @@
 // KATA_FAULTS in the real build with sanitizers: words that are wrong end it, faults reach the children that it makes, the shipped
 // binary knows nothing of it.
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { Bundles } from "../helpers/oci-bundle.js";
-import { BINARY, SANITISED, whyNot } from "../helpers/private-agent.js";
+import { BINARY, SANITISED } from "../helpers/private-agent.js";
+import { suite } from "../helpers/suite.js";
 
-const why = whyNot() ?? (existsSync(SANITISED) ? undefined : `needs ${SANITISED} (make debug)`);
-
-describe.skipIf(why !== undefined)(`faults from outside${why === undefined ? "" : ` (${why})`}`, () => {
+suite("faults from outside", { needs: ["sanitised agent"] }, () => {
   let box: Bundles;
   beforeAll(() => {
     box = new Bundles(SANITISED);

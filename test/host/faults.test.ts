@@ -1,23 +1,12 @@
 // Some of the cases of `make faults`, which has them all: a pod's life with one system call failing (strace's fault injection). Each is
 // one that was not handled once: it hung, or left a mount, a folder, a group or a descriptor.
-import { execFileSync } from "node:child_process";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { caseOf } from "../faults/cases.js";
 import { run, runEnd, start, stop, type Subject } from "../faults/subject.js";
-import { whyNot } from "../helpers/private-agent.js";
+import { suite } from "../helpers/suite.js";
 
-const whyNoStrace = (): string | undefined => {
-  try {
-    execFileSync("which", ["strace"], { stdio: "ignore" });
-    return undefined;
-  } catch {
-    return "needs strace";
-  }
-};
-const why = whyNot() ?? whyNoStrace();
-if (why !== undefined) console.warn(`skipped: ${why}`);
 
-describe.skipIf(why !== undefined)("a pod's life with a failing call", () => {
+suite("a pod's life with a failing call", { needs: ["agent", "program:strace"] }, () => {
   let subject: Subject | undefined;
   beforeAll(async () => {
     subject = await start();

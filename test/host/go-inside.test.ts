@@ -7,11 +7,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Lab, named, outcome, until } from "../helpers/lab.js";
 import { Bundles, type Config, type ConfigChange } from "../helpers/oci-bundle.js";
-import { whyNot } from "../helpers/private-agent.js";
+import { having, suite, when } from "../helpers/suite.js";
 
-const why = whyNot() ?? (existsSync("/usr/bin/musl-gcc") ? undefined : "needs musl-gcc");
-
-describe.skipIf(why !== undefined)(`a process that goes into a pid namespace of others${why === undefined ? "" : ` (${why})`}`, () => {
+suite("a process that goes into a pid namespace of others", { needs: ["agent", "compiler"] }, () => {
   let box: Bundles;
   beforeAll(() => {
     box = new Bundles();
@@ -124,7 +122,7 @@ describe.skipIf(why !== undefined)(`a process that goes into a pid namespace of 
     expect(failed.stderr).toContain("error running startContainer hook #0: /bin/sh: exit status 3: because");
   });
 
-  it.skipIf(spawnSync("chrt", ["-d", "--sched-runtime", "1000000", "--sched-deadline", "10000000", "--sched-period", "10000000", "0", "true"]).status !== 0)("has a scheduler that children do not inherit", () => {
+  having(when(spawnSync("chrt", ["-d", "--sched-runtime", "1000000", "--sched-deadline", "10000000", "--sched-period", "10000000", "0", "true"]).status === 0, "needs chrt and the right to deadlines"))("has a scheduler that children do not inherit", () => {
     const scheduled: ConfigChange = (c) => (c.process["scheduler"] = { policy: "SCHED_OTHER", nice: 5, flags: ["SCHED_FLAG_RESET_ON_FORK"] });
     const id = box.sleeper(scheduled);
     expect(box.command(["exec", id, "sh", "-c", "read -r line < /proc/self/stat; set -- $line; echo ${19}"]).stdout).toBe("5\n");
@@ -160,7 +158,7 @@ describe.skipIf(why !== undefined)(`a process that goes into a pid namespace of 
   });
 });
 
-describe.skipIf(why !== undefined)("the same over RPC", () => {
+suite("the same over RPC", { needs: ["agent", "compiler"] }, () => {
   let lab: Lab;
   beforeAll(async () => {
     lab = await Lab.start();

@@ -1,21 +1,19 @@
 // Control groups that a container has made below its own, as many and as it likes: killing and removal are final, the agent answers
 // meanwhile, and what stays is told. The groups are made from outside: a container with its groups mounted can do the same.
 import { existsSync, readFileSync } from "node:fs";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { Box, ONLY_V2 } from "../helpers/engine-box.js";
 import { until } from "../helpers/lab.js";
 import { longestCheck, Many } from "../helpers/many.js";
-import { failure, whyNot } from "../helpers/private-agent.js";
+import { failure } from "../helpers/private-agent.js";
+import { suite } from "../helpers/suite.js";
 
-const hybrid = existsSync("/sys/fs/cgroup/freezer");
-
-describe.skipIf(whyNot() !== undefined).each([["1", ":"], ["2", ONLY_V2]])("with cgroup version %s", (version, prepare) => {
+for (const [version, prepare] of [["1", ":"], ["2", ONLY_V2]] as const) suite(`with cgroup version ${version}`, { needs: version === "1" ? ["agent", "cgroup v1"] : ["agent"] }, () => {
   let box: Box;
   let many: Many;
   let before: string[] = [];
   const v1 = version === "1";
-  beforeAll(async (context) => {
-    if (v1 && !hybrid) return void context;
+  beforeAll(async () => {
     many = new Many();
     box = await Box.start(prepare);
     before = box.state();
@@ -47,7 +45,6 @@ describe.skipIf(whyNot() !== undefined).each([["1", ":"], ["2", ONLY_V2]])("with
   const moveInto = (group: string): string => `mkdir -p ${group}; for p in $(cat cgroup.procs); do echo $p > ${group}/cgroup.procs; done`;
 
   it.each([["nested", "deep 3000 100"], ["beside each other", "wide 20000"]])("groups that are %s in thousands go with their container", async (_, words) => {
-    if (box === undefined) return;
     const id = await busy();
     inGroup(id, `${moveInto("own")}; ${many.program} ${words}`);
     if (v1) inGroup(id, `${many.program} deep 50 10`, "memory");
@@ -60,7 +57,6 @@ describe.skipIf(whyNot() !== undefined).each([["1", ":"], ["2", ONLY_V2]])("with
   }, 60_000);
 
   it("a container that has frozen groups of its own is removed", async () => {
-    if (box === undefined) return;
     const id = await busy();
     const freeze = v1 ? "echo FROZEN > own/low/freezer.state; echo FROZEN > own/freezer.state" : "echo 1 > own/low/cgroup.freeze; echo 1 > own/cgroup.freeze";
     inGroup(id, `${moveInto("own/low")}; ${freeze}`);
@@ -68,7 +64,6 @@ describe.skipIf(whyNot() !== undefined).each([["1", ":"], ["2", ONLY_V2]])("with
   });
 
   it("a container that has frozen groups of its own is killed", async () => {
-    if (box === undefined) return;
     const { client } = box.agent;
     const id = await busy();
     inGroup(id, `${moveInto("own/low")}; echo ${v1 ? "FROZEN > own/low/freezer.state" : "1 > own/low/cgroup.freeze"}`);
@@ -79,7 +74,6 @@ describe.skipIf(whyNot() !== undefined).each([["1", ":"], ["2", ONLY_V2]])("with
   });
 
   it("a container with limits of zero is removed", async () => {
-    if (box === undefined) return;
     const id = await busy();
     if (v1) {
       inGroup(id, moveInto("own"), "pids");
@@ -88,16 +82,14 @@ describe.skipIf(whyNot() !== undefined).each([["1", ":"], ["2", ONLY_V2]])("with
     await goes(id);
   });
 
-  it("a container with threaded groups of its own is removed", async (context) => {
-    if (box === undefined || v1) return context.skip("version 2 only");
+  if (!v1) it("a container with threaded groups of its own is removed", async () => {
     const id = await busy();
     inGroup(id, "mkdir -p own/low; for d in own own/low; do echo threaded > $d/cgroup.type; done; for t in $(cat cgroup.threads); do echo $t > own/low/cgroup.threads; done; echo 1 > own/cgroup.freeze");
     expect(inGroup(id, "cat cgroup.type own/low/cgroup.type")).toBe("domain threaded\nthreaded");
     await goes(id);
   });
 
-  it("a container in a threaded group, which cgroup.kill refuses, is removed with those below it", async (context) => {
-    if (box === undefined || v1) return context.skip("version 2 only");
+  if (!v1) it("a container in a threaded group, which cgroup.kill refuses, is removed with those below it", async () => {
     const top = `/sys/fs/cgroup/threads-${process.pid}`;
     box.agent.inside(`mkdir -p ${top}/t; echo threaded > ${top}/t/cgroup.type`);
     const id = await box.create(["/bin/sh", "-c", "f() { while :; do sleep 0 & sleep 0; done; }; f & f & echo up; f"], (s) => (s.linux["cgroupsPath"] = `/threads-${process.pid}/t/in`));
@@ -108,8 +100,7 @@ describe.skipIf(whyNot() !== undefined).each([["1", ":"], ["2", ONLY_V2]])("with
     box.agent.inside(`rmdir ${top}/t ${top}`);
   });
 
-  it("processes that were moved out of the container's group and frozen there end with it", async (context) => {
-    if (box === undefined || !v1) return context.skip("what version 2 freezes can be killed");
+  if (v1) it("processes that were moved out of the container's group and frozen there end with it", async () => {
     const id = await busy();
     const other = `../../elsewhere-${process.pid}`;
     const hierarchies = readFileSync("/proc/mounts", "utf8").split("\n").map((line) => line.split(" ")).filter(([, , type]) => type === "cgroup").map(([, at]) => (at as string).slice("/sys/fs/cgroup/".length));
@@ -124,8 +115,7 @@ describe.skipIf(whyNot() !== undefined).each([["1", ":"], ["2", ONLY_V2]])("with
     }
   });
 
-  it("processes that were moved out of the freezer's group only are killed with the others", async (context) => {
-    if (box === undefined || !v1) return context.skip("version 1 only");
+  if (v1) it("processes that were moved out of the freezer's group only are killed with the others", async () => {
     const id = await busy();
     const other = `../../astray-${process.pid}`;
     const last = inGroup(id, "tail -n 1 cgroup.procs");
@@ -136,8 +126,7 @@ describe.skipIf(whyNot() !== undefined).each([["1", ":"], ["2", ONLY_V2]])("with
     box.agent.inside(`rmdir /sys/fs/cgroup/freezer/astray-${process.pid}`);
   });
 
-  it("a container whose groups somebody else holds frozen stays, with the reason, until it can end", async (context) => {
-    if (box === undefined || !v1) return context.skip("what version 2 freezes can be killed");
+  if (v1) it("a container whose groups somebody else holds frozen stays, with the reason, until it can end", async () => {
     const { client } = box.agent;
     const top = `held-${process.pid}`;
     const id = await box.create(["/bin/sleep", "1000"], (s) => (s.linux["cgroupsPath"] = `/${top}/in`));

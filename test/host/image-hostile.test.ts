@@ -3,17 +3,18 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, rmdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { collectStream } from "../../ctl/client/stdio.js";
 import { containerRequest } from "../helpers/guest.js";
 import { Box } from "../helpers/engine-box.js";
 import { longestCheck, Many } from "../helpers/many.js";
 import { Bundles, type ConfigChange } from "../helpers/oci-bundle.js";
-import { failure, whyNot } from "../helpers/private-agent.js";
+import { failure } from "../helpers/private-agent.js";
+import { suite } from "../helpers/suite.js";
 
 const sh = (script: string): string => execFileSync("sh", ["-ec", script], { encoding: "utf8" }).trim();
 
-describe.skipIf(whyNot() !== undefined)("a hostile image or volume", () => {
+suite("a hostile image or volume", { needs: ["agent"] }, () => {
   let box: Box;
   let bundles: Bundles;
   let many: Many;

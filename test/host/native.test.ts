@@ -4,8 +4,9 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { BINARY, SANITISED } from "../helpers/private-agent.js";
+import { having, when } from "../helpers/suite.js";
 
 const WRITE = process.arch === "arm64" ? 64 : 1;
 const GETPID = process.arch === "arm64" ? 172 : 39;
@@ -31,7 +32,7 @@ native.syscall(${process.arch === "arm64" ? 94 : 231}, 0);
 `;
 
 describe.each([["plainly", BINARY, []], ["with sanitizers", SANITISED, ["--debug"]]] as const)("arguments of a system call, built %s", (_how, binary, flags) => {
-  it.skipIf(!existsSync(binary))("are whole numbers, texts and buffers, and nothing else", () => {
+  having(when(existsSync(binary), `needs ${binary}`))("are whole numbers, texts and buffers, and nothing else", () => {
     const dir = mkdtempSync(join(tmpdir(), "kata-native-"));
     try {
       const entry = join(dir, "main.ts");

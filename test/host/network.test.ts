@@ -1,15 +1,13 @@
 // The network calls against a real kernel: the agent configures veth links in a network namespace of its own, and ip(8) says
 // what came of it.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { failure, startPrivateAgent, whyNot, type PrivateAgent } from "../helpers/private-agent.js";
-
-const why = whyNot();
-if (why !== undefined) console.warn(`skipped: ${why}`);
+import { failure, startPrivateAgent, type PrivateAgent } from "../helpers/private-agent.js";
+import { suite } from "../helpers/suite.js";
 
 interface IpLink { ifname: string; mtu: number; flags: string[]; address: string; addr_info: { local: string; prefixlen: number; broadcast?: string }[] }
 interface IpRoute { dst: string; gateway?: string; dev: string; scope?: string; prefsrc?: string; protocol: string; metrics?: { mtu: number }[] }
 
-describe.skipIf(why !== undefined)("network calls", () => {
+suite("network calls", { needs: ["agent"] }, () => {
   let agent: PrivateAgent;
   const links = (): IpLink[] => JSON.parse(agent.inside("ip -j addr")) as IpLink[];
   const routes = (v6 = false): IpRoute[] => JSON.parse(agent.inside(`ip -j ${v6 ? "-6 " : ""}route`)) as IpRoute[];

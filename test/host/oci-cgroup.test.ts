@@ -4,15 +4,11 @@
 import { execFileSync, spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { until } from "../helpers/lab.js";
 import { Bundles, type Config } from "../helpers/oci-bundle.js";
-import { whyNot } from "../helpers/private-agent.js";
+import { skip, suite, when } from "../helpers/suite.js";
 
-const why = whyNot();
-if (why !== undefined) console.warn(`skipped: ${why}`);
-const hybrid = existsSync("/sys/fs/cgroup/memory/memory.limit_in_bytes");
-if (!hybrid) console.warn("skipped in part: needs version 1 controllers in /sys/fs/cgroup");
 const MIB = 1 << 20;
 const TOP = `/kata-test-${process.pid}`;
 /** Ours alone, by names with our number: others' come and go meanwhile, which find(1) complains about. */
@@ -31,7 +27,7 @@ async function gone(child: ChildProcess): Promise<void> {
   await ended;
 }
 
-describe.skipIf(why !== undefined || !hybrid)("cgroups of version 1 of a bundle", () => {
+suite("cgroups of version 1 of a bundle", { needs: ["agent", "cgroup v1"] }, () => {
   let box: Bundles;
   beforeAll(() => {
     box = new Bundles();
@@ -202,7 +198,7 @@ describe.skipIf(why !== undefined || !hybrid)("cgroups of version 1 of a bundle"
     const mounts = "mkdir -p /sys/fs/cgroup/net && mount -t cgroup -o net_cls,net_prio none /sys/fs/cgroup/net";
     const private1 = ["unshare", "-m", "sh", "-c", `umount -R /sys/fs/cgroup; mount -t tmpfs none /sys/fs/cgroup && ${mounts} && exec "$@"`, "sh"];
     const possible = spawnSync("unshare", ["-m", "sh", "-c", `umount -R /sys/fs/cgroup; mount -t tmpfs none /sys/fs/cgroup && ${mounts}`], { encoding: "utf8" });
-    if (possible.status !== 0) return context.skip(`no net_cls on version 1: ${possible.stderr}`);
+    if (possible.status !== 0) skip(context, `no net_cls on version 1: ${possible.stderr}`);
     const look = `mkdir /tmp/c; cat /sys/fs/cgroup/net/net_cls.classid; grep lo /sys/fs/cgroup/net/net_prio.ifpriomap`;
     const { stdout, stderr } = box.run(look, (c) => {
       c.linux["resources"] = { network: { classID: 0x100001, priorities: [{ name: "lo", priority: 3 }] } };
@@ -216,10 +212,10 @@ describe.skipIf(why !== undefined || !hybrid)("cgroups of version 1 of a bundle"
 
 /** Only version 2, in a mount namespace of the command's own; the groups are the machine's, so another mount shows them. */
 const ONLY_V2 = ["unshare", "-m", "sh", "-c", "umount -R /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec \"$@\"", "sh"];
-const UNIFIED = hybrid ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup";
+const UNIFIED = existsSync("/sys/fs/cgroup/unified/cgroup.controllers") ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup";
 const unified = existsSync(`${UNIFIED}/cgroup.controllers`);
 
-describe.skipIf(why !== undefined || !unified)("cgroups of version 2 of a bundle", () => {
+suite("cgroups of version 2 of a bundle", { needs: ["agent", when(unified, "needs cgroup version 2 in /sys/fs/cgroup/unified")] }, () => {
   let box: Bundles;
   const dir = `${UNIFIED}${TOP}`;
   beforeAll(() => {
@@ -302,7 +298,7 @@ describe.skipIf(why !== undefined || !unified)("cgroups of version 2 of a bundle
     expect(where().stdout).toBe(`0::${TOP}/moved\n`); // it can still be entered
     const controllers = readFileSync(`${UNIFIED}/cgroup.controllers`, "utf8").trim().split(" ").filter((c) => c !== "");
     const one = controllers[0];
-    if (one === undefined) return context.skip("version 2 has no controller here");
+    if (one === undefined) return skip(context, "version 2 has no controller here");
     const was = readFileSync(`${UNIFIED}/cgroup.subtree_control`, "utf8");
     for (const parent of [UNIFIED, dir, whole]) writeFileSync(`${parent}/cgroup.subtree_control`, `+${one}`);
     expect(where().stdout).toBe(`0::${TOP}/moved/inner\n`);
@@ -312,7 +308,7 @@ describe.skipIf(why !== undefined || !unified)("cgroups of version 2 of a bundle
   });
 
   it("cannot have limits below a group with processes, and say so", async (context) => {
-    if (!readFileSync(`${UNIFIED}/cgroup.controllers`, "utf8").includes("hugetlb") || !existsSync("/sys/kernel/mm/hugepages/hugepages-2048kB")) return context.skip("version 2 has no hugetlb controller here");
+    if (!readFileSync(`${UNIFIED}/cgroup.controllers`, "utf8").includes("hugetlb") || !existsSync("/sys/kernel/mm/hugepages/hugepages-2048kB")) skip(context, "version 2 has no hugetlb controller here");
     mkdirSync(dir);
     const limits = (pageSize: string) => at(`${TOP}/box`, { hugepageLimits: [{ pageSize, limit: 4 * MIB }] });
     const other = occupant(`${dir}/cgroup.procs`);
@@ -356,7 +352,7 @@ describe.skipIf(why !== undefined || !unified)("cgroups of version 2 of a bundle
   });
 });
 
-describe.skipIf(why !== undefined)("who may make no cgroups", () => {
+suite("who may make no cgroups", { needs: ["agent"] }, () => {
   const caps = "+sys_admin,+net_admin,+setuid,+setgid,+setpcap,+sys_chroot";
   const nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", `--inh-caps=${caps}`, `--ambient-caps=${caps}`];
   let box: Bundles;

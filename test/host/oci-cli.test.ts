@@ -3,20 +3,15 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, openSync, closeSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { until } from "../helpers/lab.js";
 import { Bundles } from "../helpers/oci-bundle.js";
-import { BINARY, whyNot } from "../helpers/private-agent.js";
+import { BINARY } from "../helpers/private-agent.js";
 import { errorsIn } from "../helpers/said.js";
+import { having, suite } from "../helpers/suite.js";
 import { noTerminal, Terminal } from "../helpers/terminal.js";
 
-const why = whyNot();
-if (why !== undefined) console.warn(`skipped: ${why}`);
-
-const python = spawnSync("which", ["python3"]).status === 0;
-if (!python) console.warn("skipped in part: needs python3");
-
-describe.skipIf(why !== undefined)("the command line", () => {
+suite("the command line", { needs: ["agent"] }, () => {
   let box: Bundles;
   beforeAll(() => {
     box = new Bundles(BINARY, true);
@@ -207,7 +202,7 @@ describe.skipIf(why !== undefined)("the command line", () => {
     fails(["exec", "-t", "-d", id, "true"], "--console-socket", 255);
   });
 
-  it.skipIf(!python)("leaves the end of a further process to whoever inherits it, however soon that is", () => {
+  having("program:python3")("leaves the end of a further process to whoever inherits it, however soon that is", () => {
     // as shims do: they adopt what a command leaves behind, and wait for it
     const adopt = `
 import ctypes, os, subprocess, sys

@@ -1,14 +1,14 @@
 // containerd's shim and ctr (as Debian has them) run containers through the command line, which they know only by its path.
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, openSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdtempSync, openSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { until } from "../helpers/lab.js";
-import { BINARY, whyNot } from "../helpers/private-agent.js";
+import { BINARY } from "../helpers/private-agent.js";
+import { skip, suite } from "../helpers/suite.js";
 
-const has = (program: string): boolean => spawnSync("which", [program]).status === 0;
 const IMAGE = resolve("dist/sample-image");
 const NAMESPACE = `kata${process.pid}`;
 
@@ -53,16 +53,7 @@ class Containerd {
   }
 }
 
-function why(): string | undefined {
-  const first = whyNot();
-  if (first !== undefined) return first;
-  if (!has("containerd") || !has("ctr")) return "needs containerd and ctr (Debian package containerd)";
-  return existsSync(join(IMAGE, "index.json")) ? undefined : `needs ${IMAGE} (npx tsx tools/make-sample-image.ts)`;
-}
-const reason = why();
-if (reason !== undefined) console.warn(`skipped: ${reason}`);
-
-describe.skipIf(reason !== undefined)("containerd's ctr", () => {
+suite("containerd's ctr", { needs: ["agent", "program:containerd", "program:ctr", "sample image"] }, () => {
   let box: Containerd;
   let image: string;
   const good = (outcome: Outcome): string => {
@@ -118,10 +109,7 @@ describe.skipIf(reason !== undefined)("containerd's ctr", () => {
 
   it("gets figures of it", (context) => {
     const answer = box.ctr("task", "metrics", "brief");
-    if (answer.status !== 0) {
-      console.warn(`skipped: containerd cannot read the cgroups of this machine (some hierarchies are not mounted): ${answer.stderr}`);
-      return context.skip();
-    }
+    if (answer.status !== 0) skip(context, `containerd cannot read the cgroups of this machine: ${answer.stderr}`);
     expect(answer.stdout).toMatch(/pids/);
   });
 });

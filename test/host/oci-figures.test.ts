@@ -4,16 +4,13 @@ import { once } from "node:events";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { Bundles, type Outcome } from "../helpers/oci-bundle.js";
-import { whyNot } from "../helpers/private-agent.js";
+import { having, suite, when } from "../helpers/suite.js";
 
-const why = whyNot();
-if (why !== undefined) console.warn(`skipped: ${why}`);
-const v1 = existsSync("/sys/fs/cgroup/memory/memory.limit_in_bytes") && existsSync("/sys/fs/cgroup/pids") && existsSync("/sys/fs/cgroup/cpu/cpu.shares");
-if (!v1) console.warn("skipped in part: the files that are looked at are those of cgroup version 1");
+const v1 = when(existsSync("/sys/fs/cgroup/memory/memory.limit_in_bytes") && existsSync("/sys/fs/cgroup/pids") && existsSync("/sys/fs/cgroup/cpu/cpu.shares"), "the files that are looked at are those of cgroup version 1");
 
-describe.skipIf(why !== undefined)("ps, events and update", () => {
+suite("ps, events and update", { needs: ["agent"] }, () => {
   let box: Bundles;
   beforeAll(() => {
     box = new Bundles();
@@ -96,7 +93,7 @@ describe.skipIf(why !== undefined)("ps, events and update", () => {
       c.linux["cgroupsPath"] = undefined;
     });
 
-  it.skipIf(!v1)("changes limits by options, and only those", () => {
+  having(v1)("changes limits by options, and only those", () => {
     const id = limited();
     expect(limits(id)).toEqual(FIRST);
     works("update", id, "--memory", "32m", "--pids-limit=30");
@@ -111,7 +108,7 @@ describe.skipIf(why !== undefined)("ps, events and update", () => {
     expect(limits(id)).toMatchObject({ pids: "1", quota: "-1" });
   });
 
-  it.skipIf(!v1)("changes limits by JSON, from a file and from standard input", () => {
+  having(v1)("changes limits by JSON, from a file and from standard input", () => {
     const id = limited();
     const file = join(box.folder, "resources.json");
     writeFileSync(file, JSON.stringify({ memory: { limit: 48 << 20, swap: 0 }, cpu: { shares: 0, quota: 0, cpus: "" }, pids: { limit: 25 }, blockIO: { weight: 0 } }));
@@ -124,7 +121,7 @@ describe.skipIf(why !== undefined)("ps, events and update", () => {
     refused(["update", "-r", join(box.folder, "absent"), id], "--resources");
   });
 
-  it.skipIf(!v1)("takes everything back when one limit is refused", () => {
+  having(v1)("takes everything back when one limit is refused", () => {
     const id = limited();
     refused(["update", "--memory", "32m", "--cpu-share", "300", "--pids-limit", "7", "--cpu-quota", "3", id], "linux.resources.cpu: set cpu.cfs_quota_us to 3");
     expect(limits(id)).toEqual(FIRST);

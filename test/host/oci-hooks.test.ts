@@ -1,20 +1,17 @@
 // Hooks by the command line: when and where each kind runs, what it reads and may use, and what its failure means.
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { Box } from "../helpers/engine-box.js";
 import { Bundles, type Config, type ConfigChange } from "../helpers/oci-bundle.js";
-import { whyNot } from "../helpers/private-agent.js";
-
-const why = whyNot();
-if (why !== undefined) console.warn(`skipped: ${why}`);
+import { suite } from "../helpers/suite.js";
 
 type Json = Record<string, unknown>;
 const OUTSIDE = ["prestart", "createRuntime", "createContainer", "poststart", "poststop"];
 const KINDS = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 const sh = (script: string, more: Json = {}): Json => ({ path: "/bin/sh", args: ["sh", "-c", script], ...more });
 
-describe.skipIf(why !== undefined)("hooks", () => {
+suite("hooks", { needs: ["agent"] }, () => {
   let box: Bundles;
   let notes: string;
   beforeAll(() => {
@@ -166,7 +163,7 @@ describe.skipIf(why !== undefined)("hooks", () => {
   });
 });
 
-describe.skipIf(why !== undefined)("hooks that hosts of the agent ask for", () => {
+suite("hooks that hosts of the agent ask for", { needs: ["agent"] }, () => {
   let lab: Box;
   beforeAll(async () => {
     lab = await Box.start();

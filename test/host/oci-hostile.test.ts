@@ -1,15 +1,13 @@
 // Hostile configurations for the real command line, in a cell of its own: each command ends in time with 0 or 1, says why not in
 // one line, and leaves nothing. And what else people hand to it: odd ids, bundles that are none, files that are no text.
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { FULL_CONFIG } from "../helpers/full-config.js";
 import { hostile, namesField } from "../helpers/hostile-config.js";
 import { Cell } from "../helpers/oci-cell.js";
-import { whyNot } from "../helpers/private-agent.js";
 import { errorsIn } from "../helpers/said.js";
+import { suite } from "../helpers/suite.js";
 
-const why = whyNot();
-if (why !== undefined) console.warn(`skipped: ${why}`);
 const TIME = 20_000;
 
 /** What the full configuration asks for that this machine may not have is left out. */
@@ -26,7 +24,7 @@ function fitting(tag: string): any {
   return base;
 }
 
-describe.skipIf(why !== undefined)("the command line", () => {
+suite("the command line", { needs: ["agent"] }, () => {
   let cell: Cell;
   let before: object;
   beforeAll(async () => {

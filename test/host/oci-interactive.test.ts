@@ -8,16 +8,14 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { until } from "../helpers/lab.js";
 import { Bundles, type ConfigChange } from "../helpers/oci-bundle.js";
-import { whyNot } from "../helpers/private-agent.js";
+import { suite } from "../helpers/suite.js";
 import { noTerminal, Terminal } from "../helpers/terminal.js";
 
-const why = whyNot() ?? noTerminal();
-if (why !== undefined) console.warn(`skipped: ${why}`);
 const MUCH = 1_000_000;
 /** Hundredths of a second that a command may use for carrying some megabytes, on a slow machine: far less than what spinning uses. */
 const FEW_TICKS = 150;
 
-describe.skipIf(why !== undefined)("a terminal in the foreground", () => {
+suite("a terminal in the foreground", { needs: ["agent", noTerminal] }, () => {
   let box: Bundles;
   let shared: string;
   const open: Terminal[] = [];

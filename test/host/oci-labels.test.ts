@@ -3,31 +3,25 @@
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect } from "vitest";
 import { Bundles, type Config } from "../helpers/oci-bundle.js";
-import { whyNot } from "../helpers/private-agent.js";
+import { having, suite, when } from "../helpers/suite.js";
 
-const why = whyNot();
-if (why !== undefined) console.warn(`skipped: ${why}`);
-const compiler = existsSync("/usr/bin/musl-gcc");
-if (!compiler) console.warn("skipped in part: needs musl-gcc");
-const without = !existsSync("/sys/module/apparmor") && !existsSync("/sys/fs/selinux");
-if (!without) console.warn("skipped in part: AppArmor or SELinux is enabled here");
-const attr = existsSync("/proc/self/attr/exec");
-if (!attr) console.warn("skipped in part: this kernel has no /proc/self/attr/exec");
+const withoutModules = when(!existsSync("/sys/module/apparmor") && !existsSync("/sys/fs/selinux"), "AppArmor or SELinux is enabled here");
+const attributes = when(existsSync("/proc/self/attr/exec"), "this kernel has no /proc/self/attr/exec");
 
 /** In a mount namespace where AppArmor seems to be enabled. */
 const feigned = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /sys/module && mkdir -p /sys/module/apparmor/parameters && echo Y > /sys/module/apparmor/parameters/enabled && exec "$@"', "sh"];
 const profile = (c: Config): void => void (c.process["apparmorProfile"] = "some-profile");
 
-describe.skipIf(why !== undefined)("labels", () => {
+suite("labels", { needs: ["agent"] }, () => {
   let box: Bundles;
   beforeAll(() => {
     box = new Bundles();
   });
   afterAll(() => box?.stop());
 
-  it.skipIf(!without)("that no module is there for are left out with a warning that names the field", () => {
+  having(withoutModules)("that no module is there for are left out with a warning that names the field", () => {
     const { status, stdout, stderr } = box.run("echo ran", (c) => {
       profile(c);
       c.process["selinuxLabel"] = "system_u:system_r:container_t:s0";
@@ -40,7 +34,7 @@ describe.skipIf(why !== undefined)("labels", () => {
     expect(inside).toMatchObject({ status: 0, stdout: "ran\n", stderr: expect.stringContaining("process.selinuxLabel: SELinux is not enabled here") });
   });
 
-  it.skipIf(!without || !attr)("are told to the kernel, and what it does not take ends the container", () => {
+  having(withoutModules, attributes)("are told to the kernel, and what it does not take ends the container", () => {
     const id = box.id();
     const refused = box.command(["run", "--bundle", box.make("echo ran", profile), id], feigned);
     expect(refused).toMatchObject({ status: 1, stdout: "", stderr: expect.stringContaining('process.apparmorProfile: "exec some-profile": write: EINVAL') });
@@ -51,7 +45,7 @@ describe.skipIf(why !== undefined)("labels", () => {
     expect(box.command(["exec", "--apparmor", "some-profile", other, "/bin/echo", "ran"], feigned)).toMatchObject({ status: 255, stdout: "", stderr: expect.stringContaining("write: EINVAL") });
   });
 
-  it.skipIf(!compiler)("a container's processes share a session keyring of their own, unless told not to", () => {
+  having("compiler")("a container's processes share a session keyring of their own, unless told not to", () => {
     // KEYCTL_DESCRIBE of KEY_SPEC_SESSION_KEYRING, and its id by KEYCTL_GET_KEYRING_ID
     const source = '#include <stdio.h>\n#include <unistd.h>\n#include <sys/syscall.h>\nint main(void) { char s[200] = ""; syscall(SYS_keyctl, 6, -3, s, sizeof s); printf("%ld %s\\n", syscall(SYS_keyctl, 0, -3, 0), s); }';
     const program = join(box.folder, "keyring");

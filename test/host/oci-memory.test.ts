@@ -1,15 +1,14 @@
 // A child that dies before its program runs: the group's own count of kills says whether it was for want of memory, not the limit's size.
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { Bundles, type Config } from "../helpers/oci-bundle.js";
-import { whyNot } from "../helpers/private-agent.js";
 import { errorsIn } from "../helpers/said.js";
+import { suite } from "../helpers/suite.js";
 
-const why = whyNot() ?? (existsSync("/sys/fs/cgroup/memory/memory.oom_control") ? undefined : "needs the memory controller of version 1");
 const MIB = 1 << 20;
 
-describe.skipIf(why !== undefined)(`a child that dies before its program runs${why === undefined ? "" : ` (${why})`}`, () => {
+suite("a child that dies before its program runs", { needs: ["agent", "cgroup v1"] }, () => {
   let box: Bundles;
   beforeAll(() => {
     box = new Bundles();

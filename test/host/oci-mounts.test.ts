@@ -5,17 +5,15 @@ import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, readdirSync, re
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Bundles, type Config, type ConfigChange } from "../helpers/oci-bundle.js";
-import { whyNot } from "../helpers/private-agent.js";
+import { having, suite } from "../helpers/suite.js";
 
-const why = whyNot();
-if (why !== undefined) console.warn(`skipped: ${why}`);
 const sh = (script: string): string => {
   const { status, stdout, stderr } = spawnSync("sh", ["-c", script], { encoding: "utf8" });
   if (status !== 0) throw new Error(`${script}: ${stderr}`);
   return stdout.trim();
 };
 
-describe.skipIf(why !== undefined)("the mounts of a bundle", () => {
+suite("the mounts of a bundle", { needs: ["agent"] }, () => {
   let box: Bundles;
   let data: string;
   beforeAll(() => {
@@ -92,8 +90,7 @@ for flags, cleared in cases:
   const OFF = { rw: 1, suid: 2, dev: 4, exec: 8, async: 16, symfollow: 256, atime: 1024, diratime: 2048, loud: 32768, norelatime: 0x200000, nostrictatime: 0x1000000 };
   const CASES = ["rprivate", "defaults", ...Object.keys(BITS), ...Object.keys(OFF), "ro,rw", "rw,nosuid", "noatime,relatime", "nodiratime,noatime", "nodiratime,strictatime", "nodiratime,relatime", "noatime,strictatime", "ro,noatime", "atime,ro", "atime,nodiratime",
     "diratime,nosuid", "suid,ro,rw", "ro,nosuid,nodev,noexec"];
-  const PYTHON = spawnSync("python3", ["--version"]).status === 0;
-  it.skipIf(!PYTHON).each(["relatime", "ro,nosuid,nodev,noexec,noatime,nodiratime", "strictatime,nosymfollow,nodev"])("of a bind of a source %s are those of runc with all options, in a user namespace too", { timeout: 120_000 }, async (source) => {
+    having("program:python3").each(["relatime", "ro,nosuid,nodev,noexec,noatime,nodiratime", "strictatime,nosymfollow,nodev"])("of a bind of a source %s are those of runc with all options, in a user namespace too", { timeout: 120_000 }, async (source) => {
     const at = join(box.folder, "runc-source");
     const place = join(box.folder, "runc-place");
     for (const dir of [at, place]) mkdirSync(dir, { recursive: true });

@@ -1,18 +1,14 @@
 // Interfaces that a container is given, and its network's parameters; each in a network namespace of the test's own, so that the
 // machine's is never touched.
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { Bundles, type Config, type ConfigChange, type Outcome } from "../helpers/oci-bundle.js";
+import { suite } from "../helpers/suite.js";
 import { spawnSync } from "node:child_process";
-import { whyNot } from "../helpers/private-agent.js";
 
-const lacks = (): string | undefined => {
-  if (whyNot() !== undefined) return whyNot();
-  return spawnSync("unshare", ["-n", "ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1"]).status === 0 ? undefined : "needs ip and pairs of virtual interfaces (veth)";
-};
-const why = lacks();
-if (why !== undefined) console.warn(`skipped: ${why}`);
+const interfaces = (): string | undefined =>
+  spawnSync("unshare", ["-n", "ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1"]).status === 0 ? undefined : "needs ip and pairs of virtual interfaces (veth)";
 
-describe.skipIf(why !== undefined)("the network of a bundle", () => {
+suite("the network of a bundle", { needs: ["agent", interfaces] }, () => {
   let box: Bundles;
   beforeAll(() => {
     box = new Bundles();

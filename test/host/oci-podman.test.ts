@@ -1,12 +1,12 @@
 // podman (as Debian has it) runs containers through the command line, which it knows only by its path.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { BINARY, whyNot } from "../helpers/private-agent.js";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { BINARY } from "../helpers/private-agent.js";
+import { suite } from "../helpers/suite.js";
 
-const has = (program: string): boolean => spawnSync("which", [program]).status === 0;
 const IMAGE = resolve("dist/sample-image");
 
 interface Outcome { readonly status: number | null; readonly stdout: string; readonly stderr: string }
@@ -52,22 +52,11 @@ class Podman {
   }
 }
 
-/** Why podman cannot run here. */
-function why(): string | undefined {
-  const first = whyNot();
-  if (first !== undefined) return first;
-  if (!has("podman") || !has("conmon")) return "needs podman and conmon (Debian packages of these names)";
-  if (!existsSync(join(IMAGE, "index.json"))) return `needs ${IMAGE} (npx tsx tools/make-sample-image.ts)`;
-  mkdirSync("/var/tmp", { recursive: true });
-  return undefined;
-}
-const reason = why();
-if (reason !== undefined) console.warn(`skipped: ${reason}`);
-
-describe.skipIf(reason !== undefined)("podman", () => {
+suite("podman", { needs: ["agent", "program:podman", "program:conmon", "sample image"] }, () => {
   let podman: Podman;
   let image: string;
   beforeAll(() => {
+    mkdirSync("/var/tmp", { recursive: true });
     podman = new Podman();
     image = podman.pull();
   });

@@ -4,26 +4,19 @@ import { spawnSync } from "node:child_process";
 import { chmodSync, chownSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createServer } from "node:net";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { ONLY_V2 } from "../helpers/engine-box.js";
 import { until } from "../helpers/lab.js";
 import { Bundles, type Config } from "../helpers/oci-bundle.js";
-import { whyNot } from "../helpers/private-agent.js";
+import { having, suite } from "../helpers/suite.js";
 
-const why = whyNot();
-if (why !== undefined) console.warn(`skipped: ${why}`);
-const has = (program: string): boolean => spawnSync("which", [program]).status === 0;
-const twoCpus = has("taskset") && spawnSync("taskset", ["-c", "1", "true"]).status === 0;
-if (!twoCpus) console.warn("skipped in part: needs taskset and CPUs 0 and 1");
-const numa = existsSync("/proc/self/numa_maps");
-if (!numa) console.warn("skipped in part: this kernel has no NUMA policies");
 const userNamespace = (c: Config): void => {
   c.linux.namespaces.push({ type: "user" });
   c.linux["uidMappings"] = [{ containerID: 0, hostID: 0, size: 2000 }];
   c.linux["gidMappings"] = [{ containerID: 0, hostID: 0, size: 2000 }];
 };
 
-describe.skipIf(why !== undefined)("the process of a bundle", () => {
+suite("the process of a bundle", { needs: ["agent"] }, () => {
   let box: Bundles;
   beforeAll(() => {
     box = new Bundles();
@@ -47,7 +40,7 @@ describe.skipIf(why !== undefined)("the process of a bundle", () => {
     expect(stderr).toContain("set the scheduler SCHED_ISO: sched_setattr: EINVAL");
   });
 
-  it.skipIf(!twoCpus)("keeps its deadlines, but not in a cpuset of fewer CPUs than there are", () => {
+  having("two CPUs")("keeps its deadlines, but not in a cpuset of fewer CPUs than there are", () => {
     const deadline = { policy: "SCHED_DEADLINE", flags: ["SCHED_FLAG_RESET_ON_FORK"], runtime: 42000, deadline: 100000, period: 1000000 };
     expect(box.run("cut -d' ' -f41 /proc/$$/stat; true", (c) => (c.process["scheduler"] = deadline), ["taskset", "-c", "0"])).toEqual(ok("6\n"));
     const { status, stderr } = box.run("true", (c) => {
@@ -64,7 +57,7 @@ describe.skipIf(why !== undefined)("the process of a bundle", () => {
     expect(box.run("uname -m; cat /proc/self/personality", (c) => (c.linux["personality"] = { domain: "LINUX32" }))).toEqual(ok(`${process.arch === "x64" ? "i686" : "armv8l"}\n00000008\n`));
   });
 
-  it.skipIf(!numa)("takes its memory from the nodes that it asks for", () => {
+  having("numa")("takes its memory from the nodes that it asks for", () => {
     const policy = "cut -d' ' -f2 /proc/self/numa_maps | head -n 1";
     expect(box.run(policy, (c) => (c.linux["memoryPolicy"] = { mode: "MPOL_BIND", nodes: "0", flags: ["MPOL_F_STATIC_NODES"] }))).toEqual(ok("bind=static:0\n"));
     expect(box.run(policy, (c) => (c.linux["memoryPolicy"] = { mode: "MPOL_LOCAL" }))).toEqual(ok("local\n"));
@@ -85,7 +78,7 @@ describe.skipIf(why !== undefined)("the process of a bundle", () => {
     expect(box.command(["exec", "--process", own, id])).toEqual(ok("5 0\nbest-effort: prio 1\n00000008\n"));
   });
 
-  it.skipIf(!twoCpus)("runs on all CPUs whatever its caller was kept to", () => {
+  having("two CPUs")("runs on all CPUs whatever its caller was kept to", () => {
     const everywhere = box.run(allowed).stdout;
     expect(everywhere).not.toBe("0");
     expect(box.run(allowed, undefined, ["taskset", "-c", "0"]).stdout).toBe(everywhere);
@@ -93,11 +86,11 @@ describe.skipIf(why !== undefined)("the process of a bundle", () => {
     expect(box.command(["exec", id, "/bin/sh", "-c", allowed], ["taskset", "-c", "0"]).stdout).toBe(everywhere);
   });
 
-  it.skipIf(!twoCpus)("is kept to its cpuset", () => {
+  having("two CPUs")("is kept to its cpuset", () => {
     expect(box.run(allowed, (c) => (c.linux["resources"] = { cpu: { cpus: "1" } }), ["taskset", "-c", "0"]).stdout).toBe("1");
   });
 
-  it.skipIf(!twoCpus)("of an exec runs on the CPUs of execCPUAffinity, the first never", () => {
+  having("two CPUs")("of an exec runs on the CPUs of execCPUAffinity, the first never", () => {
     expect(box.run(allowed, (c) => (c.process["execCPUAffinity"] = { initial: "0", final: "1" })).stdout).not.toBe("1");
     const id = box.sleeper((c) => (c.process["execCPUAffinity"] = { initial: "0", final: "1" }));
     expect(box.command(["exec", id, "/bin/sh", "-c", allowed]).stdout).toBe("1");
@@ -109,7 +102,7 @@ describe.skipIf(why !== undefined)("the process of a bundle", () => {
     expect(box.command(["exec", none, "/bin/true"])).toMatchObject({ status: 255, stderr: expect.stringContaining("process.execCPUAffinity.final: sched_setaffinity: EINVAL") });
   });
 
-  it.skipIf(!twoCpus)("has its CPUs where cgroups are of version 2, and it is born in its own", () => {
+  having("two CPUs")("has its CPUs where cgroups are of version 2, and it is born in its own", () => {
     const v2 = (...more: string[]): string[] => ["unshare", "-m", "sh", "-c", `${ONLY_V2} && exec "$@"`, "sh", ...more];
     const everywhere = box.run(allowed).stdout;
     expect(box.run(allowed, undefined, v2("taskset", "-c", "0"))).toEqual(ok(everywhere));
@@ -120,7 +113,7 @@ describe.skipIf(why !== undefined)("the process of a bundle", () => {
     }
   });
 
-  it.skipIf(!has("setpriv"))("has its limits and oom score when nobody is root", () => {
+  having("program:setpriv")("has its limits and oom score when nobody is root", () => {
     const bundle = box.make("ulimit -n; cat /proc/self/oom_score_adj", (c) => {
       c.process["rlimits"] = [{ type: "RLIMIT_NOFILE", hard: 99, soft: 77 }];
       c.process["oomScoreAdj"] = 777;
@@ -282,7 +275,7 @@ describe.skipIf(why !== undefined)("the process of a bundle", () => {
     for (const words of ["effective: CAP_SYS_ADMIN is left out: it is not permitted", "inheritable: CAP_CHOWN is left out: it is not in the bounding set", "can't raise ambient capability CAP_CHOWN: operation not permitted"]) expect(stderr).toContain(words);
   });
 
-  it.skipIf(!has("setpriv"))("is not refused for capabilities that the caller has not itself", () => {
+  having("program:setpriv")("is not refused for capabilities that the caller has not itself", () => {
     const few = ["setpriv", "--bounding-set", "-sys_boot"];
     const { status, stdout, stderr } = box.run("grep CapEff /proc/self/status | tr -d '\\t'", (c) => (c.process["capabilities"] = { bounding: ["CAP_KILL", "CAP_SYS_BOOT"], permitted: ["CAP_KILL", "CAP_SYS_BOOT"], effective: ["CAP_KILL", "CAP_SYS_BOOT"] }), few);
     expect([status, stdout]).toEqual([0, "CapEff:0000000000000020\n"]);

@@ -3,14 +3,11 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { Bundles, type ConfigChange, type Outcome } from "../helpers/oci-bundle.js";
-import { whyNot } from "../helpers/private-agent.js";
+import { having, suite } from "../helpers/suite.js";
 
-const why = whyNot();
-if (why !== undefined) console.warn(`skipped: ${why}`);
-
-describe.skipIf(why !== undefined)("the class of service of a bundle", () => {
+suite("the class of service of a bundle", { needs: ["agent"] }, () => {
   let box: Bundles;
   let root: string;
   beforeAll(() => {
@@ -48,7 +45,7 @@ describe.skipIf(why !== undefined)("the class of service of a bundle", () => {
     expect(run({ memBwSchema: "MB:0=10" }).stderr).toContain("linux.intelRdt: Mask is not good: ");
     expect([existsSync(join(root, "silver")), readdirSync(root).sort(), readdirSync(join(root, "gold/mon_groups"))]).toEqual([false, ["gold", "info", "list"], []]);
   });
-  it.skipIf(!existsSync("/sys/fs/cgroup/blkio"))("ends with the container, and a group with a name stays", () => {
+  having("cgroup v1")("ends with the container, and a group with a name stays", () => {
     // folders of cgroup version 1 have a file "tasks" as those of resctrl do
     const groups = `/sys/fs/cgroup/blkio/kata-rdt-${process.pid}`;
     for (const path of ["", "/gold", "/gold/mon_groups"]) mkdirSync(groups + path);

@@ -2,14 +2,11 @@
 // about the calls that it does not decide itself (test/host/seccomp-agent.c).
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { Bundles, type Config, type ConfigChange } from "../helpers/oci-bundle.js";
-import { whyNot } from "../helpers/private-agent.js";
-
-const why = whyNot() ?? (existsSync("/usr/bin/musl-gcc") ? undefined : "needs musl-gcc");
-if (why !== undefined) console.warn(`skipped: ${why}`);
+import { suite } from "../helpers/suite.js";
 
 type Json = Record<string, unknown>;
 const ENOMEDIUM = 123;
@@ -20,7 +17,7 @@ const filter = (seccomp: Json, nnp: boolean, more: ConfigChange = () => undefine
 };
 const asUser = (c: Config): void => void (c.process["user"] = { uid: 1000, gid: 1000 });
 
-describe.skipIf(why !== undefined)("a seccomp filter", () => {
+suite("a seccomp filter", { needs: ["agent", "compiler"] }, () => {
   let box: Bundles;
   let agent: ChildProcess | undefined;
   const socket = (): string => join(box.folder, "agent.sock");

@@ -11,18 +11,15 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Bundles, type Config, type ConfigChange } from "../helpers/oci-bundle.js";
 import { capNames } from "../../agent/oci/caps.js";
 import { until } from "../helpers/lab.js";
-import { BINARY, whyNot } from "../helpers/private-agent.js";
+import { BINARY } from "../helpers/private-agent.js";
+import { has, having, skip, suite } from "../helpers/suite.js";
 import { cgroups, mounts } from "../soak/traces.js";
 
-const why = whyNot();
-if (why !== undefined) console.warn(`skipped: ${why}`);
 const RUNTIME = process.env["OCI_RUNTIME"] ?? BINARY;
-const compiler = spawnSync("musl-gcc", ["--version"]).error === undefined;
-if (!compiler) console.warn("skipped in part: no musl-gcc");
 const NOBODY = 65534;
 process.env["KATA_OUTSIDE"] = "1"; // of the engine's caller: no process of a container may have it
 
-describe.skipIf(why !== undefined)("a process of a container cannot", () => {
+suite("a process of a container cannot", { needs: ["agent"] }, () => {
   let box: Bundles;
   let marker: string;
   let engine: string;
@@ -35,7 +32,7 @@ describe.skipIf(why !== undefined)("a process of a container cannot", () => {
     chmodSync(box.folder, 0o755);
     marker = join(box.folder, "marker");
     writeFileSync(marker, "the host's");
-    if (compiler) execFileSync("musl-gcc", ["-static", "-s", "-Os", "-o", join(box.folder, "spy"), "test/host/oci-spy.c"]);
+    if (has("musl-gcc")) execFileSync("musl-gcc", ["-static", "-s", "-Os", "-o", join(box.folder, "spy"), "test/host/oci-spy.c"]);
   });
   afterAll(() => {
     box?.stop();
@@ -109,7 +106,7 @@ describe.skipIf(why !== undefined)("a process of a container cannot", () => {
     return readFileSync(found, "utf8").split("\n");
   };
 
-  describe.skipIf(!compiler)("see the engine at work in its pid namespace", () => {
+  suite("see the engine at work in its pid namespace", { needs: ["compiler"] }, () => {
     // Fails without PR_SET_DUMPABLE off before the clone.
     it("neither its folders (CVE-2016-9962) nor its program (CVE-2019-5736)", async () => {
       expect((await spied([], 150)).filter((line) => line.length > 0)).toEqual(["begun "]);
@@ -129,7 +126,7 @@ describe.skipIf(why !== undefined)("a process of a container cannot", () => {
   });
 
   // The same where the spy's pid namespace is that of further containers. Failed when their first process was built in there.
-  it.skipIf(!compiler)("see the engine at work from a pid namespace that containers share (CVE-2019-5736)", async () => {
+  having("compiler")("see the engine at work from a pid namespace that containers share (CVE-2019-5736)", async () => {
     const pidOf = (id: string): number => (JSON.parse(box.command(["state", id]).stdout) as { pid: number }).pid;
     let bundle: string | undefined;
     const joins = (id: string): object => {
@@ -277,23 +274,22 @@ describe.skipIf(why !== undefined)("a process of a container cannot", () => {
       return box.command([...state(), "run", "--bundle", bundle, box.id()], [...through, ...asNobody]);
     };
     const plain = "echo ran";
-    let works = false;
+    let works = "";
     beforeAll(() => {
       const { status: code, stderr } = run(plain);
-      works = code === 0;
-      if (!works) console.warn(`skipped in part: no rootless container here: ${stderr.trim()}`);
+      if (code !== 0) works = `no rootless container here: ${stderr.trim()}`;
     });
 
-    it("cannot drop groups (CVE-2014-8989)", ({ skip }) => {
-      if (!works) skip();
+    it("cannot drop groups (CVE-2014-8989)", (context) => {
+      if (works !== "") skip(context, works);
       expect(run("cat /proc/self/setgroups")).toMatchObject({ status: 0, stdout: "deny\n" });
       const more = run(plain, (c) => (c.process["user"] = { uid: 0, gid: 0, additionalGids: [5] }));
       expect(more.status).not.toBe(0);
     });
 
     // [1.1.5 fails] without a cgroup of its own, as here: the container makes a group within its caller's.
-    it("cannot write to its caller's cgroups (CVE-2023-25809)", ({ skip }) => {
-      if (!works) skip();
+    it("cannot write to its caller's cgroups (CVE-2023-25809)", (context) => {
+      if (works !== "") skip(context, works);
       const group = `/sys/fs/cgroup/oci${process.pid}ndelegated`;
       const version2 = `mount --make-rprivate /; while umount -l /sys/fs/cgroup 2> /dev/null; do :; done; mount -t cgroup2 cgroup2 /sys/fs/cgroup
         mkdir -p ${group}; chown -R ${NOBODY}:${NOBODY} ${group}; echo $$ > ${group}/cgroup.procs

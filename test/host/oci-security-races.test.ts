@@ -5,18 +5,16 @@ import { execFileSync, spawn, spawnSync, type ChildProcess } from "node:child_pr
 import { once } from "node:events";
 import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { Bundles, type ConfigChange, type Outcome } from "../helpers/oci-bundle.js";
-import { BINARY, whyNot } from "../helpers/private-agent.js";
+import { BINARY } from "../helpers/private-agent.js";
+import { suite } from "../helpers/suite.js";
 import { mounts } from "../soak/traces.js";
 
-const why = whyNot() ?? (spawnSync("musl-gcc", ["--version"]).error === undefined ? undefined : "no musl-gcc");
-if (why !== undefined) console.warn(`skipped: ${why}`);
 const RUNTIME = process.env["OCI_RUNTIME"] ?? BINARY;
 const ROUNDS = 40;
-const has = (program: string): boolean => spawnSync("which", [program]).status === 0;
 
-describe.skipIf(why !== undefined)("while somebody exchanges names in a shared folder", () => {
+suite("while somebody exchanges names in a shared folder", { needs: ["agent", "compiler"] }, () => {
   let box: Bundles;
   let n = 0;
   beforeAll(() => {
@@ -109,7 +107,7 @@ describe.skipIf(why !== undefined)("while somebody exchanges names in a shared f
     expect(ran).toBeGreaterThan(0);
   }, 120_000);
 
-  describe.skipIf(!has("script"))("a terminal", () => {
+  suite("a terminal", { needs: ["program:script"] }, () => {
     /** A terminal container whose /dev/pts is a folder of the host (or its own); inside it says what its console is. */
     const console = (pts?: string): Outcome => {
       const bundle = box.make("stat -c %t /dev/console; [ -c /dev/console ] || cat /dev/console", (c) => {

@@ -7,15 +7,14 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, rmdirSync, st
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Bundles, type ConfigChange, type Outcome } from "../helpers/oci-bundle.js";
-import { BINARY, whyNot } from "../helpers/private-agent.js";
+import { BINARY } from "../helpers/private-agent.js";
+import { suite } from "../helpers/suite.js";
 import { cgroups, mounts } from "../soak/traces.js";
 
-const why = whyNot();
-if (why !== undefined) console.warn(`skipped: ${why}`);
 const RUNTIME = process.env["OCI_RUNTIME"] ?? BINARY;
 const UP = "../".repeat(20);
 
-describe.skipIf(why !== undefined)("an image or a configuration cannot", () => {
+suite("an image or a configuration cannot", { needs: ["agent"] }, () => {
   let box: Bundles;
   let n = 0;
   beforeAll(() => {

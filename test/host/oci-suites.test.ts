@@ -1,14 +1,11 @@
 // What other people's suites found in the command line and this repository's own tests had not: each a mistake once made here.
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { Bundles, type Config, type ConfigChange } from "../helpers/oci-bundle.js";
-import { whyNot } from "../helpers/private-agent.js";
+import { suite } from "../helpers/suite.js";
 
-const why = whyNot();
-if (why !== undefined) console.warn(`skipped: ${why}`);
-
-describe.skipIf(why !== undefined)("what other suites have found", () => {
+suite("what other suites have found", { needs: ["agent"] }, () => {
   let box: Bundles;
   beforeAll(() => void (box = new Bundles()));
   afterAll(() => box?.stop());

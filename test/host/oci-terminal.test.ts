@@ -5,14 +5,10 @@ import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { until } from "../helpers/lab.js";
 import { Bundles, type ConfigChange } from "../helpers/oci-bundle.js";
-import { whyNot } from "../helpers/private-agent.js";
-
-const needs = ["python3", "script", "stty"].find((program) => spawnSync("which", [program]).status !== 0);
-const why = whyNot() ?? (needs === undefined ? undefined : `needs ${needs}`);
-if (why !== undefined) console.warn(`skipped: ${why}`);
+import { suite } from "../helpers/suite.js";
 
 /** Takes one connection; prints the message and what the descriptor is, then copies what it says, and lets it be told by standard input. */
 const RECEIVER = `
@@ -36,7 +32,7 @@ else:
     select.select([fd], [], []); print("ended", flush=True)
 `;
 
-describe.skipIf(why !== undefined)("terminals of the command line", () => {
+suite("terminals of the command line", { needs: ["agent", "program:python3", "program:script", "program:stty"] }, () => {
   let box: Bundles;
   let n = 0;
   const receivers: ChildProcess[] = [];

@@ -4,16 +4,13 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { Bundles } from "../helpers/oci-bundle.js";
-import { whyNot } from "../helpers/private-agent.js";
-
-const why = whyNot();
-if (why !== undefined) console.warn(`skipped: ${why}`);
+import { suite } from "../helpers/suite.js";
 
 interface Ended { readonly status: number | null; readonly log: string }
 
-describe.skipIf(why !== undefined)("commands at the same time", () => {
+suite("commands at the same time", { needs: ["agent"] }, () => {
   let box: Bundles;
   let n = 0;
   beforeAll(() => {

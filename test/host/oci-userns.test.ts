@@ -7,19 +7,14 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { until } from "../helpers/lab.js";
 import { Bundles, type Config, type ConfigChange } from "../helpers/oci-bundle.js";
-import { BINARY, whyNot } from "../helpers/private-agent.js";
+import { BINARY } from "../helpers/private-agent.js";
+import { has, having, suite, when } from "../helpers/suite.js";
 
-const why = whyNot() ?? (existsSync("/proc/self/ns/user") ? undefined : "this kernel has no user namespaces");
-if (why !== undefined) console.warn(`skipped: ${why}`);
-const clocks = existsSync("/proc/self/timens_offsets");
-if (!clocks) console.warn("skipped in part: this kernel has no time namespaces");
-const setpriv = spawnSync("setpriv", ["--version"]).status === 0;
-const rootless = setpriv && existsSync("/usr/bin/newuidmap") && existsSync("/etc/subuid") && existsSync("/etc/subgid");
-if (!rootless) console.warn("skipped in part: needs setpriv, newuidmap, /etc/subuid and /etc/subgid");
+const rootless = has("setpriv") && existsSync("/usr/bin/newuidmap") && existsSync("/etc/subuid") && existsSync("/etc/subgid");
+const ranges = when(rootless, "needs setpriv, newuidmap, /etc/subuid and /etc/subgid");
 
 const [major = 0, minor = 0] = release().split(".").map(Number);
-const copies = major > 6 || (major === 6 && minor >= 15);
-if (!copies) console.warn("skipped in part: this kernel copies no mounts from a file system that is mounted nowhere (6.15)");
+const copies = when(major > 6 || (major === 6 && minor >= 15), "this kernel copies no mounts from a file system that is mounted nowhere (6.15)");
 
 const FIRST = 100000;
 const RANGE = 700000;
@@ -29,7 +24,7 @@ const mapped = (c: Config, hostID = FIRST, size = 65536): void => {
   c.linux["uidMappings"] = c.linux["gidMappings"] = maps(hostID, size);
 };
 
-describe.skipIf(why !== undefined)("a user namespace", () => {
+suite("a user namespace", { needs: ["agent", "user namespaces"] }, () => {
   let box: Bundles;
   let holder: ChildProcess;
   beforeAll(async () => {
@@ -98,7 +93,7 @@ describe.skipIf(why !== undefined)("a user namespace", () => {
     expect(box.run("cat /proc/self/uid_map /proc/self/gid_map | tr -s ' '", (c) => c.linux.namespaces.push({ type: "user" }))).toEqual(ok(" 0 0 1\n 0 0 1\n"));
   });
 
-  it.skipIf(!copies)("has devices of its own, with owner and mode", () => {
+  having(copies)("has devices of its own, with owner and mode", () => {
     const device = (path: string, more: object): object => ({ path, type: "c", major: 1, minor: 3, ...more });
     const change: ConfigChange = (c) => {
       mapped(c);
@@ -207,7 +202,7 @@ describe.skipIf(why !== undefined)("a user namespace", () => {
     });
   });
 
-  describe.skipIf(!setpriv)("without privileges", () => {
+  suite("without privileges", { needs: ["program:setpriv"] }, () => {
     type Said = { status: number | null; stdout: string; stderr: string };
     const sub = (): string => join(box.folder, "sub"); // in a mount namespace of its own the command sees these ids as nobody's
     beforeAll(() => writeFileSync(sub(), `nobody:${RANGE}:1000\n`));
@@ -253,7 +248,7 @@ describe.skipIf(why !== undefined)("a user namespace", () => {
       expect(asNobody("true", (c) => (c.process["user"] = { uid: 0, gid: 0, additionalGids: [0] }))).toEqual(refused("process.user.additionalGids: groups cannot be changed"));
     });
 
-    it.skipIf(!rootless)("maps more with the help of newuidmap and newgidmap", () => {
+    having(ranges)("maps more with the help of newuidmap and newgidmap", () => {
       const both = [...maps(65534, 1), { containerID: 1, hostID: RANGE, size: 1000 }];
       const change: ConfigChange = (c) => {
         c.linux["uidMappings"] = c.linux["gidMappings"] = both;
@@ -276,7 +271,7 @@ describe.skipIf(why !== undefined)("a user namespace", () => {
   });
 });
 
-describe.skipIf(why !== undefined || !clocks)("a time namespace", () => {
+suite("a time namespace", { needs: ["agent", "user namespaces", "time namespaces"] }, () => {
   let box: Bundles;
   beforeAll(() => {
     box = new Bundles();

@@ -1,12 +1,13 @@
 // What containers leave behind goes whatever it is: trees of any depth and width, files that are immutable, mounts; the agent answers
 // meanwhile and keeps no descriptor. What cannot be removed is told, and nothing is forgotten.
 import { readdirSync } from "node:fs";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { Box } from "../helpers/engine-box.js";
 import { longestCheck, Many } from "../helpers/many.js";
-import { failure, whyNot } from "../helpers/private-agent.js";
+import { failure } from "../helpers/private-agent.js";
+import { skip, suite } from "../helpers/suite.js";
 
-describe.skipIf(whyNot() !== undefined)("the folder of a container", () => {
+suite("the folder of a container", { needs: ["agent"] }, () => {
   let box: Box;
   let many: Many;
   let before: string[] = [];
@@ -42,7 +43,7 @@ describe.skipIf(whyNot() !== undefined)("the folder of a container", () => {
       fill(id, "touch probe; chattr +i probe");
     } catch {
       await box.remove(id);
-      return context.skip("this file system has no such flags");
+      skip(context, "this file system has no such flags");
     }
     fill(id, "mkdir -p a/b c; touch a/f a/g a/b/h c/i; chattr +a a/g; chattr +i a/f a/b/h a/b; chattr +a a; chattr +i c .");
     await box.remove(id);

@@ -3,18 +3,17 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { PAYLOAD, repeated, requestFrame, shapes } from "../helpers/largest-requests.js";
 import { Lab, outcome, until, type Change } from "../helpers/lab.js";
-import { BINARY, whyNot } from "../helpers/private-agent.js";
+import { BINARY } from "../helpers/private-agent.js";
+import { suite } from "../helpers/suite.js";
 
-const why = whyNot();
-if (why !== undefined) console.warn(`skipped: ${why}`);
 const sanitised = BINARY.endsWith(".debug");
 const MOST_MS = sanitised ? 10_000 : 1000;
 const MB = 1024; // in kB
 
-describe.skipIf(why !== undefined)("a request of the largest size", () => {
+suite("a request of the largest size", { needs: ["agent"] }, () => {
   let lab: Lab;
   let socket: Socket;
   let received = Buffer.alloc(0);

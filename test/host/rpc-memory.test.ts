@@ -3,14 +3,13 @@
 import { readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { CODE } from "../../ctl/client/rpc-error.js";
 import { Lab, named, outcome, until, type Json } from "../helpers/lab.js";
-import { BINARY, whyNot } from "../helpers/private-agent.js";
+import { BINARY } from "../helpers/private-agent.js";
+import { suite } from "../helpers/suite.js";
 import { AGENT, encoded, frame, request } from "../unit/rpc/memory-channel.js";
 
-const why = whyNot();
-if (why !== undefined) console.warn(`skipped: ${why}`);
 const sanitised = BINARY.endsWith(".debug"); // it never gives memory back
 const MB = 1024; // in kB
 
@@ -34,7 +33,7 @@ class Raw {
   }
 }
 
-describe.skipIf(why !== undefined)("peers that want memory", () => {
+suite("peers that want memory", { needs: ["agent"] }, () => {
   let lab: Lab;
   let before: Json;
   beforeAll(async () => {

@@ -6,8 +6,9 @@ import { type Socket, connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { AGENT, HEALTH, encoded, frame, request } from "../unit/rpc/memory-channel.js";
+import { suite, when } from "../helpers/suite.js";
 
 const dist = fileURLToPath(new URL("../../dist/", import.meta.url));
 /** The binary as shipped and its twin with ASAN and UBSAN (skipped where it has not been built). */
@@ -77,15 +78,12 @@ class Peer {
   }
 }
 
-describe.each(BINARIES)("the server in dist/%s", (binary) => {
-  const missing = !existsSync(join(dist, binary));
-  if (missing && binary !== "kata-agent") return it.skip("has not been built (make debug)", () => undefined);
+for (const binary of BINARIES) suite(`the server in dist/${binary}`, { needs: [when(existsSync(join(dist, binary)), `needs dist/${binary}`)] }, () => {
   let agent: Agent;
   const descriptors = (): number => readdirSync(`/proc/${agent.process.pid}/fd`).length;
   const memory = (field: string): number => Number(new RegExp(`${field}:\\s+(\\d+)`).exec(readFileSync(`/proc/${agent.process.pid}/status`, "utf8"))?.[1]);
 
   beforeAll(async () => {
-    if (missing) throw new Error("dist/kata-agent is missing: run `make agent`");
     agent = await startAgent(binary);
   });
   afterAll(() => agent?.stop());

@@ -1,17 +1,15 @@
 // Profiles that take long to compile, or fit into no filter: a helper compiles them, with limits, while others are served.
 import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { containerRequest, finish, makeRootfs } from "../helpers/guest.js";
-import { startPrivateAgent, whyNot, type PrivateAgent } from "../helpers/private-agent.js";
-
-const why = whyNot();
-if (why !== undefined) console.warn(`skipped: ${why}`);
+import { startPrivateAgent, type PrivateAgent } from "../helpers/private-agent.js";
+import { suite } from "../helpers/suite.js";
 
 /** Calls that a container can do without. */
 const RARE = ["acct", "add_key", "bpf", "chroot", "getpmsg", "io_cancel", "io_destroy", "kexec_load", "lookup_dcookie", "mincore", "mq_open", "msgget", "nfsservctl", "personality", "quotactl", "readahead", "semget", "shmget", "swapoff", "sysfs", "tee", "uselib", "ustat", "vhangup", "vmsplice"];
 
-describe.skipIf(why !== undefined)("a seccomp profile", () => {
+suite("a seccomp profile", { needs: ["agent"] }, () => {
   let agent: PrivateAgent;
   let root: string;
   const request = (id: string, syscalls: object[], action = "SCMP_ACT_ALLOW"): never => {

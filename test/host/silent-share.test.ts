@@ -3,16 +3,14 @@
 // before it does, so nothing of the agent waits; and when the daemon has gone, nothing is left of any of it.
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { containerRequest, fillRootfs } from "../helpers/guest.js";
 import { until } from "../helpers/lab.js";
-import { startPrivateAgent, whyNot, type PrivateAgent } from "../helpers/private-agent.js";
-
-const why = whyNot() ?? (existsSync("/dev/fuse") ? undefined : "needs /dev/fuse");
-if (why !== undefined) console.warn(`skipped: ${why}`);
+import { startPrivateAgent, type PrivateAgent } from "../helpers/private-agent.js";
+import { suite } from "../helpers/suite.js";
 
 const SHARED = "/run/kata-containers/shared/containers";
 const HUNG = "/run/hung";
@@ -80,7 +78,7 @@ const CASES: readonly Case[] = [
 /** Each has a daemon of its own. The last covers the file that `live` has as its termination log. */
 const PLACES = [HUNG, `${SHARED}/vol`, "/run/log"];
 
-describe.skipIf(why !== undefined)("a share that never answers", () => {
+suite("a share that never answers", { needs: ["agent", "fuse"] }, () => {
   let agent: PrivateAgent;
   let program: string;
   let daemons: ChildProcess[] = [];

@@ -4,11 +4,11 @@ import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, expect, it } from "vitest";
 import { connectAgent } from "../../ctl/client/connect.js";
+import { suite } from "../helpers/suite.js";
 
 const BINARY = resolve(process.env["KATA_AGENT"] ?? "dist/kata-agent");
-const missing = existsSync(BINARY) ? "" : " (skipped: make agent)";
 
 let dir: string;
 let config: string;
@@ -19,7 +19,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
-describe.skipIf(missing !== "")(`kata-agent as a process${missing}`, () => {
+suite("kata-agent as a process", { needs: ["agent"] }, () => {
   it("keeps the numbers of standard streams that it was started without", async () => {
     const child = spawn("sh", ["-c", 'exec "$0" --config "$1" <&- >&- 2>&-', BINARY, config], { stdio: "ignore" });
     const client = await connectAgent(`unix://${dir}/a.sock`, { waitMs: 10_000 });

@@ -6,16 +6,14 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync, chmodSync, symlinkSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { failure, startPrivateAgent, whyNot, type PrivateAgent } from "../helpers/private-agent.js";
+import { failure, startPrivateAgent, type PrivateAgent } from "../helpers/private-agent.js";
 import { containerRequest, fillRootfs } from "../helpers/guest.js";
-
-const why = whyNot();
-if (why !== undefined) console.warn(`skipped: ${why}`);
+import { having, skip, suite } from "../helpers/suite.js";
 
 const run = (program: string, ...args: string[]): string => execFileSync(program, args, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] }).trim();
 const BASE = "/run/kata-containers/sandbox";
 
-describe.skipIf(why !== undefined)("storages", () => {
+suite("storages", { needs: ["agent"] }, () => {
   let agent: PrivateAgent;
   let work: string;
   const loops: string[] = [];
@@ -317,13 +315,13 @@ describe.skipIf(why !== undefined)("storages", () => {
     expect(details.agentDetails.storageHandlers).toEqual(expect.arrayContaining(["blk", "scsi", "virtio-fs", "9p", "overlayfs", "ephemeral", "local"]));
   });
 
-  it("answers other calls while a host's file system does not answer", async () => {
+  having("fuse")("answers other calls while a host's file system does not answer", async (context) => {
     // a fuse file system whose server never reads its requests
     const server = spawn("nsenter", ["-t", String(agent.pid), "-m", "sh", "-ec", "mkdir /run/hung; exec 3<>/dev/fuse; mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 hung /run/hung; echo ready; exec sleep 100"], { stdio: ["ignore", "pipe", "pipe"] });
     const gone = once(server, "exit");
     try {
       const first = await Promise.race([once(server.stdout, "data").then(String), gone.then(() => "this machine has no fuse")]);
-      if (first.trim() !== "ready") return console.warn(`skipped: ${first}`);
+      if (first.trim() !== "ready") skip(context, first);
       const outcome = failure(create({ driver: "bind", source: "/run/hung/volume", fstype: "bind", options: [], mountPoint: `${BASE}/hung` }));
       const stats = failure(agent.client.call("GetVolumeStats", { volumeGuestPath: "/run/hung" } as never));
       for (let i = 0; i < 20; i++) await agent.client.call("Check", {}, { timeoutMs: 1000 });

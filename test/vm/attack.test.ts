@@ -1,16 +1,16 @@
 // The attacks that matter most in a guest, in one VM with 128 MB: what its containers share with the agent in the kernel, and memory.
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { ATTACKS } from "../attack/all.js";
 import { drive } from "../attack/drive.js";
 import { inVm, type Ground } from "../attack/ground.js";
 import { Measure } from "../attack/measure.js";
-import { vmMissing } from "../helpers/vm.js";
+import { vmOver } from "../helpers/vm.js";
+import { suite } from "../helpers/suite.js";
 
-const missing = vmMissing("vsock");
 const CHOSEN = ["quota-epoll", "vsock-loopback", "many-empty", "frozen-groups", "oom-storm"];
 const EFFORT = 0.1;
 
-describe.skipIf(missing !== undefined)(`a guest with 128 MB holds against${missing === undefined ? "" : ` (skipped: ${missing})`}`, () => {
+suite("a guest with 128 MB holds against", { needs: [vmOver("vsock")] }, () => {
   let measure: Measure;
   let ground: Ground;
   let round = 0;

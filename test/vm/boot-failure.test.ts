@@ -1,12 +1,12 @@
 // A guest that cannot start says why in one clear line on its console before the machine stops; one that is asked for the
 // other cgroup version boots with it.
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, expect, it } from "vitest";
 import { rmSync } from "node:fs";
 import { BootError } from "../../ctl/vm/boot.js";
-import { bootVm, vmMissing } from "../helpers/vm.js";
+import { bootVm, vmOver } from "../helpers/vm.js";
 import { makeRootfs, runContainer, sandboxRequest } from "../helpers/guest.js";
+import { suite } from "../helpers/suite.js";
 
-const missing = vmMissing("serial");
 const folders: string[] = [];
 afterEach(() => folders.splice(0).forEach((f) => rmSync(f, { recursive: true, force: true })));
 
@@ -17,7 +17,7 @@ async function refusal(append: string[]): Promise<string> {
   return (error as BootError).message;
 }
 
-describe.skipIf(missing !== undefined)(`a guest that cannot start${missing === undefined ? "" : ` (skipped: ${missing})`}`, () => {
+suite("a guest that cannot start", { needs: [vmOver("serial")] }, () => {
   it.each([
     [["agent.log=loud"], /kata-agent: fatal: cannot start: read the settings: invalid log level "loud"/],
     [["agent.container_pipe_size=-1"], /container pipe size should not be negative/],
@@ -27,7 +27,7 @@ describe.skipIf(missing !== undefined)(`a guest that cannot start${missing === u
   });
 });
 
-describe.skipIf(missing !== undefined)("a guest with cgroup version 1", () => {
+suite("a guest with cgroup version 1", { needs: [vmOver("serial")] }, () => {
   it("runs a container in the version 1 hierarchies", async () => {
     const share = makeRootfs();
     folders.push(share);

@@ -8,15 +8,15 @@ import type { Vm } from "../../ctl/vm/boot.js";
 import { containerRequest, type Ended, execIn, fillRootfs, finish, makeRootfs, runContainer, sandboxRequest } from "../helpers/guest.js";
 import { type Config, plainConfig } from "../helpers/oci-bundle.js";
 import { BINARY } from "../helpers/private-agent.js";
-import { bootSharedVm, vmMissing } from "../helpers/vm.js";
+import { bootSharedVm, vmOver } from "../helpers/vm.js";
 import { readable } from "../helpers/said.js";
+import { suite } from "../helpers/suite.js";
 
-const missing = vmMissing();
 const ROOT = "/run/kata-containers/shared/containers/rootfs";
 const MIB = 1 << 20;
 type Resources = Record<string, unknown>;
 
-describe.skipIf(missing !== undefined)(`cgroups of version 2${missing === undefined ? "" : ` (skipped: ${missing})`}`, () => {
+suite("cgroups of version 2", { needs: [vmOver()] }, () => {
   let share: string;
   let vm: Vm;
   let n = 0;

@@ -3,17 +3,16 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Vm } from "../../ctl/vm/boot.js";
-import { findProgram } from "../../ctl/vm/program.js";
 import { chooseWire } from "../../ctl/vm/wire.js";
 import { agentMissing, distribution, type Distribution } from "../helpers/distribution.js";
 import { containerRequest, fillRootfs, finish, runContainer, sandboxRequest } from "../helpers/guest.js";
 import { failure } from "../helpers/private-agent.js";
 import { qmp } from "../helpers/qmp.js";
+import { suite } from "../helpers/suite.js";
 import { bootVm } from "../helpers/vm.js";
 
-const missing = agentMissing() ?? (findProgram("qemu-system-x86_64") === undefined ? "QEMU is not installed" : undefined);
 const BASE = "/run/kata-containers/sandbox";
 const SHARED = "/run/kata-containers/shared/containers";
 const BOOT_MS = 120_000;
@@ -26,7 +25,7 @@ const unsigned = (bytes: Buffer): Buffer => {
   return bytes.subarray(end).toString("latin1") === MAGIC ? bytes.subarray(0, end - 12 - bytes.readUInt32BE(end - 4)) : bytes;
 };
 
-describe.skipIf(missing !== undefined)(`the distribution's kernel${missing === undefined ? "" : ` (skipped: ${missing})`}`, () => {
+suite("the distribution's kernel", { needs: [agentMissing, "program:qemu-system-x86_64"] }, () => {
   let debian: Distribution;
   let plain: string;
   const at = (name: string): string => join(debian.folder, name);

@@ -2,14 +2,14 @@
 // of the pod with an exec, stdin, statistics, an update and a pause; a terminal; the network calls; the end.
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { collectStream } from "../../ctl/client/stdio.js";
 import type { AgentClient } from "../../ctl/client/agent-client.js";
 import type { Vm } from "../../ctl/vm/boot.js";
 import { fillRootfs, makeRootfs } from "../helpers/guest.js";
-import { bootSharedVm, vmMissing } from "../helpers/vm.js";
+import { suite } from "../helpers/suite.js";
+import { bootSharedVm, vmOver } from "../helpers/vm.js";
 
-const missing = vmMissing("vsock");
 const SHARED = "/run/kata-containers/shared/containers";
 const ID = "a6c1f0e4f5d94c0cbf9c1b8f9b5c9a11";
 const CAPS = ["CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP", "SETPCAP", "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE"].map((c) => `CAP_${c}`);
@@ -42,7 +42,7 @@ function oci(id: string, args: string[], terminal = false): object {
   };
 }
 
-describe.skipIf(missing !== undefined)(`further calls of the Kata runtime${missing === undefined ? "" : ` (skipped: ${missing})`}`, () => {
+suite("further calls of the Kata runtime", { needs: [vmOver("vsock")] }, () => {
   let share: string;
   let vm: Vm;
   let client: AgentClient;

@@ -5,15 +5,15 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { randomUUID } from "node:crypto";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import type { AgentClient } from "../../ctl/client/agent-client.js";
 import { RpcError } from "../../ctl/client/rpc-error.js";
 import { defaultSpec, SHM_PATH } from "../../ctl/container/default-spec.js";
 import type { Vm } from "../../ctl/vm/boot.js";
 import { fillRootfs } from "../helpers/guest.js";
-import { bootSharedVm, vmMissing } from "../helpers/vm.js";
+import { suite } from "../helpers/suite.js";
+import { bootSharedVm, vmOver } from "../helpers/vm.js";
 
-const missing = vmMissing("vsock");
 const SHARED = "/run/kata-containers/shared/containers/";
 const ID = "runtime-0123456789ab";
 const MAC = "02:00:ca:fe:00:01";
@@ -41,7 +41,7 @@ const spec = (args: string[], terminal: boolean): ReturnType<typeof defaultSpec>
   };
 };
 
-describe.skipIf(missing !== undefined)(`the calls of the Kata runtime${missing === undefined ? "" : ` (skipped: ${missing})`}`, () => {
+suite("the calls of the Kata runtime", { needs: [vmOver("vsock")] }, () => {
   let folder: string;
   let vm: Vm;
   let client: AgentClient;

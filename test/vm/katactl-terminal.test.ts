@@ -7,21 +7,21 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { execa } from "execa";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { makeSampleImage } from "../../tools/make-sample-image.js";
 import { chooseWire } from "../../ctl/vm/wire.js";
 import { noTerminal, Terminal } from "../helpers/terminal.js";
-import { vmMissing } from "../helpers/vm.js";
+import { vmOver } from "../helpers/vm.js";
+import { suite } from "../helpers/suite.js";
 
 const KATACTL = join(fileURLToPath(new URL("../..", import.meta.url)), "katactl");
 const oneClient = (): string | undefined => (chooseWire("auto").kind === "serial" ? "virtio-serial has room for one client" : undefined);
-const missing = vmMissing() ?? noTerminal() ?? oneClient();
 const MUCH = 1_000_000;
 /** Hundredths of a second that a command may use while its reader rests for ten seconds: far less than what spinning uses. */
 const FEW_TICKS = 200;
 const SLOW = 120_000; // for what is emulated on a machine that has more to do
 
-describe.skipIf(missing !== undefined)(`katactl on a terminal${missing === undefined ? "" : ` (skipped: ${missing})`}`, () => {
+suite("katactl on a terminal", { needs: [vmOver(), noTerminal, oneClient] }, () => {
   const name = `t${process.pid}`;
   let folder: string;
   let image: string;

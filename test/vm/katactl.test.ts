@@ -4,14 +4,14 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { makeSampleImage } from "../../tools/make-sample-image.js";
-import { vmMissing } from "../helpers/vm.js";
+import { vmOver } from "../helpers/vm.js";
 import { tarball, writeLayout } from "../helpers/tarball.js";
 import { projectRoot } from "../../tools/places.js";
+import { having, suite, when } from "../helpers/suite.js";
 
 const KATACTL = join(projectRoot, "katactl");
-const missing = vmMissing();
 /** An optional package: it is compiled when it is installed, which some machines cannot. */
 const pty = await import("node-pty").catch(() => undefined);
 
@@ -41,7 +41,7 @@ interface Result {
 const katactl = (args: string[], input = ""): Promise<Result> => execa(KATACTL, args, { reject: false, env, input });
 const run = (args: string[], input = ""): Promise<Result> => katactl(["run", "-q", image, ...args], input);
 
-describe.skipIf(missing !== undefined)(`katactl in a VM${missing === undefined ? "" : ` (skipped: ${missing})`}`, () => {
+suite("katactl in a VM", { needs: [vmOver()] }, () => {
   afterEach(() => expect(leftovers()).toEqual([]));
 
   it("prints exactly what the container prints, on the right stream, and passes its exit status on", async () => {
@@ -114,7 +114,7 @@ describe.skipIf(missing !== undefined)(`katactl in a VM${missing === undefined ?
     expect(stdout.split("\n")).toEqual(["new", "-rwSr-----", "no gone", "new", "written"]);
   });
 
-  it.skipIf(pty === undefined)(`gives a terminal of the right size that follows a resize${pty === undefined ? " (skipped: node-pty could not be compiled)" : ""}`, async () => {
+  having(when(pty !== undefined, "node-pty could not be compiled"))("gives a terminal of the right size that follows a resize", async () => {
     if (pty === undefined) return;
     const terminal = pty.spawn(KATACTL, ["run", "-q", "-i", "-t", image, "--", "sh"], { cols: 91, rows: 33, env: env as Record<string, string> });
     let screen = "";

@@ -1,24 +1,24 @@
 // The kernel and the two roots that the builder makes, booted by QEMU without the agent: a small C program is the init and tells
 // what it finds. Also holds that the initrd's default is what boots in the fewest instructions.
-import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { image } from "../../image-builder/commands/image.js";
 import { initrd } from "../../image-builder/commands/initrd.js";
 import type { Context } from "../../image-builder/lib/context.js";
 import { cacheFolder, distFile, projectRoot } from "../../tools/places.js";
 import { progress } from "../../image-builder/lib/progress.js";
+import { suite, when, type Need } from "../helpers/suite.js";
 
-const missing = !existsSync(distFile("vmlinux")) || !existsSync(distFile("bzImage")) ? "no kernel in dist (make kernel)"
-  : spawnSync("qemu-system-x86_64", ["--version"]).error !== undefined ? "no QEMU" : "";
-const suite = describe.skipIf(missing !== "");
+/** A kernel and QEMU, and no agent. */
+const needs: readonly Need[] = [when(existsSync(distFile("vmlinux")) && existsSync(distFile("bzImage")), "needs a kernel in dist (make kernel)"), "program:qemu-system-x86_64", "compiler"];
 let dir = "";
 const at = (name: string): string => join(dir, name);
 
-beforeAll(async () => {
-  if (missing !== "") return console.warn(`kernel tests left out: ${missing}`);
+const prepare = async (): Promise<void> => {
+  if (dir !== "") return;
   dir = mkdtempSync(join(tmpdir(), "kernel-test-"));
   execFileSync("musl-gcc", ["-static", "-s", "-Os", "-idirafter", linuxHeaders(), "-o", at("probe"), join(projectRoot, "test/vm/kernel-probe.c")]);
   const context: Context = { root: dir, dist: join(dir, "dist"), cache: cacheFolder({ ...process.env, KATA_CACHE: at("cache") }), progress: progress(true), signal: new AbortController().signal };
@@ -34,7 +34,7 @@ beforeAll(async () => {
   execFileSync("mkdir", [at("share")]);
   writeFileSync(at("share/file"), "from the host");
   execFileSync("mksquashfs", [at("share"), at("disk.squashfs"), "-quiet", "-no-progress", "-comp", "zstd"], { stdio: "ignore" });
-}, 120_000);
+};
 afterAll(() => { if (dir !== "") rmSync(dir, { recursive: true, force: true }); });
 
 /** A folder with links to the kernel's own headers only: the C library's would break musl's. */
@@ -66,7 +66,8 @@ async function boot(machine: "q35" | "microvm", args: readonly string[], words: 
 const drive = (file: string, id: string): string[] => ["-drive", `file=${at(file)},if=none,id=${id},format=raw,readonly=on`];
 const list = (text: string | undefined): string[] => (text ?? "").split(/\s+/);
 
-suite("on q35 with everything plugged in", () => {
+suite("on q35 with everything plugged in", { needs }, () => {
+  beforeAll(prepare, 120_000);
   let guest: Record<string, string> = {};
   beforeAll(async () => {
     guest = await boot("q35", ["-kernel", distFile("bzImage"), "-initrd", at("initrd"), ...drive("root.ext4", "a"), "-device", "virtio-blk-pci,drive=a", ...drive("root.erofs-lz4", "b"), "-device", "virtio-blk-pci,drive=b",
@@ -89,7 +90,8 @@ suite("on q35 with everything plugged in", () => {
   it("leaves most of 512 MiB to the guest", () => expect(Number(/MemTotal:\s+(\d+) kB/.exec(guest["meminfo"] ?? "")?.[1])).toBeGreaterThan(490_000));
 });
 
-suite("each root on each machine", () => {
+suite("each root on each machine", { needs }, () => {
+  beforeAll(prepare, 120_000);
   it.each(["q35", "microvm"] as const)("vmlinux with the initrd on %s", async (machine) => {
     const guest = await boot(machine, ["-kernel", distFile("vmlinux"), "-initrd", at("initrd")], "");
     expect([guest["root"]?.split(" ")[2], guest["resolv"]]).toEqual(["rootfs", "ok"]);
@@ -101,7 +103,8 @@ suite("each root on each machine", () => {
   });
 });
 
-suite("the initrd's default compression", () => {
+suite("the initrd's default compression", { needs }, () => {
+  beforeAll(prepare, 120_000);
   it("boots in the fewest instructions, and repeats to 0.1 %", async () => {
     const count = async (compress: string): Promise<number> => Number((await boot("microvm", ["-icount", "shift=0,sleep=off", "-accel", "tcg", "-kernel", distFile("vmlinux"), "-initrd", at(`initrd.${compress}`)], ""))["instructions"]);
     const raw = await count("raw");

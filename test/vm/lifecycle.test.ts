@@ -3,17 +3,17 @@
 import { createHash, randomBytes } from "node:crypto";
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Vm } from "../../ctl/vm/boot.js";
 import { collectStream, readStream } from "../../ctl/client/stdio.js";
 import { containerRequest, drain, execIn, finish, makeRootfs, runContainer, sandboxRequest } from "../helpers/guest.js";
-import { bootSharedVm, bootVm, vmMissing, type VmOptions } from "../helpers/vm.js";
+import { suite } from "../helpers/suite.js";
+import { bootSharedVm, bootVm, vmOver, type VmOptions } from "../helpers/vm.js";
 
-const missing = vmMissing("vsock");
 const SHARE = "/run/kata-containers/shared/containers";
 const MIB = 1 << 20;
 
-describe.skipIf(missing !== undefined)(`a VM over vsock${missing === undefined ? "" : ` (skipped: ${missing})`}`, () => {
+suite("a VM over vsock", { needs: [vmOver("vsock")] }, () => {
   let share: string;
   let vm: Vm;
   const root = `${SHARE}/rootfs`;
@@ -155,9 +155,8 @@ const OTHERS: [string, VmOptions][] = [
   ["virtio-serial", { transport: "serial" }],
   ["microvm without ACPI", { transport: "serial", machine: "microvm" }],
 ];
-describe.each(OTHERS)("with %s", (_, options) => {
-  const reason = vmMissing(options.transport);
-  it.skipIf(reason !== undefined)(`runs and executes${reason === undefined ? "" : ` (skipped: ${reason})`}`, async () => {
+for (const [what, options] of OTHERS) suite(`with ${what}`, { needs: [vmOver(options.transport)] }, () => {
+  it("runs and executes", async () => {
     const share = makeRootfs();
     try {
       const vm = await bootVm({ ...options, share });

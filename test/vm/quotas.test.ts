@@ -1,15 +1,15 @@
 // What root in a container shares with PID 1: raised at boot as far as the kernel lets it; a container has no other numbers to run into.
 import { rmSync } from "node:fs";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Vm } from "../../ctl/vm/boot.js";
 import { makeRootfs, runContainer, sandboxRequest } from "../helpers/guest.js";
-import { bootSharedVm, vmMissing } from "../helpers/vm.js";
+import { suite } from "../helpers/suite.js";
+import { bootSharedVm, vmOver } from "../helpers/vm.js";
 
-const missing = vmMissing();
 const INT = "2147483647";
 const LONG = "9223372036854775807";
 
-describe.skipIf(missing !== undefined)(`the quotas of a VM${missing === undefined ? "" : ` (skipped: ${missing})`}`, () => {
+suite("the quotas of a VM", { needs: [vmOver()] }, () => {
   let share: string;
   let vm: Vm;
   let values: Map<string, string>;

@@ -4,17 +4,17 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Vm } from "../../ctl/vm/boot.js";
 import { containerRequest, fillRootfs, finish, runContainer, sandboxRequest } from "../helpers/guest.js";
 import { failure } from "../helpers/private-agent.js";
 import { qmp } from "../helpers/qmp.js";
-import { bootSharedVm, vmMissing } from "../helpers/vm.js";
+import { suite } from "../helpers/suite.js";
+import { bootSharedVm, vmOver } from "../helpers/vm.js";
 
-const missing = vmMissing();
 const BASE = "/run/kata-containers/sandbox";
 
-describe.skipIf(missing !== undefined)(`storages in a VM${missing === undefined ? "" : ` (skipped: ${missing})`}`, () => {
+suite("storages in a VM", { needs: [vmOver()] }, () => {
   let dir: string;
   let vm: Vm;
   const image = (name: string, ...make: string[]): string => {

@@ -3,12 +3,13 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { closeSync, ftruncateSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, expect, it } from "vitest";
 import { headOf } from "../../../ctl/image/content.js";
 import { makeDisk } from "../../../ctl/image/make-disk.js";
 import { openImage } from "../../../ctl/image/open-image.js";
 import { lostIn } from "../../../ctl/image/write-tar.js";
-import { digest, has } from "../../helpers/reference-tar.js";
+import { digest } from "../../helpers/reference-tar.js";
+import { suite } from "../../helpers/suite.js";
 
 let folder: string;
 let rootfs: string;
@@ -23,11 +24,10 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 const python = (program: string): void => void execFileSync("python3", ["-c", program], { cwd: rootfs });
 const CAPABILITY = "0100000200200000000000000000000000000000";
 
-const may = process.getuid?.() === 0 && has("python3") &&
-  spawnSync("python3", ["-c", "import os, tempfile; f = tempfile.NamedTemporaryFile(); os.setxattr(f.name, 'user.a', b'')"]).status === 0;
-const why = may ? "" : " (skipped: needs root, python3 and a file system with extended attributes)";
+const attributes = (): string | undefined =>
+  spawnSync("python3", ["-c", "import os, tempfile; f = tempfile.NamedTemporaryFile(); os.setxattr(f.name, 'user.a', b'')"]).status === 0 ? undefined : "needs a file system with extended attributes";
 
-describe.skipIf(!may)(`a bundle folder${why}`, () => {
+suite("a bundle folder", { needs: ["root", "program:python3", attributes] }, () => {
   it("keeps extended attributes, names that are not UTF-8, links, devices, modes and times", async () => {
     python(`
 import os, socket

@@ -8,6 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { makeDisk } from "../../../ctl/image/make-disk.js";
 import { openImage } from "../../../ctl/image/open-image.js";
 import { sha256, tarball, writeLayout } from "../../helpers/tarball.js";
+import { suite } from "../../helpers/suite.js";
 
 let folder: string;
 let work: string;
@@ -131,9 +132,7 @@ const withSmallDisk = async (body: (small: string) => Promise<void>): Promise<vo
   }
 };
 
-const mayMount = process.getuid?.() === 0;
-
-describe.skipIf(!mayMount)(`a full disk${mayMount ? "" : " (skipped: mounting a small one needs root)"}`, () => {
+suite("a full disk", { needs: ["root"] }, () => {
   it("is named when a layer is unpacked to it", async () => {
     writeLayout(at("layout"), [await tarball([{ name: "big", data: Buffer.alloc(3 << 20) }])]);
     await withSmallDisk((small) => expect(openImage(at("layout"), small)).rejects.toThrow(/no space left in .*small while unpacking layer 1/));

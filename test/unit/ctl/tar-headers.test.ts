@@ -11,7 +11,7 @@ import { forEachEntry, type TarEntry } from "../../../ctl/image/read-tar.js";
 import { Tree } from "../../../ctl/image/tree.js";
 import { plainTar } from "../../../ctl/image/unpack.js";
 import { paxRecord } from "../../../ctl/image/write-tar.js";
-import { has } from "../../helpers/reference-tar.js";
+import { having } from "../../helpers/suite.js";
 
 let work: string;
 beforeEach(() => (work = mkdtempSync(join(tmpdir(), "headers-"))));
@@ -205,12 +205,12 @@ describe("what is packed", () => {
   const zstd = (data: Buffer, ...options: string[]): Buffer => execFileSync("zstd", ["-qc", ...options], { input: data, maxBuffer: 1 << 26 });
   const skippable = Buffer.concat([Buffer.from("5a2a4d1804000000", "hex"), Buffer.from("note")]);
 
-  it.skipIf(!has("zstd"))(`takes zstd of several frames, with notes before, between and behind${has("zstd") ? "" : " (skipped: zstd not installed)"}`, async () => {
+  having("program:zstd")("takes zstd of several frames, with notes before, between and behind", async () => {
     const data = tarball();
     const frames = [data.subarray(0, 100), data.subarray(100, 900), data.subarray(900)].map((part) => zstd(part));
     for (const parts of [frames, [skippable, ...frames], frames.flatMap((frame) => [frame, skippable]), [zstd(data, "--no-check")]]) expect(await open(Buffer.concat(parts))).toBe("hello");
   });
-  it.skipIf(!has("zstd"))(`refuses damaged zstd: checksum, cut, bytes behind, in every place${has("zstd") ? "" : " (skipped: zstd not installed)"}`, async () => {
+  having("program:zstd")("refuses damaged zstd: checksum, cut, bytes behind, in every place", async () => {
     const whole = zstd(tarball());
     const flipped = Buffer.from(whole);
     flipped.writeUInt8((flipped.at(-1) ?? 0) ^ 1, flipped.length - 1);

@@ -10,18 +10,14 @@ import { readContent } from "../../../ctl/image/content.js";
 import { applyLayer } from "../../../ctl/image/read-layer.js";
 import { Tree } from "../../../ctl/image/tree.js";
 import { tarOf } from "../../../ctl/image/write-tar.js";
-import { has, ourList, pythonLists, pythonWrites, type Asked } from "../../helpers/reference-tar.js";
+import { ourList, pythonLists, pythonWrites, type Asked } from "../../helpers/reference-tar.js";
+import { having, suite } from "../../helpers/suite.js";
 
 let folder: string;
 beforeEach(() => (folder = mkdtempSync(join(tmpdir(), "writers-"))));
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 const at = (name: string): string => join(folder, name);
 
-const without = (...programs: string[]): { skip: boolean; why: string } => {
-  const missing = programs.filter((program) => !has(program));
-  return { skip: missing.length > 0, why: missing.length > 0 ? ` (skipped: ${missing.join(", ")} not installed)` : "" };
-};
-const python = without("python3");
 
 // Any byte but NUL and slash; dots and trailing blanks are as good as others.
 const nameByte = fc.integer({ min: 1, max: 255 }).filter((byte) => byte !== 0x2f);
@@ -45,7 +41,7 @@ const entry = (format: string): fc.Arbitrary<Asked> => {
   }).map((e) => ({ ...e, ...(e.kind === "file" ? {} : { data: "" }), ...(e.kind === "link" || e.kind === "symlink" ? {} : { link: "" }), ...(format === "pax" ? {} : { xattrs: {} }) }));
 };
 
-describe.skipIf(python.skip)(`any tree that Python writes${python.why}`, () => {
+suite("any tree that Python writes", { needs: ["program:python3"] }, () => {
   it.each(["ustar", "gnu", "pax"])("in format %s is read as Python reads it", async (format) => {
     await fc.assert(fc.asyncProperty(fc.array(fc.array(entry(format), { maxLength: 8 }), { minLength: 8, maxLength: 8 }), async (archives) => {
       const files = archives.map((_, i) => at(`${i}.tar`));
@@ -103,23 +99,21 @@ describe("a folder by other writers", () => {
     expect(tree.lookup("d/set")?.mode).toBe(0o4755);
   };
 
-  it.skipIf(python.skip).each(GNU)(`GNU tar, %s${python.why}`, async (_name, options) => {
+  having("program:python3").each(GNU)("GNU tar, %s", async (_name, options) => {
     makeTree(at("tree"));
     execFileSync("tar", ["-C", at("tree"), ...options, "-cf", at("a.tar"), "."]);
     await compare(at("a.tar"));
     await contents(at("a.tar"));
   });
 
-  const busybox = without("busybox", "python3");
-  it.skipIf(busybox.skip)(`busybox tar${busybox.why}`, async () => {
+  having("program:busybox", "program:python3")("busybox tar", async () => {
     makeTree(at("tree"));
     execFileSync("busybox", ["tar", "-C", at("tree"), "-cf", at("a.tar"), "."]);
     await compare(at("a.tar"));
     await contents(at("a.tar"));
   });
 
-  const bsdtar = without("bsdtar", "python3");
-  it.skipIf(bsdtar.skip).each(["ustar", "pax", "gnutar", "v7"])(`bsdtar, %s${bsdtar.why}`, async (format) => {
+  having("program:bsdtar", "program:python3").each(["ustar", "pax", "gnutar", "v7"])("bsdtar, %s", async (format) => {
     makeTree(at("tree"));
     // Holes by its own pax records; the others expand them.
     execFileSync("bsdtar", ["-C", at("tree"), "--format", format, ...(format === "v7" ? ["--exclude", "fifo"] : []), "-cf", at("a.tar"), "."], { stdio: "pipe" });

@@ -11,8 +11,6 @@ const buffers: Uint8Array[] = [];
 };
 const memory = (address: number): Uint8Array => (buffers[Math.floor(address / SPACE) - 1] as Uint8Array).subarray(address % SPACE);
 
-const { provide } = await import("../../helpers/fake-native.js");
-provide("sys__errno-text.js", await import("../../../agent/sys/errno-text.js"));
 const { NR } = (await import("../../../agent/abi/nr.js")) as unknown as { readonly NR: Record<string, number> };
 const { E } = (await import("../../../agent/abi/errno.js")) as unknown as { readonly E: Record<string, number> };
 const { loadFor, loadForDevices, loadModule, haveModules, otherKernels } = await import("../../../agent/devices/modules.js");

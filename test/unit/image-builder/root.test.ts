@@ -12,6 +12,7 @@ import { readManifest } from "../../../image-builder/lib/manifest.js";
 import { projectRoot } from "../../../tools/places.js";
 import { clean } from "../../../image-builder/commands/clean.js";
 import { cli, context, entries, leftovers, removeTemps, staticProgram, temp, write } from "./stage.js";
+import { having, skip } from "../../helpers/suite.js";
 
 afterEach(() => {
   vi.unstubAllEnvs();
@@ -28,7 +29,6 @@ const rootfs = (list: unknown = JSON.parse(readFileSync(join(projectRoot, "rootf
 const forInitrd = (more: Partial<InitrdOptions> = {}): InitrdOptions => ({ agent: agent(), rootfs: join(projectRoot, "rootfs"), output: join(temp(), "initrd.img"), arch: "x86_64", compress: "raw", ...more });
 const forImage = (more: Partial<ImageOptions> = {}): ImageOptions => ({ agent: agent(), rootfs: join(projectRoot, "rootfs"), output: join(temp(), "rootfs.img"), arch: "x86_64", fs: "erofs", ...more });
 const failure = async (work: Promise<unknown>): Promise<BuildError> => work.then(() => { throw new Error("did not fail"); }, (e: BuildError) => e);
-const has = (program: string): boolean => spawnSync(program, ["--help"]).error === undefined;
 
 describe("initrd", () => {
   it("holds the agent as /init and the agent's mount points, all owned by root", async () => {
@@ -110,7 +110,7 @@ describe("initrd", () => {
 });
 
 describe.each(["erofs", "ext4"] as const)("image %s", (fs) => {
-  it.skipIf(!has("mkfs.erofs"))("has the same bytes twice, and holds the root with the agent as init", async () => {
+  having("program:mkfs.erofs")("has the same bytes twice, and holds the root with the agent as init", async () => {
     const payload = agent("y".repeat(100_000));
     const [one, two] = [forImage({ fs, agent: payload }), forImage({ fs, agent: payload, rootfs: rootfs() })];
     await image(context(), one);
@@ -242,7 +242,7 @@ describe("a full disk", () => {
   };
   const unmount = (): void => { spawnSync("umount", ["-l", small]); };
   it("is told, and leaves nothing behind, in the cache and at the output", async (test) => {
-    if (!mounted()) return test.skip("needs the right to mount a tmpfs");
+    if (!mounted()) return skip(test, "needs the right to mount a tmpfs");
     try {
       const big = agent("z".repeat(600_000));
       const full = await failure(initrd(context(temp(), small), forInitrd({ agent: big })));
