@@ -92,12 +92,14 @@ class Pass {
   raise(name: Uint8Array): boolean {
     const { walk } = this;
     for (let n = this.changed; n < this.changed + 8; n++) {
-      const r = sys(NR.renameat2, walk.folder.n, name, walk.top.n, `.removed-${getpid()}-${n}`, RENAME.NOREPLACE);
+      const to = `.removed-${getpid()}-${n}`;
+      let r = sys(NR.renameat2, walk.folder.n, name, walk.top.n, to, RENAME.NOREPLACE);
+      if (r === -E.EINVAL) r = sys(NR.renameat2, walk.folder.n, name, walk.top.n, to, 0); // a file system without the flag: what is there is to go too
       if (r === 0) {
         this.changed++;
         walk.gone();
       }
-      if (r !== -E.EEXIST) return r === 0;
+      if (r !== -E.EEXIST && r !== -E.ENOTEMPTY && r !== -E.ENOTDIR) return r === 0;
     }
     return false;
   }
