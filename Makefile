@@ -40,8 +40,8 @@ sample: deps-run ## dist/sample-image, a small busybox userland as an OCI layout
 check: deps-build ## types
 	@node_modules/.bin/tsc -p agent && node_modules/.bin/tsc -p .
 
-unit host vm fuzz rules: ## one kind of test alone (make vm T=name runs those whose name fits)
-	@node_modules/.bin/vitest run --project $@ $(T)
+unit host vm fuzz rules: ## one kind of test alone (make vm T=name runs those whose name fits; make host FAULTS=... with faults, docs/fallbacks.md)
+	@$(if $(FAULTS),KATA_FAULTS='$(FAULTS)' KATA_AGENT=dist/kata-agent.debug) node_modules/.bin/vitest run --project $@ $(T)
 
 bench: deps-test agent kernel initrd ## measures, writes dist/bench.json, holds it against bench/budgets.json
 	@$(TSX) bench/main.ts
@@ -54,6 +54,9 @@ attack: deps-test agent kernel initrd ## attacks from inside containers and from
 
 faults: deps-test agent ## one system call of the agent fails each time in a pod's life (ONLY=CALL:NUMBER:ERRNO, FULL=1, MINUTES=10)
 	@$(TSX) test/faults/main.ts $(if $(ONLY),,--docs)
+
+fallbacks: deps-test agent debug ## what only other kernels lead to, each forced, with the host tests that it touches (ONLY=NAME)
+	@$(TSX) test/fallbacks/main.ts $(if $(ONLY),,--docs)
 
 conformance: deps-test agent kernel ## other people's validation suite against ours and crun, on cgroup v1 and v2
 	@$(TSX) test/conformance/main.ts --docs
@@ -74,5 +77,5 @@ deps-run:
 deps-test:
 	@tools/deps.sh test
 
-.PHONY: help run test agent debug kernel initrd image sample check unit host vm fuzz rules bench attack faults conformance soak gen clean deps-agent deps-build deps-run deps-test
+.PHONY: help run test agent debug kernel initrd image sample check unit host vm fuzz rules bench attack faults fallbacks conformance soak gen clean deps-agent deps-build deps-run deps-test
 .DEFAULT_GOAL := help

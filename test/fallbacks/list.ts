@@ -30,7 +30,7 @@ export const FALLBACKS: readonly Fallback[] = [
   {
     name: "memory files without MFD_EXEC", faults: "memfd_create[1&0x10]:EINVAL", where: "before Linux 6.3", file: "sys/memfd.ts", tests: ["engine-process", "go-inside", "oci-process"],
     instead: "the file is made without the flag: all may be executed there",
-    without: { titles: SANITISERS, because: "the sanitizers take memory themselves" }, short: "runs with what its configuration says",
+    without: { titles: SANITISERS, because: "the sanitizers take memory themselves" }, short: "has only the environment that was given, HOME added, the last of two values",
   },
   {
     name: "no cgroup.kill", faults: "openat2[cgroup.kill]:ENOENT", where: "before Linux 5.14", file: "engine/cgroup/v2.ts", tests: ["engine-cgroup", "groups-below"],
@@ -83,7 +83,6 @@ export const FALLBACKS: readonly Fallback[] = [
   },
   {
     name: "the tree changes while a path is resolved", faults: "openat2:EAGAIN@3,openat2:EAGAIN@10,openat2:EAGAIN@20", where: "a rename or a mount at the same time", file: "sys/file.ts", tests: ["engine-process"], instead: "it is asked again, 32 times",
-    short: "has what it asks for, and nothing else",
   },
   { name: "signals by pidfd are refused", faults: "pidfd_send_signal:ENOSYS", where: "a caller's filter", file: "sys/process.ts, engine/birth/newborn.ts", tests: ["oci-cli"], instead: "the engine's own children are killed by their number; a signal that is asked for fails with its reason", without: { titles: "kill|signal|delete|pidfd|end", because: "they ask for a signal" } },
   { name: "no inotify", faults: "inotify_init1:ENOSYS", where: "a kernel without CONFIG_INOTIFY_USER, or no more instances", file: "engine/cgroup/oom.ts", tests: ["engine-cgroup"], instead: "kills for want of memory are looked for every second" },
