@@ -226,6 +226,27 @@ export function sleepAtOnce(): void {
   looks = 0;
 }
 
+const COLLECT_MS = 1000;
+let collectAt: number | undefined; // since the last time there has been work, and this is when its garbage is looked for
+
+/**
+ * Milliseconds to sleep. The engine looks for cycles of objects when it has allocated half as much again as it had: after thousands of
+ * calls at once that may be never. So the loop does it, at most once a second, when there is nothing else to do. Who ends soon does not.
+ */
+function sleepFor(): number {
+  const next = patience();
+  if (broken === undefined || (!busy && collectAt === undefined)) return next;
+  const time = now();
+  if (collectAt !== undefined && time >= collectAt) {
+    collectAt = undefined;
+    native.collect();
+    return patience();
+  }
+  collectAt ??= time + COLLECT_MS;
+  const wait = Math.ceil(collectAt - time);
+  return next < 0 ? wait : Math.min(next, wait);
+}
+
 /** The number of events, now or after a wait that gives way to whoever else wants the processor. */
 function nextEvents(): number {
   for (let i = 0; busy && i < looks; i++) {
@@ -233,7 +254,7 @@ function nextEvents(): number {
     if (n !== 0) return n;
     sys(NR.sched_yield);
   }
-  const n = epoll.wait(patience());
+  const n = epoll.wait(sleepFor());
   busy = n > 0;
   return n;
 }

@@ -138,6 +138,12 @@ static JSValue native_short_lived(JSContext *ctx, JSValueConst self, int argc, J
     return JS_UNDEFINED;
 }
 
+static JSValue native_collect(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
+{
+    JS_RunGC(JS_GetRuntime(ctx));
+    return JS_UNDEFINED;
+}
+
 static scmp_filter_ctx filter; /* one filter is built at a time */
 
 /* seccomp(op, ...): 0 resolve name for arch, 1 new filter, 2 add arch, 3 attribute, 4 rule, 5 export to descriptor, 6 release. */
@@ -194,6 +200,7 @@ JSValue install_native(JSContext *ctx, int argc, char **argv, char **envp)
         JS_CFUNC_DEF("load", 1, native_load),
         JS_CFUNC_DEF("seccomp", 4, native_seccomp),
         JS_CFUNC_DEF("shortLived", 0, native_short_lived),
+        JS_CFUNC_DEF("collect", 0, native_collect),
     };
     JSValue global = JS_GetGlobalObject(ctx), native = JS_NewObject(ctx), buffer = JS_NewArrayBufferCopy(ctx, NULL, 0);
     array_buffer = JS_GetClassID(buffer);

@@ -19,6 +19,8 @@ declare const native: {
   seccomp(op: number, a?: number, b?: number | string, c?: Uint8Array): number;
   /** This process ends soon: from now on cycles are not looked for, and the bytecode's pages stay where they are. */
   shortLived(): void;
+  /** Looks for cycles of objects that nobody reaches any more, and gives them back. */
+  collect(): void;
   /** argv and envp as the kernel handed them over. */
   readonly args: string[];
   readonly env: string[];

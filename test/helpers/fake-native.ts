@@ -32,6 +32,7 @@ Object.assign(globalThis, {
       throw new Error(`fake native: ${name} is loaded from another layer (lazy-modules.ts)`);
     },
     seccomp: () => -ENOSYS,
+    collect: () => undefined,
     args: [],
     env: [],
     tick: () => undefined,

@@ -57,7 +57,7 @@ export function mayImport(layer: Layer, target: string, onlyTypes: boolean): boo
 /** Of `native`, which is there for everybody: where each member may be named. The others are pure, and so everywhere. */
 export const NATIVE: Readonly<Record<string, readonly string[]>> = {
   syscall: ["sys/call.ts"], seccomp: ["sys/seccomp.ts"], addressOf: ["sys/", "lib/channel.ts"], load: ["lib/lazy.ts", "sys/call.ts"],
-  tick: ["lib/loop.ts"], fault: ["lib/loop.ts"], shortLived: ["init/command-line.ts", "engine/birth/spawn.ts"], args: ["init/main.ts", "sys/arguments.ts"], env: ["init/agent.ts", "sys/arguments.ts", "sys/faults.ts"],
+  tick: ["lib/loop.ts"], fault: ["lib/loop.ts"], collect: ["lib/loop.ts"], shortLived: ["init/command-line.ts", "engine/birth/spawn.ts"], args: ["init/main.ts", "sys/arguments.ts"], env: ["init/agent.ts", "sys/arguments.ts", "sys/faults.ts"],
 };
 
 const cell = (imports: readonly string[]): string => (imports.length === 0 ? "nothing" : imports.map((i) => (i.includes("/") ? `\`${i}.ts\`` : i.startsWith("type ") ? `${i.slice(5)} (types)` : i)).join(", "));

@@ -27,7 +27,7 @@ const ready = (): number => {
   kernel.ready.set(n, EPOLL.IN);
   return n;
 };
-const native = (globalThis as unknown as { native: { fault: (promise: object | undefined, error: unknown, handled: boolean) => void } }).native;
+const native = (globalThis as unknown as { native: { collect: () => void; fault: (promise: object | undefined, error: unknown, handled: boolean) => void } }).native;
 
 beforeAll(() => {
   onCrash((error, where) => faults.push(`${where}: ${String(error)}`), (error) => ends.push(error));
@@ -124,6 +124,34 @@ describe("an exception", () => {
 });
 
 describe("a round of the loop", () => {
+  it("looks for garbage once after work, a second later, and not while it sleeps on", () => {
+    let [looked, waits] = [0, [] as unknown[]];
+    native.collect = () => looked++;
+    kernel.on["epoll_pwait"] = ([, , , ms]) => {
+      waits.push(ms);
+      return undefined;
+    };
+    const sleep = (ms: number): unknown[] => {
+      kernel.ms += ms;
+      waits = [];
+      tick();
+      return [looked, waits.at(-1)];
+    };
+    sleep(5000);
+    looked = 0;
+    expect(sleep(5000)).toEqual([0, -1]);
+    const busy = watch(ready(), EPOLL.IN, () => undefined);
+    tick();
+    kernel.ready.clear();
+    expect(sleep(0.25)).toEqual([0, 1000]);
+    expect(sleep(999)).toEqual([0, 1]);
+    expect(sleep(1)).toEqual([1, -1]);
+    expect(sleep(5000)).toEqual([1, -1]);
+    busy.close();
+    delete kernel.on["epoll_pwait"];
+    native.collect = () => undefined;
+  });
+
   it("takes 16 connections and serves the others; refused ones are a line a second", () => {
     let waiting = 1000;
     let turns = 0;
