@@ -1,6 +1,8 @@
 # One word for each thing that can be made; `make` alone lists them. Results land in dist/.
 SHELL := /bin/sh
 TSX := node --import tsx
+# a commit changes what --version says
+COMMITS := $(wildcard $(shell git rev-parse --git-path logs/HEAD 2>/dev/null))
 AGENT_SOURCES := $(shell find agent image-builder -name '*.ts' -o -name '*.c' -o -name '*.h' -o -name '*.json')
 
 help: ## this list
@@ -15,11 +17,11 @@ test: deps-test ## all tests (types, rules, unit, host, fuzz, vm)
 	@node_modules/.bin/vitest run
 
 agent: deps-agent dist/kata-agent ## dist/kata-agent, the static binary
-dist/kata-agent: $(AGENT_SOURCES) package.json package-lock.json
+dist/kata-agent: $(AGENT_SOURCES) $(COMMITS) package.json package-lock.json
 	@$(TSX) image-builder/main.ts agent
 
 debug: deps-build dist/kata-agent.debug ## the twin with ASAN and UBSAN
-dist/kata-agent.debug: $(AGENT_SOURCES) package.json package-lock.json
+dist/kata-agent.debug: $(AGENT_SOURCES) $(COMMITS) package.json package-lock.json
 	@$(TSX) image-builder/main.ts agent --debug
 
 kernel: deps-build ## dist/bzImage and dist/vmlinux (long the first time, cached by content)
@@ -61,9 +63,10 @@ fallbacks: deps-test agent debug ## what only other kernels lead to, each forced
 conformance: deps-test agent kernel ## other people's validation suite against ours and crun, on cgroup v1 and v2
 	@$(TSX) test/conformance/main.ts --docs
 
-gen: ## everything that is written by a program: agent/rpc/gen and ctl/client/gen from protos/, the layers in agent/README.md
+gen: ## everything that is written by a program: agent/rpc/gen and ctl/client/gen from protos/, the layers in agent/README.md, NOTICE and THIRD-PARTY.md
 	@$(TSX) protos/gen.ts
 	@$(TSX) test/rules/layers-table.ts
+	@$(TSX) tools/third-party.ts
 
 clean: ## removes dist/ (caches outside the tree stay)
 	@rm -rf dist

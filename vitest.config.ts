@@ -5,7 +5,7 @@ import { lazyModules } from "./test/helpers/lazy-modules.js";
 const project = (name: string, extra: object = {}): object => ({
   plugins: [lazyModules()],
   test: { name, include: [`test/${name}/**/*.test.ts`], environment: "node", setupFiles: ["test/helpers/fake-native.ts"], define: {}, ...extra },
-  define: { __ARCH__: '"x86_64"', __VERSION__: '"0.0.0"', __DEBUG__: "true", __STUB__: '"code"' },
+  define: { __ARCH__: '"x86_64"', __VERSION__: '"0.0.0"', __COMMIT__: '"unknown"', __DEBUG__: "true", __STUB__: '"code"' },
 });
 
 export default defineConfig({

@@ -17,5 +17,5 @@ export function help(self: string, name?: string): string {
 
 /** What --version prints: name, version, specification, and the words that tools look for. */
 export function versionText(self: string): string {
-  return `${self} version ${__VERSION__}\ncommit: ${__VERSION__}\nspec: 1.3.0\n+SECCOMP +CAP +EBPF +APPARMOR +SELINUX\n`;
+  return `${self} version ${__VERSION__}\ncommit: ${__COMMIT__}\nspec: 1.3.0\n+SECCOMP +CAP +EBPF +APPARMOR +SELINUX\n`;
 }

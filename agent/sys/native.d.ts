@@ -36,6 +36,8 @@ declare const native: {
 /** Set by the build. */
 declare const __ARCH__: "x86_64" | "aarch64";
 declare const __VERSION__: string;
+/** The commit that the binary is made of: 12 hex digits, "-dirty" behind them when something was changed since; or "unknown". */
+declare const __COMMIT__: string;
 declare const __DEBUG__: boolean;
 /** The code of native/stub.c, a character for each byte. */
 declare const __STUB__: string;

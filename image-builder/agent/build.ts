@@ -15,6 +15,7 @@ import { compileObject, compilerFor, kernelHeaders, WARN, type Compiler } from "
 import { libseccomp } from "./libseccomp.js";
 import { bytesOf, holdBudgets, readProfiles } from "./profiles.js";
 import { quickjs, type QuickJs } from "./quickjs.js";
+import { revision } from "./revision.js";
 
 export interface AgentBuild {
   readonly debug: boolean;
@@ -46,7 +47,7 @@ export async function buildAgent(context: Context, build: AgentBuild): Promise<A
   if ((await stat(entry).catch(() => undefined)) === undefined) throw new BuildError("missing", `there is no entry ${entry}`, "--entry takes a TypeScript module");
   const bundler = import("./bundle.js"); // takes long to load; compilers answer meanwhile
   const compiler = await compilerFor(context, build.debug);
-  const [profiles, version, libraries] = await Promise.all([readProfiles(join(agent, "profiles.json")), ownVersion(context.root), makeLibraries(context, compiler, build)]);
+  const [profiles, { version, commit }, libraries] = await Promise.all([readProfiles(join(agent, "profiles.json")), revision(context), makeLibraries(context, compiler, build)]);
   return scratch(context, "agent", async (dir) => {
     await symlink(join(agent, "native"), join(dir, "native"));
     await symlink(libraries.engine.folder, join(dir, "quickjs"));
@@ -56,7 +57,7 @@ export async function buildAgent(context: Context, build: AgentBuild): Promise<A
     const host = Promise.all(HOST.map((name) => object(`native/${name}`)));
     host.catch(() => undefined); // it is awaited below; what fails before must not leave it unheard
     context.progress.step("bundling the agent");
-    const parts = await (await bundler).bundle(dir, { agent, entry, arch: build.arch, version, debug: build.debug, stub: await stubCode(context, dir), profiles });
+    const parts = await (await bundler).bundle(dir, { agent, entry, arch: build.arch, version, commit, debug: build.debug, stub: await stubCode(context, dir), profiles });
     const loaded = new Map([...parts.loaded].map(([name, files]) => [name, files.map(flatName)]));
     const chunks = await compileBytecode(context, dir, parts.files, new Set([...loaded.values()].flat()), libraries.engine.qjsc, build.debug);
     if (build.entry === undefined && !build.debug) holdBudgets(profiles, loaded, chunks);
@@ -69,10 +70,6 @@ export async function buildAgent(context: Context, build: AgentBuild): Promise<A
     if (!changed) await utimes(output, new Date(), new Date()); // newer than its sources, for make
     return { changed, ...sum, chunks, profiles: Object.fromEntries([...loaded].map(([name, files]) => [name, bytesOf(files, chunks)])) };
   });
-}
-
-async function ownVersion(root: string): Promise<string> {
-  return (JSON.parse(await readFile(join(root, "package.json"), "utf8")) as { readonly version: string }).version;
 }
 
 async function makeLibraries(context: Context, compiler: Compiler, build: AgentBuild): Promise<{ readonly engine: QuickJs; readonly seccomp: string }> {

@@ -15,6 +15,7 @@ export interface BundleOptions {
   readonly entry: string;
   readonly arch: string;
   readonly version: string;
+  readonly commit: string;
   readonly debug: boolean;
   /** The code of agent/native/stub.c, a character for each byte. */
   readonly stub: string;
@@ -50,10 +51,10 @@ export async function bundle(dir: string, options: BundleOptions): Promise<Bundl
   return { files: [...imports.keys()].sort(), loaded: new Map(options.profiles.map((p) => [p.name, reach(["main.js", ...p.loads], (file) => imports.get(file) ?? [])])) };
 }
 
-const settings = ({ arch, version, debug, stub }: BundleOptions): BuildOptions => ({
+const settings = ({ arch, version, commit, debug, stub }: BundleOptions): BuildOptions => ({
   bundle: true, splitting: true, plugins: [archTables(arch)], format: "esm", platform: "neutral", target: "es2022", chunkNames: "chunk-[hash]",
   minifySyntax: !debug, legalComments: "none", logLevel: "warning", charset: "utf8",
-  define: { __ARCH__: JSON.stringify(arch), __VERSION__: JSON.stringify(version), __DEBUG__: String(debug), __STUB__: JSON.stringify(stub) },
+  define: { __ARCH__: JSON.stringify(arch), __VERSION__: JSON.stringify(version), __COMMIT__: JSON.stringify(commit), __DEBUG__: String(debug), __STUB__: JSON.stringify(stub) },
 });
 
 /** What esbuild made: the folder of the files, their names, and what each is made of and imports, by path. */

@@ -39,5 +39,6 @@ Object.assign(globalThis, {
   },
   __ARCH__: "x86_64",
   __VERSION__: "0.0.0-test",
+  __COMMIT__: "unknown",
   __DEBUG__: false,
 });

@@ -61,7 +61,7 @@ suite("kata-agent as a process", { needs: ["agent"] }, () => {
   });
 
   it("prints version and help, and refuses what it does not know", () => {
-    expect(execFileSync(BINARY, ["--version"], { encoding: "utf8" })).toMatch(/^kata-agent version \S+ \(api version: 0\.0\.1, commit version: \S+, type: \S+, extra-features: \["seccomp"\]\)\n$/);
+    expect(execFileSync(BINARY, ["--version"], { encoding: "utf8" })).toMatch(/^kata-agent version \S+ \(api version: 0\.0\.1, commit version: (?:[0-9a-f]{12}(?:-dirty)?|unknown), type: \S+, extra-features: \["seccomp"\]\)\n$/);
     expect(execFileSync(BINARY, ["--help"], { encoding: "utf8" })).toContain("agent.server_addr=");
     const bad = spawnSync(BINARY, ["--nonsense"], { encoding: "utf8" });
     expect([bad.status, bad.stderr]).toEqual([2, expect.stringContaining("--nonsense")]);

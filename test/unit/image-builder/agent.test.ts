@@ -209,7 +209,7 @@ it("the binary that is shipped has nothing of the faults from outside, and no ta
   const dir = temp();
   const agent = join(projectRoot, "agent");
   const profiles = parseProfiles(readFileSync(join(agent, "profiles.json"), "utf8"), "profiles.json");
-  const { files } = await bundle(dir, { agent, entry: join(agent, "init/main.ts"), arch: "x86_64", version: "0", debug: false, stub: "", profiles });
+  const { files } = await bundle(dir, { agent, entry: join(agent, "init/main.ts"), arch: "x86_64", commit: "unknown", version: "0", debug: false, stub: "", profiles });
   const text = files.map((file) => readFileSync(join(dir, file), "utf8")).join("\n");
   expect(text).toContain("openat2");
   expect(["KATA_FAULTS", "njectFault", "remembered", "gettid"].filter((word) => text.includes(word))).toEqual([]);
