@@ -39,8 +39,11 @@ image: agent ## dist/rootfs.img, the same root file system as a disk image
 sample: deps-run ## dist/sample-image, a small busybox userland as an OCI layout
 	@[ -e dist/sample-image/index.json ] || $(TSX) tools/make-sample-image.ts
 
-check: deps-build ## types
+check: deps-build lint ## types and the linter
 	@node_modules/.bin/tsc -p agent && node_modules/.bin/tsc -p .
+
+lint: deps-build ## the linter (eslint.config.js): promises that nobody awaits, switches that forget a case, ...
+	@node_modules/.bin/eslint --cache --cache-location node_modules/.cache/eslint .
 
 unit host vm fuzz rules: ## one kind of test alone (make vm T=name runs those whose name fits; make host FAULTS=... with faults, docs/fallbacks.md)
 	@$(if $(FAULTS),KATA_FAULTS='$(FAULTS)' KATA_AGENT=dist/kata-agent.debug) node_modules/.bin/vitest run --project $@ $(T)
@@ -80,5 +83,5 @@ deps-run:
 deps-test:
 	@tools/deps.sh test
 
-.PHONY: help run test agent debug kernel initrd image sample check unit host vm fuzz rules bench attack faults fallbacks conformance soak gen clean deps-agent deps-build deps-run deps-test
+.PHONY: help run test agent debug kernel initrd image sample check lint unit host vm fuzz rules bench attack faults fallbacks conformance soak gen clean deps-agent deps-build deps-run deps-test
 .DEFAULT_GOAL := help

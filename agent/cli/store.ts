@@ -4,7 +4,7 @@
 import { AF, AT, DT, F, LOCK, O, SOCK } from "../abi/flags.js";
 import { isErrno, sys, SysError } from "../sys/call.js";
 import { E } from "../abi/errno.js";
-import { Fd, fdPath } from "../sys/fd.js";
+import { type Fd, fdPath } from "../sys/fd.js";
 import { fcntl, fstat, getdents, mkdirat, open, openat, renameat, unlinkat, writeAll } from "../sys/file.js";
 import { NR } from "../abi/nr.js";
 import { interruptibly } from "../sys/poll.js";

@@ -104,6 +104,8 @@ async function untilRunning(container: Container, process: Process, channel: Cha
         born = true;
         break;
       case "notify": notify().handOver(process, said.fd, filter?.listener, hooks().stateOf(container, "running", container.initPid));
+        break;
+      case "map": case "open": case "hooks": break; // inTurn has refused them: they belong to a container's first process
     }
     channel.tell(said.say === "ready" && born ? "start" : "go");
   }

@@ -3,7 +3,7 @@
 // (the same device and inode): who moves folders meanwhile leads nobody out of the tree. Links and mounts are never entered.
 // Synchronous; trees that are large are for a child (child-task.ts). See openat2(2), getdents64(2).
 import { O, RESOLVE } from "../abi/flags.js";
-import { Fd } from "../sys/fd.js";
+import type { Fd } from "../sys/fd.js";
 import { fstat, Listing, openat2 } from "../sys/file.js";
 import { AppError } from "./errors.js";
 

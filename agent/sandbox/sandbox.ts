@@ -8,7 +8,7 @@ import { NR } from "../abi/nr.js";
 import { childTask } from "../lib/child-task.js";
 import { removeTree, mkdirs } from "../lib/fs.js";
 import { AppError } from "../lib/errors.js";
-import { Serial } from "../lib/async.js";
+import type { Serial } from "../lib/async.js";
 import type { Container } from "../engine/container.js";
 import type { InStream, OutStream } from "../engine/stdio/streams.js";
 import type { Process } from "../engine/process.js";

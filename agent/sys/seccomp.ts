@@ -3,7 +3,7 @@
 import { SEEK } from "../abi/flags.js";
 import { must, SysError } from "./call.js";
 import { E } from "../abi/errno.js";
-import { Fd } from "./fd.js";
+import type { Fd } from "./fd.js";
 import { memfdCreate, readRaw } from "./file.js";
 import { NR } from "../abi/nr.js";
 

@@ -1,7 +1,7 @@
 // The typed client: one function for each call of the agent's API, from plain objects to plain objects.
 // It owns the conversion between objects and message bytes, and the default time limits. It never retries a call.
 import protobuf from "protobufjs";
-import { Connection, type CallOptions } from "./connection.js";
+import type { Connection, CallOptions } from "./connection.js";
 import type { Calls } from "./gen/messages.js";
 import { CODE, RpcError, UnencodableRequest } from "./rpc-error.js";
 import { schema, type Method } from "./schema.js";

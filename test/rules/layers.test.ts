@@ -94,7 +94,7 @@ describe("sizes", () => {
     expect(readFileSync(f as string, "utf8").split("\n").length - 1).toBeLessThanOrEqual(400);
   });
   /** The C host stays small: what is new in C needs a reason, and more lines here. */
-  const C_LINES: Readonly<Record<string, number>> = { "main.c": 180, "heap.c": 155, "native.c": 210, "native.h": 25, "stub.c": 80 };
+  const C_LINES: Readonly<Record<string, number>> = { "main.c": 180, "heap.c": 155, "native.c": 216, "native.h": 25, "stub.c": 80 };
   it.each(files(join(agent, "native"), [""]).map((f) => [relative(join(agent, "native"), f), f]))("the C host's %s keeps within its lines", (name, f) => {
     expect(readFileSync(f as string, "utf8").split("\n").length - 1).toBeLessThanOrEqual(C_LINES[name as string] ?? 0);
   });

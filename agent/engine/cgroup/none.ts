@@ -11,11 +11,12 @@ const members = lazy<typeof import("../members.js")>("engine/members.js");
 const refuse = (): never => {
   throw new AppError("precondition", "the container has no cgroup: it was made without the privileges for one");
 };
-const nothing = (): Promise<void> => Promise.resolve();
+const nothing = (): void => undefined;
+const atOnce = (): Promise<void> => Promise.resolve();
 
 export const NONE: Cgroup = {
   version: 2, path: "", madeParents: () => [], frozen: () => false, create: nothing, restrictDevices: nothing, dirFd: () => undefined, procsFiles: () => [], v1Mounts: () => undefined,
-  sub: refuse, update: refuse, freeze: () => Promise.resolve().then(refuse), thaw: nothing, pids: () => [], killAll: nothing, fetch: nothing, stats: () => ({ hugetlbStats: {} }), oomKills: () => undefined, watchOom: () => () => undefined, removeNow: () => undefined, remove: nothing,
+  sub: refuse, update: refuse, freeze: () => Promise.resolve().then(refuse), thaw: atOnce, pids: () => [], killAll: atOnce, fetch: atOnce, stats: () => ({ hugetlbStats: {} }), oomKills: () => undefined, watchOom: () => () => undefined, removeNow: () => undefined, remove: atOnce,
 };
 
 /** The same for a container that another process has made: its processes are found by its first one, as long as that lives. */

@@ -40,7 +40,7 @@ export function containers(sandbox: Sandbox): Handlers<"container"> {
       return LATER;
     },
     UpdateContainer: (request) => updateContainer(sandbox, request.containerId, request.resources === undefined ? undefined : toResources(request.resources)),
-    StatsContainer: async (request) => toStats(await statsContainer(sandbox, request.containerId)),
+    StatsContainer: (request) => toStats(statsContainer(sandbox, request.containerId)),
     PauseContainer: (request) => pauseContainer(sandbox, request.containerId),
     ResumeContainer: (request) => resumeContainer(sandbox, request.containerId),
     GetDiagnosticData: async ({ containerId, logType }) => ({ data: await diagnostics().diagnosticData(sandbox, containerId, logType) }),

@@ -10,7 +10,7 @@ import { flatName, flatten, withTable } from "../../../image-builder/agent/bytec
 import { slimSyscalls, versioned } from "../../../image-builder/agent/libseccomp.js";
 import { bytesOf, holdBudgets, parseProfiles } from "../../../image-builder/agent/profiles.js";
 import type { BuildError } from "../../../image-builder/lib/errors.js";
-import { fetchSource } from "../../../image-builder/steps/apt.js";
+import type { fetchSource } from "../../../image-builder/steps/apt.js";
 import { librarySource, seriesOf } from "../../../image-builder/steps/debian-source.js";
 import { projectRoot } from "../../../tools/places.js";
 import { cli, context, removeTemps, temp, write } from "./stage.js";
