@@ -1,15 +1,20 @@
 // The command line of the host side: words to commands, errors to exit status. It holds no logic of its own.
 import { isUtf8 } from "node:buffer";
 import { readFileSync } from "node:fs";
-import { Command, CommanderError } from "commander";
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { callCommand } from "./commands/call.js";
 import { execCommand } from "./commands/exec.js";
+import { completion, SHELLS, type Shell } from "./commands/completion.js";
+import { doctorCommand } from "./commands/doctor.js";
 import { errorText, EXIT_OURS, exitStatus } from "./commands/exit.js";
+import { grouped, saysDefault, timeText } from "./commands/help.js";
 import { bootCommand, psCommand, stopCommand } from "./commands/machines.js";
-import { parseBytes, parseEnv, parsePositive, parseSeconds, withVmOptions } from "./commands/options.js";
+import { MACHINE_OPTIONS, parseBytes, parseEnv, parsePositive, parseSeconds, withVmOptions } from "./commands/options.js";
 import { runCommand } from "./commands/run.js";
 import { neverWait } from "./container/terminal.js";
 import { wholeProcess } from "./lifetime.js";
+
+const say = (line: string): void => void process.stderr.write(`katactl: ${line}\n`);
 
 let status = 0;
 const then = <A extends unknown[]>(command: (...args: A) => number | Promise<number>) => async (...args: A): Promise<void> => {
@@ -26,7 +31,15 @@ const program = new Command("katactl")
   .enablePositionalOptions()
   .exitOverride();
 
-withVmOptions(program.command("run"))
+/** An option of docker that means nothing here: the command goes on, or ends with the reason. */
+const foreign = (flags: string, reason: string, refused: boolean): Option =>
+  new Option(flags).hideHelp().argParser(() => {
+    if (refused) throw new InvalidArgumentError(reason);
+    say(`${flags.split(/[ ,]+/).find((word) => word.startsWith("--")) ?? flags}: ${reason}`);
+    return true;
+  });
+
+grouped(withVmOptions(program.command("run"))
   .description("run one container in a VM of its own; its output is ours, its exit status too")
   .argument("<container-image>", "OCI layout folder, docker-save or OCI tar, root file system tar, or bundle folder")
   .argument("[command...]", "command and arguments, after --")
@@ -41,11 +54,18 @@ withVmOptions(program.command("run"))
   .option("--ref <name>", "which image, when the file holds several", "")
   .option("--keep", "keep the logs and say where they are")
   .option("--json", "tell how it went as one JSON line on stderr")
-  .option("-q, --quiet", "say nothing but errors")
+  .option("-d, --detach", "leave it running in the background and print its name; its output goes into a file that is told")
+  .option("-v, --verbose", "tell the machine, how it is reached, and times")
+  .option("-q, --quiet", "say nothing but errors, not even what is going on")
+  .addOption(foreign("--rm", "nothing is ever left of a container that has ended", false))
+  .addOption(foreign("-p, --publish <ports>", "the VM has no network that ports could be published of", true))
   .passThroughOptions()
-  .action(then((image: string, command: string[], options) => runCommand(image, words(command), options)));
+  .action(then((image: string, command: string[], options) => runCommand(image, words(command), options))), {
+  container: ["--interactive", "--tty", "--env", "--workdir", "--user", "--memory", "--cpus", "--name", "--ref", "--detach"],
+  machine: MACHINE_OPTIONS, output: ["--keep", "--json", "--verbose", "--quiet"],
+});
 
-program.command("exec")
+grouped(program.command("exec")
   .description("run one more command in a container of a running VM")
   .argument("<vm>", "name of the VM, or of the container with --address")
   .argument("<command...>", "command and arguments, after --")
@@ -57,7 +77,9 @@ program.command("exec")
   .option("--container <id>", "which container in the VM")
   .option("--address <address>", "address of the agent instead of a VM's name")
   .passThroughOptions()
-  .action(then((vm: string, command: string[], options) => execCommand(vm, words(command), options)));
+  .action(then((vm: string, command: string[], options) => execCommand(vm, words(command), options))), {
+  container: ["--interactive", "--tty", "--env", "--workdir", "--user", "--container"], machine: ["--address"],
+});
 
 program.command("ctl")
   .description("make any call of the agent's API")
@@ -69,7 +91,7 @@ program.command("ctl")
   .option("--compact", "answer in one line")
   .action(then((name: string, json: string, options) => callCommand(name, json, options)));
 
-withVmOptions(program.command("boot"))
+grouped(withVmOptions(program.command("boot"))
   .description("boot a VM, print its name and address, keep it until Ctrl-C")
   .option("--name <name>", "name of the VM")
   .option("-d, --detach", "keep it in the background; end it with stop")
@@ -78,21 +100,31 @@ withVmOptions(program.command("boot"))
   .option("--ninep <folder>", "share a folder through 9p")
   .option("--json", "print one JSON line")
   .option("-q, --quiet", "say nothing but errors")
-  .action(then((options) => bootCommand(options)));
+  .action(then((options) => bootCommand(options))), {
+  machine: ["--name", "--detach", "--disk", "--share", "--ninep", ...MACHINE_OPTIONS], output: ["--json", "--quiet"],
+});
 
 program.command("ps").description("list running VMs").option("--json", "as JSON").action(then((options: { json?: boolean }) => psCommand(options)));
 
-program.command("stop")
+saysDefault(program.command("stop")
   .description("end a running VM")
   .argument("<vm>", "its name")
   .option("--timeout <seconds>", "how long to wait", parseSeconds, 10_000)
-  .action(then((name: string, options: { timeout: number }) => stopCommand(name, options)));
+  .action(then((name: string, options: { timeout: number }) => stopCommand(name, options))), "--timeout", timeText(10_000));
+
+program.command("doctor")
+  .description("what this machine has for VMs and containers, and what to do about what is missing")
+  .option("--json", "as JSON")
+  .action(then((options: { json?: boolean }) => doctorCommand(options)));
+
+program.command("completion")
+  .description("print a script for your shell that completes commands and options")
+  .addArgument(new Argument("<shell>", "which shell").choices(SHELLS))
+  .action((shell: Shell) => void process.stdout.write(completion(program, shell)));
 
 // A reader that went away (`katactl ps | head`, the parent of a detached VM) is no reason to fail.
 for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
 neverWait(process.stderr); // what is said here is short, and no reason to hold up a VM's end
-
-const say = (line: string): void => void process.stderr.write(`katactl: ${line}\n`);
 
 // Node makes text of all arguments; bytes that are none would name another file or say something else to a container.
 const checkArguments = (): void => {

@@ -1,12 +1,12 @@
 // `boot`, `ps` and `stop`: VMs without a container of ours. A booted VM is kept by one process, in the foreground or, with
 // --detach, by a copy of this program; ending that process ends the VM.
-import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { formatAddress } from "../client/address.js";
 import { bootVm } from "../vm/boot.js";
-import { atEnd, now } from "../lifetime.js";
+import { now } from "../lifetime.js";
 import { SHARE_TAG } from "../vm/share.js";
 import { claimName, findVm, listVms, register, startTime } from "../vm/registry.js";
+import { detach, isUp } from "./detach.js";
 import { armInterrupt } from "./interrupt.js";
 import { bootOptions, type VmOptions } from "./options.js";
 
@@ -19,8 +19,6 @@ export interface BootCommandOptions extends VmOptions {
   quiet?: boolean;
   json?: boolean;
 }
-
-const READY = "ready ";
 
 /** Boot a VM and keep it until a signal or its own end. With `detach` a process of its own keeps it. */
 export const bootCommand = async (options: BootCommandOptions): Promise<number> => {
@@ -38,38 +36,13 @@ export const bootCommand = async (options: BootCommandOptions): Promise<number> 
   vm.client.close();
   const line = options.json === true ? JSON.stringify({ name, address, ready_ms: Math.round(vm.readyMs), console: vm.consolePath }) : `${name} ${address}`;
   process.stdout.write(`${line}\n`);
-  process.send?.(READY + line);
-  process.disconnect?.();
+  isUp(line);
   await Promise.race([interrupt.first, vm.poweredOff]);
   unregister();
   await vm.stop({ graceMs: 0 });
   interrupt.disarm();
   return 0;
 };
-
-// The same program with the same words but --detach, in a session of its own; its message says that the VM is up.
-const detach = (name: string): Promise<number> =>
-  new Promise((resolve, reject) => {
-    const words = process.argv.slice(2).filter((word) => word !== "--detach" && word !== "-d");
-    const child = spawn(process.execPath, [...process.execArgv, process.argv[1] ?? "", ...words, ...(words.includes("--name") ? [] : ["--name", name])], {
-      // Our own stderr must not live on in the child: whoever reads it would wait for its end as long as the VM runs.
-      detached: true, stdio: ["ignore", "ignore", "pipe", "ipc"],
-    });
-    // Until it is up it is ours to end.
-    const forget = atEnd(() => child.kill("SIGTERM"));
-    child.stderr?.pipe(process.stderr, { end: false });
-    child.once("error", reject);
-    child.once("close", (code) => resolve(code ?? 1));
-    child.once("message", (message) => {
-      forget();
-      process.stdout.write(`${String(message).slice(READY.length)}\n`);
-      child.removeAllListeners("close");
-      child.stderr?.destroy();
-      if (child.connected) child.disconnect();
-      child.unref();
-      resolve(0);
-    });
-  });
 
 /** Print the running VMs. */
 export const psCommand = (options: { json?: boolean }): number => {

@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { InvalidArgumentError, type Command } from "commander";
 import type { BootOptions } from "../vm/boot.js";
 import type { MachineType } from "../vm/machine.js";
+import { saysDefault, sizeText, timeText } from "./help.js";
 import { WIRE_CHOICES, type WireChoice } from "../vm/wire.js";
 
 const UNITS: Readonly<Record<string, number>> = { "": 1, b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3, t: 1024 ** 4 };
@@ -62,8 +63,14 @@ export interface VmOptions {
   timeout: number;
 }
 
+const VM_MEMORY = 256 * 1024 ** 2;
+const VM_TIMEOUT_MS = 60_000;
+
+/** The options that say how a VM is made, for help. */
+export const MACHINE_OPTIONS = ["--transport", "--machine", "--kernel", "--initrd", "--image", "--fstype", "--vm-memory", "--vm-cpus", "--append", "--timeout"];
+
 /** Give a command the options that say how its VM is made. `initrd`/`image` carry the prefix `--vm-` where an image is an argument. */
-export const withVmOptions = (command: Command): Command =>
+export const withVmOptions = (command: Command): Command => {
   command
     .option("--transport <how>", `how to reach the agent: ${WIRE_CHOICES.join(", ")}`, oneOf(WIRE_CHOICES), "auto")
     .option("--machine <type>", "machine of QEMU: microvm (boots fastest) or q35 (PCI, ACPI, hot plug); default: the first that the kernel can drive", oneOf(["microvm", "q35"] as const))
@@ -71,10 +78,13 @@ export const withVmOptions = (command: Command): Command =>
     .option("--initrd <file>", "initrd to boot from (default: dist/initrd.img)")
     .option("--image <file>", "disk image to boot from instead of an initrd (dist/rootfs.img), or through the one that --initrd names")
     .option("--fstype <type>", "file system of that disk image", "erofs")
-    .option("--vm-memory <size>", "memory of the VM", parseBytes, 256 * 1024 ** 2)
+    .option("--vm-memory <size>", "memory of the VM", parseBytes, VM_MEMORY)
     .option("--vm-cpus <n>", "processors of the VM (default: 1, or as many as --cpus needs)", parsePositive)
     .option("--append <words>", "further words for the kernel command line", (text: string, so_far: string[]) => [...so_far, ...text.split(/\s+/)], [] as string[])
-    .option("--timeout <seconds>", "time the VM gets to come up", parseSeconds, 60_000);
+    .option("--timeout <seconds>", "time the VM gets to come up", parseSeconds, VM_TIMEOUT_MS);
+  saysDefault(command, "--vm-memory", sizeText(VM_MEMORY));
+  return saysDefault(command, "--timeout", timeText(VM_TIMEOUT_MS));
+};
 
 /** The part of a boot that these options decide. */
 export const bootOptions = (options: VmOptions): BootOptions => ({

@@ -12,7 +12,9 @@ import { openImage } from "../image/open-image.js";
 import { lostIn } from "../image/write-tar.js";
 import { now, removeAtEnd } from "../lifetime.js";
 import { bootVm, type Vm } from "../vm/boot.js";
+import { stateFolder } from "../vm/places.js";
 import { claimName, register } from "../vm/registry.js";
+import { detach, isUp } from "./detach.js";
 import { EXIT_INTERRUPTED } from "./exit.js";
 import { attend } from "./forward.js";
 import { armInterrupt, type Interrupt } from "./interrupt.js";
@@ -31,6 +33,8 @@ export interface RunOptions extends VmOptions {
   keep?: boolean;
   json?: boolean;
   quiet?: boolean;
+  verbose?: boolean;
+  detach?: boolean;
 }
 
 const KIB = 1024;
@@ -43,13 +47,15 @@ const fitVm = (options: RunOptions): RunOptions => ({
   ...(options.vmCpus === undefined && options.cpus !== undefined ? { vmCpus: Math.ceil(options.cpus) } : {}),
 });
 
-const runContainer = async (vm: Vm, plan: ContainerPlan, id: string, options: RunOptions, interrupt: Interrupt): Promise<number> => {
+const runContainer = async (vm: Vm, plan: ContainerPlan, id: string, options: RunOptions, interrupt: Interrupt, talk: Talk): Promise<number> => {
   const client = vm.client;
   const cancel = { signal: interrupt.signal };
   await client.createSandbox(plan.sandbox, cancel);
   const { oci } = plan.container;
   await client.createContainer(options.tty === true ? { ...plan.container, oci: { ...oci, process: { ...oci?.process, ...sizeOf() } } } : plan.container, cancel);
   await client.startContainer({ containerId: id }, cancel);
+  talk.clear();
+  isUp(id);
   return attend(client, { containerId: id, execId: id }, options, interrupt, true);
 };
 
@@ -58,6 +64,44 @@ const farewell = async (vm: Vm, id: string): Promise<void> => {
   await vm.client.removeContainer({ containerId: id }, { timeoutMs: 5_000 }).catch(() => undefined);
   await vm.client.destroySandbox({}, { timeoutMs: 5_000 }).catch(() => undefined);
 };
+
+/** What is said while it runs: everything at once with --verbose; else only what went wrong, and the rest when the run fails. */
+class Talk {
+  readonly #kept: string[] = [];
+  readonly #loud: boolean;
+  readonly #silent: boolean;
+  #line = false;
+  constructor(options: RunOptions) {
+    this.#silent = options.quiet === true || options.json === true;
+    this.#loud = options.verbose === true && !this.#silent;
+  }
+  /** Of interest to who asks. */
+  readonly say = (line: string): void => {
+    if (this.#loud) process.stderr.write(`katactl: ${line}\n`);
+    else this.#kept.push(line);
+  };
+  /** Something that was asked for will not be. */
+  readonly warn = (line: string): void => {
+    this.clear();
+    if (!this.#silent) process.stderr.write(`katactl: ${line}\n`);
+  };
+  /** What goes on from here; on a terminal a line that goes away. */
+  doing(what: string): void {
+    now(what);
+    if (this.#silent || this.#loud || !process.stderr.isTTY) return;
+    process.stderr.write(`\r\x1b[K${what} ...`);
+    this.#line = true;
+  }
+  clear(): void {
+    if (this.#line) process.stderr.write("\r\x1b[K");
+    this.#line = false;
+  }
+  /** The run has failed: everything is told. */
+  failed(): void {
+    this.clear();
+    if (!this.#silent) for (const line of this.#kept.splice(0)) process.stderr.write(`katactl: ${line}\n`);
+  }
+}
 
 interface Times {
   imageMs: number;
@@ -78,8 +122,8 @@ const unlessInterrupted = <T>(work: Promise<T>, interrupt: Interrupt): Promise<T
   Promise.race([work, interrupt.first.then(() => Promise.reject(new Error("interrupted")))]);
 
 /** The image as a disk for the VM, in `work`, and what to ask of the agent. */
-const prepare = async (image: string, command: string[], options: RunOptions, id: string, work: string, say: (line: string) => void): Promise<{ plan: ContainerPlan; disk: string }> => {
-  now(`reading the image ${image}`);
+const prepare = async (image: string, command: string[], options: RunOptions, id: string, work: string, talk: Talk): Promise<{ plan: ContainerPlan; disk: string }> => {
+  talk.doing(`reading the image ${image}`);
   const opened = await openImage(resolve(image), work, options.ref);
   const disk = join(work, "container.img");
   // Asked for before the disk is made: wrong users and missing commands need no boot to be told.
@@ -87,20 +131,20 @@ const prepare = async (image: string, command: string[], options: RunOptions, id
   const plan = planContainer(opened, id, guestDisk, {
     command, env: options.env, workdir: options.workdir, user: options.user, terminal: options.tty === true, memory: options.memory, cpus: options.cpus,
   });
-  for (const path of plan.ignored) say(`config.json: ${path} is not known to the protocol and left out`);
-  for (const note of [...(opened.notes ?? []), ...lostIn(opened.tree)]) say(note);
-  now("making the container's disk");
+  for (const path of plan.ignored) talk.warn(`config.json: ${path} is not known to the protocol and left out`);
+  for (const note of [...(opened.notes ?? []), ...lostIn(opened.tree)]) talk.warn(note);
+  talk.doing("making the container's disk");
   await makeDisk(opened.tree, disk);
   return { plan, disk };
 };
 
-const inVm = async (image: string, command: string[], options: RunOptions, work: string, interrupt: Interrupt): Promise<number> => {
-  const say = (line: string): void => void (options.quiet === true || options.json === true || process.stderr.write(`katactl: ${line}\n`));
+const inVm = async (image: string, command: string[], options: RunOptions, work: string, interrupt: Interrupt, talk: Talk): Promise<number> => {
+  const { say } = talk;
   const id = options.name === undefined ? randomBytes(6).toString("hex") : claimName(options.name);
   const begin = performance.now();
-  const { plan, disk } = await unlessInterrupted(prepare(image, command, options, id, work, say), interrupt);
+  const { plan, disk } = await unlessInterrupted(prepare(image, command, options, id, work, talk), interrupt);
   const imageMs = performance.now() - begin;
-  now("booting the VM");
+  talk.doing("booting the VM");
   const vm = await bootVm({ ...bootOptions(fitVm(options)), disks: [{ file: disk, readOnly: true }], say, signal: interrupt.signal });
   let unregister = (): void => undefined;
   let good = false;
@@ -108,8 +152,8 @@ const inVm = async (image: string, command: string[], options: RunOptions, work:
     unregister = register({
       name: id, qemuPid: vm.qemuPid, address: formatAddress(vm.address), transport: vm.transport, accel: vm.accel.accel, machine: vm.machine, console: vm.consolePath, container: id,
     });
-    now(`running container ${id}`);
-    const status = await runContainer(vm, plan, id, options, interrupt);
+    talk.doing(`running container ${id}`);
+    const status = await runContainer(vm, plan, id, options, interrupt, talk);
     good = true;
     await farewell(vm, id);
     report(options, id, vm, status, { imageMs, vmm_to_first_rpc_ms: vm.readyMs, totalMs: performance.now() - begin }, say);
@@ -122,16 +166,28 @@ const inVm = async (image: string, command: string[], options: RunOptions, work:
   }
 };
 
+const inBackground = (options: RunOptions): Promise<number> => {
+  if (options.interactive === true || options.tty === true) throw new Error("--detach leaves nobody to talk to: not with -i or -t (katactl exec -it reaches it later)");
+  const name = options.name === undefined ? randomBytes(6).toString("hex") : claimName(options.name);
+  const output = join(stateFolder(), `${name}.log`);
+  if (options.quiet !== true) process.stderr.write(`katactl: its output goes to ${output}\n`);
+  return detach(name, output);
+};
+
 /** Run one container; resolves with the exit status for our own process. Nothing is left behind. */
 export const runCommand = async (image: string, words: string[], options: RunOptions): Promise<number> => {
   const command = words[0] === "--" ? words.slice(1) : words; // commander keeps it when options are passed through
+  if (options.detach === true) return inBackground(options);
+  const talk = new Talk(options);
   const interrupt = armInterrupt();
   const work = mkdtempSync(join(tmpdir(), "katactl-image-"));
   const remove = removeAtEnd(work);
   try {
-    return await inVm(image, command, options, work, interrupt);
+    return await inVm(image, command, options, work, interrupt, talk);
   } catch (error) {
+    talk.clear();
     if (interrupt.signal.aborted) return EXIT_INTERRUPTED;
+    talk.failed();
     throw error;
   } finally {
     interrupt.disarm();
