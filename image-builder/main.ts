@@ -74,6 +74,7 @@ refused, 5 a source cannot be fetched, 130 interrupted. Cache: KATA_CACHE (now $
     .option("--ready", "whichever is at hand: our own kernel when the cache has it, else the pinned one of Debian; compiles nothing")
     .option("--source <path>", "a Linux tarball or tree, instead of the pinned Debian package")
     .option("--arch <name>", "architecture", "x86_64")
+    .option("--no-patches", "compile the source without the patches in the configs folder")
     .option("--configs <dir>", "folder with common/ and <arch>/ fragments", join(projectRoot, "kernel-configs"))
     .option("--fragment <file>", "one more fragment (may be repeated)", more, [] as readonly string[])
     .option("--output <dir>", "where bzImage, vmlinux, kernel.config and modules/ go", distFolder)

@@ -1,11 +1,11 @@
 // Owns the command `kernel`: source, fragments and tool versions to a key, the cache, and the files in dist. The steps do the
 // work; this decides what is rebuilt. Must never compile twice what the cache has, except for --verify, which asks for just that.
-import { readFile, readdir } from "node:fs/promises";
-import { join } from "node:path";
+import { readFile, readdir, stat } from "node:fs/promises";
+import { join, resolve } from "node:path";
 import { cached, keyOf, lookup, scratch, sumOf, type Entry } from "../lib/cache.js";
 import type { Context } from "../lib/context.js";
 import { BuildError } from "../lib/errors.js";
-import type { Json } from "../lib/hash.js";
+import { sha256File, type Json } from "../lib/hash.js";
 import { writeSection } from "../lib/manifest.js";
 import { clock } from "../lib/progress.js";
 import { publish } from "../lib/publish.js";
@@ -13,7 +13,7 @@ import { checkKernel } from "./check-kernel.js";
 import { packagedKernel, removeModules } from "./packaged-kernel.js";
 import { kernelSource, readPin, type KernelSource } from "../steps/kernel-source.js";
 import { parseAllowMissing, parseFragments, type Fragment } from "../steps/kconfig.js";
-import { ARCHES, compile, configure, defaultJobs, FIXED, toolVersions, type Recipe } from "../steps/make-kernel.js";
+import { applyPatches, ARCHES, compile, configure, defaultJobs, FIXED, toolVersions, type Patch, type Recipe } from "../steps/make-kernel.js";
 
 export interface KernelOptions {
   readonly from?: readonly string[];
@@ -25,6 +25,8 @@ export interface KernelOptions {
   readonly arch: string;
   readonly configs: string;
   readonly fragment: readonly string[];
+  /** false: the source as it is. */
+  readonly patches?: boolean;
   readonly output: string;
   readonly jobs?: number;
   readonly configOnly?: boolean;
@@ -38,7 +40,7 @@ const RECIPE_VERSION = 1;
 export async function kernel(context: Context, options: KernelOptions): Promise<Json> {
   if (options.check !== undefined) return checkKernel(context, options.check);
   if (options.from !== undefined && options.from.length > 0) {
-    const other = [["--source", options.source], ["--fragment", options.fragment[0]], ["--config-only", options.configOnly], ["--verify", options.verify]].find(([, value]) => value !== undefined);
+    const other = [["--source", options.source], ["--fragment", options.fragment[0]], ["--no-patches", options.patches === false ? true : undefined], ["--config-only", options.configOnly], ["--verify", options.verify]].find(([, value]) => value !== undefined);
     if (other !== undefined) throw new BuildError("usage", `${String(other[0])} is for a kernel that is compiled, --from takes a ready-made one`, "leave out one of the two");
     return packagedKernel(context, options.from, options.output);
   }
@@ -48,7 +50,11 @@ export async function kernel(context: Context, options: KernelOptions): Promise<
     return made;
   }
   const started = Date.now();
-  const recipe = await readRecipe(options);
+  let recipe = await readRecipe(options);
+  if (recipe.patches.length > 0 && (await isFolder(options.source))) {
+    recipe = { ...recipe, patches: [] };
+    context.progress.note(`${String(options.source)} is a folder and taken as it is: the patches in ${join(options.configs, "patches")} are not applied`);
+  }
   const tools = await toolVersions(context);
   const keyInputs = keyInputsOf(recipe, tools);
   const isBuilt = async (sha256: string): Promise<boolean> => options.configOnly !== true && (await lookup(context, "kernel", keyOf("kernel", keyInputs(sha256)))) !== undefined;
@@ -77,6 +83,7 @@ const keyInputsOf = (recipe: Recipe, tools: Readonly<Record<string, string>>): K
   arch: recipe.arch.name,
   source,
   requests: recipe.wishes.map((w) => w.any.map((r) => `${r.symbol}=${r.value}`).join(" | ")),
+  ...(recipe.patches.length > 0 ? { patches: recipe.patches.map((p) => p.sha256) } : {}),
   tools: { ...tools },
   fixed: { ...FIXED },
 });
@@ -112,12 +119,29 @@ async function readRecipe(options: KernelOptions): Promise<Recipe> {
     fragments.push({ name: path, text });
   }
   const allow = await readFile(join(options.configs, "allow-missing.txt"), "utf8").catch(() => "");
-  return { arch, wishes: parseFragments(fragments), allowed: parseAllowMissing("allow-missing.txt", allow), jobs: options.jobs ?? defaultJobs() };
+  return { arch, wishes: parseFragments(fragments), allowed: parseAllowMissing("allow-missing.txt", allow), jobs: options.jobs ?? defaultJobs(), patches: options.patches === false ? [] : await readPatches(join(options.configs, "patches")) };
+}
+
+/** In the order of their names; a folder laid out without any is no error. */
+async function readPatches(dir: string): Promise<Patch[]> {
+  const names = (await readdir(dir).catch(() => [])).filter((name) => name.endsWith(".patch")).sort();
+  return Promise.all(names.map(async (name) => ({ name, path: resolve(dir, name), sha256: await sha256File(join(dir, name)) })));
+}
+
+async function isFolder(source: string | undefined): Promise<boolean> {
+  return source !== undefined && (await stat(source).then((s) => s.isDirectory(), () => false));
+}
+
+/** The source in a folder of the builder's own, with the patches; a folder that the user has named as it is. */
+async function unpack(context: Context, source: KernelSource, recipe: Recipe, into: string): Promise<string> {
+  const tree = await source.unpack(into);
+  await applyPatches(context, tree, recipe.patches);
+  return tree;
 }
 
 async function build(context: Context, source: KernelSource, recipe: Recipe, dir: string): Promise<void> {
   // unpacked and compiled in folders that go away with the cache's temporary one, whatever happens
-  const tree = await source.unpack(join(dir, "source"));
+  const tree = await unpack(context, source, recipe, join(dir, "source"));
   const out = join(dir, "objects");
   await configure(context, tree, out, recipe);
   await compile(context, tree, out, recipe, dir);
@@ -125,7 +149,7 @@ async function build(context: Context, source: KernelSource, recipe: Recipe, dir
 
 async function configOnly(context: Context, source: KernelSource, recipe: Recipe, options: KernelOptions): Promise<Json> {
   return scratch(context, "kernel", async (dir) => {
-    const tree = await source.unpack(join(dir, "source"));
+    const tree = await unpack(context, source, recipe, join(dir, "source"));
     await configure(context, tree, join(dir, "objects"), recipe);
     const sum = await sumOf(join(dir, "objects/.config"));
     await publish(join(dir, "objects/.config"), join(options.output, "kernel.config"), sum);

@@ -36,8 +36,16 @@ export const ARCHES: readonly Arch[] = [
   { name: "x86_64", kbuild: "x86_64", srcArch: "x86", image: "bzImage", imagePath: "arch/x86/boot/bzImage" },
 ];
 
+/** A change to the kernel's source, as `patch -p1` takes it. */
+export interface Patch {
+  readonly name: string;
+  readonly path: string;
+  readonly sha256: string;
+}
+
 export interface Recipe {
   readonly arch: Arch;
+  readonly patches: readonly Patch[];
   readonly wishes: readonly Wish[];
   readonly allowed: ReadonlyMap<string, string>;
   readonly jobs: number;
@@ -58,6 +66,22 @@ export async function toolVersions(context: Context): Promise<Record<string, str
 /** How many compile jobs to run at once: one for each processor. */
 export function defaultJobs(): number {
   return Math.max(1, cpus().length);
+}
+
+/**
+ * Applies the patches to an unpacked tree, which must be the builder's own. Throws BuildError "config" naming the patch that does not fit
+ * exactly. Source: patch(1).
+ */
+export async function applyPatches(context: Context, tree: string, patches: readonly Patch[]): Promise<void> {
+  for (const patch of patches) {
+    context.progress.step(`patching the kernel source: ${patch.name}`);
+    try {
+      await run("patch", ["-p1", "--forward", "--fuzz=0", "--batch", "-s", "-r", "-", "-d", tree, "-i", patch.path], { signal: context.signal, package: "patch" });
+    } catch (error) {
+      if (!(error instanceof BuildError) || error.failure !== "failed") throw error;
+      throw new BuildError("config", `${patch.path} does not fit this kernel source: ${error.message}`, "make it anew for this version, or build without patches: --no-patches", { cause: error });
+    }
+  }
 }
 
 /**

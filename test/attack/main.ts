@@ -1,5 +1,4 @@
 // `make attack`: every attack natively, then those that make sense in a VM with 128 MB. Ends with 1 when the agent did not hold.
-//   test/attack/main.ts [--only NAME]... [--host] [--vm] [--json] [--list] [--effort N] [--lenient]
 import { parseArgs } from "node:util";
 import { whyNot } from "../helpers/private-agent.js";
 import type { Attack, Outcome, Where } from "./attack.js";
@@ -8,14 +7,46 @@ import { baselineOf, drive, type Rules } from "./drive.js";
 import { inVm, onHost, whyNoVm, type Ground } from "./ground.js";
 import { Measure } from "./measure.js";
 
-const { values: options } = parseArgs({
-  options: {
-    only: { type: "string", multiple: true }, vm: { type: "boolean" }, host: { type: "boolean" }, json: { type: "boolean" }, list: { type: "boolean" },
-    effort: { type: "string", default: "1" }, lenient: { type: "boolean" }, quick: { type: "boolean" },
-  },
-});
+const HELP = `Usage: make attack A="[options]"
+
+Attacks an agent from inside its containers and from the host's side: natively, then in a VM with 128 MB.
+
+  --list        tell what attacks there are, where they run, and which are quick
+  --only TEXT   those with TEXT in the name; may be repeated
+  --quick       those that take seconds
+  --host        natively only
+  --vm          in a VM only; it needs \`make kernel initrd\` and QEMU
+  --effort N    that much of everything (default 1): 0.1 for a tenth
+  --lenient     of times, only standing still counts: for a machine that is busy
+  --json        a line of JSON for each attack
+  --help        this text
+
+Exit codes: 0 all held, 1 the agent did not hold or Ctrl-C, 2 wrong usage, or the attacks cannot be run here.
+`;
 
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
+
+const parse = (): ReturnType<typeof parseOptions> => {
+  try {
+    return parseOptions();
+  } catch (error) {
+    say(`attack: ${(error as Error).message}; --help tells what there is`);
+    process.exit(2);
+  }
+};
+const parseOptions = () => {
+  const { values } = parseArgs({
+    options: {
+      only: { type: "string", multiple: true }, vm: { type: "boolean" }, host: { type: "boolean" }, json: { type: "boolean" }, list: { type: "boolean" },
+      effort: { type: "string", default: "1" }, lenient: { type: "boolean" }, quick: { type: "boolean" }, help: { type: "boolean", short: "h" },
+    },
+  });
+  if (!(Number(values.effort) > 0)) throw new Error(`--effort ${values.effort} is no number above 0`);
+  for (const text of values.only ?? []) if (!ATTACKS.some(({ name }) => name.includes(text))) throw new Error(`no attack has "${text}" in its name (--list)`);
+  return values;
+};
+const options = parse();
+
 const rules: Rules = { strict: options.lenient !== true, effort: Number(options.effort) };
 const chosen = (where: Where): Attack[] =>
   ATTACKS.filter(({ name, needs }) => needs.where.includes(where) && (options.only === undefined || options.only.some((o) => name.includes(o))) && (options.quick !== true || needs.quick === true));
@@ -85,6 +116,10 @@ const inMachines = async (measure: Measure, each: (o: Outcome) => void): Promise
 };
 
 const main = async (): Promise<number> => {
+  if (options.help === true) {
+    process.stdout.write(HELP);
+    return 0;
+  }
   if (options.list === true) {
     for (const { name, item, needs } of ATTACKS) process.stdout.write(`${name.padEnd(28)} ${needs.where.join("+").padEnd(8)} ${needs.quick === true ? "quick" : "     "} ${item}\n`);
     return 0;

@@ -10,7 +10,7 @@ const memory = (kind: string): Change => limits({ memory: { limit: kind === "net
 
 /** Takes all of it; what others can do meanwhile. */
 const taken = (kind: string, all: boolean) => async (scene: Scene): Promise<Did> => {
-  const attacker = await scene.attacker(["take", kind], both(all ? mighty : withCaps("CAP_SYS_RESOURCE"), NOFILE, memory(kind)));
+  const attacker = await scene.attacker(["take", kind], both(all ? mighty : withCaps("CAP_SYS_RESOURCE", "CAP_NET_RAW"), NOFILE, memory(kind)));
   const did = await scene.says(attacker, "done", 180_000);
   const id = scene.name();
   scene.attackers.add(id);
@@ -26,7 +26,7 @@ const taken = (kind: string, all: boolean) => async (scene: Scene): Promise<Did>
 };
 
 /** What the pod has in common with the agent, and what the agent must have raised or kept back. */
-const KINDS = ["epoll", "inotify", "keys", "pipes", "queues", "ptys", "sockets", "netlink", "files", "vsocks", "namespaces", "mounts"];
+const KINDS = ["epoll", "inotify", "keys", "pipes", "queues", "ptys", "sockets", "netlink", "files", "vsocks", "packets", "namespaces", "mounts"];
 
 export const QUOTAS: readonly Attack[] = [
   ...KINDS.map((kind): Attack => ({ name: `quota-${kind}`, item: `all ${kind} there are`, needs: { where: ["vm"], removalMs: 60_000 }, run: taken(kind, kind === "namespaces" || kind === "mounts") })),

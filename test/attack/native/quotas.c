@@ -1,6 +1,7 @@
 // Takes as much as there is of what the kernel counts for a user or for the machine, in as many processes as that needs, and keeps it.
 #include "hostile.h"
 #include <mqueue.h>
+#include <netpacket/packet.h>
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
@@ -144,6 +145,20 @@ static void take_vsock(void) {
   while (socket(40, SOCK_STREAM, 0) >= 0 && more());
 }
 
+// Rings of the kernel's own pages, as large as they can be had: packet(7), PACKET_RX_RING.
+static void take_packets(void) {
+  struct { unsigned block_size, block_nr, frame_size, frame_nr; } ring = {.block_size = 1 << 16, .block_nr = 64, .frame_size = 1 << 11}; // struct tpacket_req
+  for (int fd; (fd = socket(AF_PACKET, SOCK_RAW, 0)) >= 0;) {
+    for (;; ring.block_nr /= 2) {
+      if (ring.block_nr == 0) return;
+      ring.frame_nr = ring.block_nr * 32;
+      if (setsockopt(fd, SOL_PACKET, PACKET_RX_RING, &ring, sizeof ring) == 0) break;
+    }
+    for (unsigned i = 0; i < ring.block_nr; i++)
+      if (!more()) return;
+  }
+}
+
 static void take_namespaces(void) {
   for (int i = 0; i < 2000; i++) {
     pid_t pid = fork();
@@ -164,7 +179,7 @@ static void take_mounts(void) {
 
 static const struct { const char *name; void (*take)(void); int processes; } kinds[] = {
   {"epoll", take_epoll, 64}, {"inotify", take_inotify, 2}, {"keys", take_keys, 1}, {"pipes", take_pipes, 32}, {"queues", take_queues, 8}, {"ptys", take_ptys, 4},
-  {"sockets", take_sockets, 8}, {"netlink", take_netlink, 8}, {"files", take_files, 8}, {"vsocks", take_vsock, 8}, {"namespaces", take_namespaces, 1}, {"mounts", take_mounts, 1},
+  {"sockets", take_sockets, 8}, {"netlink", take_netlink, 8}, {"files", take_files, 8}, {"vsocks", take_vsock, 8}, {"packets", take_packets, 8}, {"namespaces", take_namespaces, 1}, {"mounts", take_mounts, 1},
 };
 
 // take KIND: all there is of it.

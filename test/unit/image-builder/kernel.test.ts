@@ -53,6 +53,32 @@ describe("kernel", () => {
     expect(readFileSync(join(out, "bzImage"), "utf8")).toContain("CONFIG_A=y");
   });
 
+  it("patches a source that it has unpacked, as part of what the kernel is made of, and leaves a folder alone", async () => {
+    const tree = fakeKernel(join(temp(), "count"), { known: ["A"] });
+    const tar = join(temp(), "linux.tar.xz");
+    const pack = (): void => void execFileSync("tar", ["-cJf", tar, "-C", tree, "--transform", "s,^\\.,linux-6.12,", "."]);
+    writeFileSync(join(tree, "Kconfig.extra"), "one\ntwo\nthree\n");
+    pack();
+    const conf = configs("CONFIG_A=y\n");
+    const at = context();
+    const plain = await kernel(at, options(tar, conf, temp()));
+    mkdirSync(join(conf, "patches"));
+    const patch = join(conf, "patches/b.patch");
+    writeFileSync(patch, "why\n\n--- a/Kconfig.extra\n+++ b/Kconfig.extra\n@@ -1,3 +1,3 @@\n one\n-two\n+2\n three\n");
+    const patched = await kernel(at, options(tar, conf, temp()));
+    expect(patched).toMatchObject({ cached: false });
+    expect((patched as { key: string }).key).not.toBe((plain as { key: string }).key);
+    expect(await kernel(at, options(tar, conf, temp(), { patches: false }))).toMatchObject({ cached: true, key: (plain as { key: string }).key });
+    expect(await kernel(at, options(tree, conf, temp()))).toMatchObject({ cached: false });
+    expect(readFileSync(join(tree, "Kconfig.extra"), "utf8")).toBe("one\ntwo\nthree\n");
+    writeFileSync(patch, readFileSync(patch, "utf8").replace("-two", "-zwei"));
+    const error = await failure(kernel(at, options(tar, conf, temp())));
+    expect(error).toMatchObject({ failure: "config" });
+    expect(error.message).toContain("patches/b.patch does not fit this kernel source");
+    expect(error.hint).toContain("--no-patches");
+    expect(leftovers(at.cache, "kernel")).toEqual([]);
+  });
+
   it("fails with the list of lost symbols and why, before it compiles, and caches nothing", async () => {
     const count = join(temp(), "count");
     const tree = fakeKernel(count, { known: ["A"] });
