@@ -9,7 +9,7 @@ help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: deps-run agent ready-kernel initrd sample ## the main job: build what is needed, boot a VM, run a container in it
-	@./katactl run dist/sample-image -- /bin/sh -c 'echo "hello from a container: $$(uname -sr), process $$$$ of $$(hostname)"; id'
+	@./katactl run -v dist/sample-image -- /bin/sh -c 'echo "hello from a container: $$(uname -sr), process $$$$ of $$(hostname)"; id'
 
 test: deps-test ## all tests (types, rules, unit, host, fuzz, vm)
 	@$(MAKE) --no-print-directory agent debug kernel ready-kernel initrd image sample

@@ -49,8 +49,28 @@ suite("katactl in a VM", { needs: [vmOver()] }, () => {
     expect(result).toMatchObject({ exitCode: 7, stdout: "out", stderr: "err" });
   });
 
-  it("tells the way it took and the times", async () => {
-    const { stderr } = await katactl(["run", image, "--", "true"]);
+  it("says nothing of its own when all is well, and everything when it fails", async () => {
+    expect(await katactl(["run", image, "--", "echo", "out"])).toMatchObject({ exitCode: 0, stdout: "out", stderr: "" });
+    const failed = await katactl(["run", image, "--", "/no/such/program"]);
+    expect(failed.exitCode).toBe(127);
+    expect(failed.stderr).toMatch(/(microvm|q35) with (kvm|tcg)/);
+    expect(failed.stderr).toContain("/no/such/program");
+  });
+
+  it("goes on in the background with -d, where exec and stop find it, and keeps its output", async () => {
+    const { stdout: name, exitCode } = await katactl(["run", "-d", image, "--", "sh", "-c", "echo begun; exec sleep 1000"]);
+    expect(exitCode).toBe(0);
+    try {
+      expect(await katactl(["exec", name, "--", "echo", "inside"])).toMatchObject({ exitCode: 0, stdout: "inside" });
+      expect(readFileSync(join(folder, "state", `${name}.log`), "utf8")).toContain("begun\n");
+    } finally {
+      expect((await katactl(["stop", name])).exitCode).toBe(0);
+      rmSync(join(folder, "state", `${name}.log`), { force: true }); // the user's, from the beginning
+    }
+  });
+
+  it("tells with -v the way it took and the times", async () => {
+    const { stderr } = await katactl(["run", "-v", image, "--", "true"]);
     expect(stderr).toMatch(/(microvm|q35) with (kvm|tcg) \(.+\), (vhost-vsock|vhost-user-vsock|serial) \(.+\)/);
     expect(stderr).toMatch(/start of the VMM to first RPC \d+ ms, start of the kernel to first RPC \d+ ms/);
   });
