@@ -8,11 +8,11 @@ AGENT_SOURCES := $(shell find agent image-builder -name '*.ts' -o -name '*.c' -o
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: deps-run agent ready-kernel initrd sample ## the main job: build what is needed, boot a VM, run a container in it
+run: ready sample ## the main job: build what is needed, boot a VM, run a container in it (FROM=debian: on Debian's kernel)
 	@./katactl run -v dist/sample-image -- /bin/sh -c 'echo "hello from a container: $$(uname -sr), process $$$$ of $$(hostname)"; id'
 
-test: deps-test ## all tests (types, rules, unit, host, fuzz, vm)
-	@$(MAKE) --no-print-directory agent debug kernel ready-kernel initrd image sample
+test: deps-test ## all tests (types, rules, unit, host, fuzz, vm); those in VMs on the kernel at hand, and some always on Debian's
+	@$(MAKE) --no-print-directory debug ready image sample
 	@$(MAKE) --no-print-directory check
 	@node_modules/.bin/vitest run
 
@@ -24,11 +24,11 @@ debug: deps-build dist/kata-agent.debug ## the twin with ASAN and UBSAN
 dist/kata-agent.debug: $(AGENT_SOURCES) $(COMMITS) package.json package-lock.json
 	@$(TSX) image-builder/main.ts agent --debug
 
-kernel: deps-build ## dist/bzImage and dist/vmlinux (long the first time, cached by content)
-	@$(TSX) image-builder/main.ts kernel
+ready: deps-run ## agent, kernel and initrd of what is at hand: our kernel when it has been compiled, else Debian's
+	@$(TSX) image-builder/main.ts ready $$($(MAKE) -q --no-print-directory dist/kata-agent >&2 || echo --agent) $(FROM:%=--from %)
 
-ready-kernel: deps-run ## the kernel that is at hand: ours when it has been compiled, else Debian's (nothing is compiled)
-	@$(TSX) image-builder/main.ts kernel --ready
+kernel: deps-build ## dist/bzImage and dist/vmlinux (long the first time, cached by content; FROM=debian, FROM=FILE.deb or FROM=DIR: a ready-made one)
+	@$(TSX) image-builder/main.ts kernel $(FROM:%=--from %)
 
 initrd: agent ## dist/initrd.img
 	@$(TSX) image-builder/main.ts initrd
@@ -45,8 +45,8 @@ check: deps-build lint ## types and the linter
 lint: deps-build ## the linter (eslint.config.js): promises that nobody awaits, switches that forget a case, ...
 	@node_modules/.bin/eslint --cache --cache-location node_modules/.cache/eslint .
 
-unit host vm fuzz rules: ## one kind of test alone (make vm T=name runs those whose name fits; make host FAULTS=... with faults, docs/fallbacks.md)
-	@$(if $(FAULTS),KATA_FAULTS='$(FAULTS)' KATA_AGENT=dist/kata-agent.debug) node_modules/.bin/vitest run --project $@ $(T)
+unit host vm fuzz rules: ## one kind of test alone (make vm T=name runs those whose name fits; make vm FROM=debian on that kernel; make host FAULTS=... with faults, docs/fallbacks.md)
+	@$(if $(FROM),$(MAKE) --no-print-directory ready image FROM=$(FROM) &&) $(if $(FAULTS),KATA_FAULTS='$(FAULTS)' KATA_AGENT=dist/kata-agent.debug) node_modules/.bin/vitest run --project $@ $(T)
 
 bench: deps-test agent kernel initrd ## measures, writes dist/bench.json, holds it against bench/budgets.json
 	@$(TSX) bench/main.ts
@@ -54,7 +54,7 @@ bench: deps-test agent kernel initrd ## measures, writes dist/bench.json, holds 
 soak: deps-test agent ## 10,000 containers one after the other by the agent, 300 by the command line; nothing may be left
 	@$(TSX) test/soak/main.ts
 
-attack: deps-test agent kernel initrd ## attacks from inside containers and from the host's side, natively and in a VM with 128 MB (A="--only NAME")
+attack: deps-test ready ## attacks from inside containers and from the host's side, natively and in a VM with 128 MB (A="--only NAME")
 	@$(TSX) test/attack/main.ts $(A)
 
 faults: deps-test agent ## one system call of the agent fails each time in a pod's life (ONLY=CALL:NUMBER:ERRNO, FULL=1, MINUTES=10)
@@ -62,6 +62,9 @@ faults: deps-test agent ## one system call of the agent fails each time in a pod
 
 fallbacks: deps-test agent debug ## what only other kernels lead to, each forced, with the host tests that it touches (ONLY=NAME)
 	@$(TSX) test/fallbacks/main.ts $(if $(ONLY),,--docs)
+
+fresh: ## the README's commands in an empty Debian root or with an empty HOME, with a clock (F=--test: `make test` too)
+	@test/fresh/main.sh $(F)
 
 conformance: deps-test agent kernel ## other people's validation suite against ours and crun, on cgroup v1 and v2
 	@$(TSX) test/conformance/main.ts --docs

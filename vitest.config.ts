@@ -10,8 +10,9 @@ const project = (name: string, extra: object = {}): object => ({
 
 export default defineConfig({
   test: {
+    reporters: ["default", "test/helpers/left-out.ts"],
     projects: [
-      project("unit", { testTimeout: 20_000 }),
+      project("unit", { testTimeout: 60_000 }),
       project("rules", { testTimeout: 60_000 }),
       project("fuzz", { testTimeout: 60_000 }),
       project("host", { testTimeout: 60_000, hookTimeout: 60_000, fileParallelism: false }),

@@ -8,6 +8,7 @@ import { Command } from "commander";
 import { wholeProcess } from "../ctl/lifetime.js";
 import { distFile, distFolder, projectRoot } from "../tools/places.js";
 import { judge, readBudgets } from "./budget.js";
+import { measureFirstRun } from "./first-run.js";
 import { EXEC_KEY, RUN_KEY } from "./command-lines.js";
 import { groupsOf, KEYS, type Group, type Key, type Results } from "./keys.js";
 import { measureNative } from "./native-run.js";
@@ -69,6 +70,7 @@ const bench = async (options: Options): Promise<number> => {
     else Object.assign(results, await measureNative({ agent, tools, groups, rounds, progress, failed, runtimes: { oci: agent, ...(await peers(failed)) } }));
   }
   if (VM.some((g) => groups.has(g))) Object.assign(results, await measureVm({ dist, tools, groups, progress, failed }));
+  if (groups.has("first-run")) Object.assign(results, await measureFirstRun(dist, progress, failed));
   for (const key of Object.keys(results) as Key[]) {
     delete why[key];
     if (!groups.has(KEYS[key].group)) delete results[key];

@@ -9,6 +9,7 @@ import { clean } from "./commands/clean.js";
 import { image } from "./commands/image.js";
 import { initrd } from "./commands/initrd.js";
 import { kernel } from "./commands/kernel.js";
+import { ready } from "./commands/ready.js";
 import type { Context } from "./lib/context.js";
 import { BuildError, EXIT, explainDisk } from "./lib/errors.js";
 import type { Json } from "./lib/hash.js";
@@ -91,6 +92,11 @@ refused, 5 a source cannot be fetched, 130 interrupted. Cache: KATA_CACHE (now $
     .option("--fs <name>", "erofs or ext4", "erofs")
     .option("--lz4", "compress the erofs (lz4hc)")
     .action(doing(image)));
+  top.addCommand(command("ready", "everything that a VM needs, of what is at hand: kernel --ready and initrd, with --agent the agent too")
+    .option("--agent", "compile the agent, while the kernel is fetched")
+    .option("--from <what>", "the kernel, instead of what is at hand: as kernel --from", more)
+    .option("--arch <name>", "the guest's architecture", "x86_64")
+    .action(doing(ready)));
   top.addCommand(command("clean", "remove what was built in dist")
     .option("--output <dir>", "the folder to clean", distFolder)
     .option("--cache", "remove compiled kernels, images and downloads from the cache too")

@@ -8,6 +8,7 @@ import type { Context } from "../lib/context.js";
 import { BuildError } from "../lib/errors.js";
 import { publish } from "../lib/publish.js";
 import { run } from "../lib/run.js";
+import { together } from "../lib/together.js";
 import type { SourcePin } from "../steps/apt.js";
 import { librarySource } from "../steps/debian-source.js";
 import { compileBytecode, flatName, type Sizes } from "./bytecode.js";
@@ -74,8 +75,9 @@ export async function buildAgent(context: Context, build: AgentBuild): Promise<A
 
 async function makeLibraries(context: Context, compiler: Compiler, build: AgentBuild): Promise<{ readonly engine: QuickJs; readonly seccomp: string }> {
   const pins = JSON.parse(await readFile(join(context.root, "image-builder/pins.json"), "utf8")) as { readonly quickjs: SourcePin; readonly libseccomp: SourcePin };
-  const engine = await quickjs(context, compiler, await librarySource(context, pins.quickjs, build.quickjs, "agent --quickjs"));
-  const seccomp = await libseccomp(context, compiler, await librarySource(context, pins.libseccomp, build.libseccomp, "agent --libseccomp"), build.arch);
+  const [engine, seccomp] = await together(context,
+    async (own) => quickjs(own, compiler, await librarySource(own, pins.quickjs, build.quickjs, "agent --quickjs")),
+    async (own) => libseccomp(own, compiler, await librarySource(own, pins.libseccomp, build.libseccomp, "agent --libseccomp"), build.arch));
   return { engine, seccomp };
 }
 

@@ -1,7 +1,7 @@
 // Owns the C compiler of the agent: which one, with which flags, for the binary and for its twin with sanitizers. Everything is
 // compiled with names relative to a folder that is mapped away, so that no path of the machine is in the bytes.
 import { existsSync } from "node:fs";
-import { mkdir, symlink } from "node:fs/promises";
+import { mkdir, stat, symlink } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Context } from "../lib/context.js";
@@ -82,15 +82,20 @@ export async function compileObject(context: Context, compiler: Compiler, folder
 export async function makeArchive(context: Context, compiler: Compiler, folder: string, name: string, sources: readonly string[], flags: readonly string[]): Promise<void> {
   if (sources.length === 0) throw new BuildError("failed", `${name} has no sources`);
   await ensureFolder(folder);
-  const waiting = [...sources];
+  const sized = await Promise.all(sources.map(async (source) => ({ source, kb: Math.ceil((await stat(join(folder, source))).size / 1000) })));
+  const waiting = sized.sort((a, b) => b.kb - a.kb);
+  const total = sized.reduce((sum, { kb }) => sum + kb, 0);
   const objects: string[] = [];
   let done = 0;
+  const show = (): void => context.progress.step(`compiling ${name}, KB`, done, total); // a file takes as long as it is large
   const work = async (): Promise<void> => {
-    for (let source = waiting.shift(); source !== undefined; source = waiting.shift()) {
-      objects.push(await compileObject(context, compiler, folder, source, flags));
-      context.progress.step(`compiling ${name}`, ++done, sources.length);
+    for (let one = waiting.shift(); one !== undefined; one = waiting.shift()) {
+      objects.push(await compileObject(context, compiler, folder, one.source, flags));
+      done += one.kb;
+      show();
     }
   };
+  show();
   await Promise.all(Array.from({ length: availableParallelism() }, work));
   await run("ar", ["rcs", name, ...objects.sort()], { cwd: folder, signal: context.signal, package: "binutils" });
 }

@@ -2,10 +2,11 @@
 // runs on this machine. Both are in the cache, keyed by their source and compiler.
 import { cp, readFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { cached } from "../lib/cache.js";
+import { cached, type Entry } from "../lib/cache.js";
 import type { Context } from "../lib/context.js";
 import { BuildError } from "../lib/errors.js";
 import { run } from "../lib/run.js";
+import { together } from "../lib/together.js";
 import type { LibrarySource } from "../steps/debian-source.js";
 import { compilerVersion, makeArchive, type Compiler } from "./compiler.js";
 
@@ -21,17 +22,19 @@ export interface QuickJs {
 
 /** The engine and its bytecode compiler, from the cache or made. Throws BuildError when they cannot be fetched or compiled. */
 export async function quickjs(context: Context, compiler: Compiler, source: LibrarySource): Promise<QuickJs> {
-  const library = await cached(context, "quickjs", { recipe: 1, source: source.key, compiler: compiler.key }, ["libquickjs.a", ...HEADERS], async (dir) => {
+  const asLibrary = (own: Context): Promise<Entry> => cached(own, "quickjs", { recipe: 1, source: source.key, compiler: compiler.key }, ["libquickjs.a", ...HEADERS], async (dir) => {
     const defs = await unpacked(source, dir);
-    await makeArchive(context, compiler, dir, "libquickjs.a", ENGINE.map((name) => `quickjs/${name}`), [...defs, "-w"]);
+    await makeArchive(own, compiler, dir, "libquickjs.a", ENGINE.map((name) => `quickjs/${name}`), [...defs, "-w"]);
     for (const name of HEADERS) await cp(join(dir, "quickjs", name), join(dir, name));
   });
-  const tool = await cached(context, "qjsc", { recipe: 1, source: source.key, compiler: await compilerVersion(context, "gcc", "gcc") }, ["qjsc"], async (dir) => {
+  const gcc = await compilerVersion(context, "gcc", "gcc");
+  const asTool = (own: Context): Promise<Entry> => cached(own, "qjsc", { recipe: 2, source: source.key, compiler: gcc }, ["qjsc"], async (dir) => {
     const defs = await unpacked(source, dir);
-    context.progress.step("compiling qjsc");
+    own.progress.step("compiling qjsc"); // it runs for some milliseconds in each build
     const sources = [...ENGINE, ...QJSC].map((name) => `quickjs/${name}`);
-    await run("gcc", ["-O1", "-w", ...defs, ...sources, "-o", "qjsc", "-lm", "-ldl", "-lpthread"], { cwd: dir, signal: context.signal, package: "gcc" });
+    await run("gcc", ["-O0", "-w", ...defs, ...sources, "-o", "qjsc", "-lm", "-ldl", "-lpthread"], { cwd: dir, signal: own.signal, package: "gcc" });
   });
+  const [library, tool] = await together(context, asLibrary, asTool);
   return { folder: library.dir, qjsc: join(tool.dir, "qjsc") };
 }
 

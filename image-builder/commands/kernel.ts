@@ -45,9 +45,7 @@ export async function kernel(context: Context, options: KernelOptions): Promise<
     return packagedKernel(context, options.from, options.output);
   }
   if (options.ready === true && !(await isCompiled(context, options))) {
-    const made = await packagedKernel(context, ["debian"], options.output);
-    context.progress.note("kernel: Debian's, as our own is not compiled yet (make kernel: 15 to 25 minutes once; it boots faster, and has 9p and cgroup v1)");
-    return made;
+    return packagedKernel(context, ["debian"], options.output, "; `make kernel` compiles our own, 15 to 25 minutes once, which boots faster");
   }
   const started = Date.now();
   let recipe = await readRecipe(options);
@@ -71,7 +69,7 @@ export async function kernel(context: Context, options: KernelOptions): Promise<
   const { config, ...images } = entry.files;
   const outputs = { ...images, "kernel.config": config as Entry["files"][string] };
   await writeSection(context, options.output, "kernel", { key: entry.key, inputs: keyInputs({ origin: source.origin, sha256: source.sha256 }), outputs });
-  context.progress.note(`kernel: ${source.origin}, ${entry.cached ? "nothing to rebuild" : `built in ${clock(Date.now() - started)}`}; ${recipe.arch.image} ${images[recipe.arch.image]?.bytes} bytes, vmlinux ${images["vmlinux"]?.bytes} bytes`);
+  context.progress.note(`kernel: ${source.origin}, ${entry.cached ? "nothing to rebuild" : `built in ${clock(Date.now() - started)}`}; ${recipe.arch.image} ${images[recipe.arch.image]?.bytes} bytes, vmlinux ${images["vmlinux"]?.bytes} bytes${options.ready === true ? "; `make run FROM=debian` takes Debian's" : ""}`);
   return { key: entry.key, cached: entry.cached, changed, source: source.origin, outputs: outputs as unknown as Json };
 }
 

@@ -19,8 +19,8 @@ const MODULES = "modules.tar";
 /** In the published folder of modules: the sum of what it was made of, so that an equal one is left alone. */
 const STAMP = ".made-of";
 
-/** Makes bzImage, vmlinux, kernel.config and modules/RELEASE in `output`, as far as the kernel has them. The answer is what --json prints. */
-export async function packagedKernel(context: Context, from: readonly string[], output: string): Promise<Json> {
+/** Makes bzImage, vmlinux, kernel.config and modules/RELEASE in `output`, as far as the kernel has them, and tells which it is, and `more`. The answer is what --json prints. */
+export async function packagedKernel(context: Context, from: readonly string[], output: string, more = ""): Promise<Json> {
   const inputs = (source: Json): { readonly [key: string]: Json } => ({ recipe: RECIPE_VERSION, packaged: source });
   const isBuilt = async (sha256: string): Promise<boolean> => (await lookup(context, "kernel", keyOf("kernel", inputs(sha256)))) !== undefined;
   const source = await kernelPackage(context, from, isBuilt);
@@ -51,7 +51,7 @@ export async function packagedKernel(context: Context, from: readonly string[], 
     if (await publishModules(context, join(entry.dir, MODULES), output, modules.sha256)) changed.push("modules");
   }
   await writeSection(context, output, "kernel", { key: entry.key, inputs: inputs({ origin: source.origin, sha256: source.sha256, release }), outputs });
-  context.progress.note(`kernel: ${source.origin}, release ${release}${modules === undefined ? ", without modules" : ""}; ${entry.cached ? "nothing to unpack" : "unpacked"}`);
+  context.progress.note(`kernel: ${source.origin}, release ${release}${modules === undefined ? ", without modules" : ""}; ${entry.cached ? "nothing to unpack" : "unpacked"}${more}`);
   return { key: entry.key, cached: entry.cached, changed, source: source.origin, release, outputs: outputs as unknown as Json };
 }
 

@@ -147,7 +147,7 @@ export async function lock(context: Context, kind: string, key: string): Promise
     const age = Date.now() - (await stat(path).then((st) => st.mtimeMs, () => Date.now()));
     if (holder > 0 ? !alive(holder) : age > 10_000) await rm(path, { force: true });
     else {
-      context.progress.step(`waiting: process ${holder} builds the same ${kind}`);
+      if (holder !== process.pid) context.progress.step(`waiting: process ${holder} builds the same ${kind}`);
       await new Promise((wake) => setTimeout(wake, 250));
     }
   }

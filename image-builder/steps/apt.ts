@@ -9,6 +9,7 @@ import { sha256File } from "../lib/hash.js";
 import { run, type RunOptions } from "../lib/run.js";
 import { rewriteSources, type SourceFile, type SourceType, type Suites } from "./apt-sources.js";
 import { ensureFolder } from "../lib/folder.js";
+import type { Progress } from "../lib/progress.js";
 
 export interface PackagePin {
   /** What is wanted, for messages, and the package's name unless a version has its own. */
@@ -160,18 +161,18 @@ async function withApt<T>(context: Context, use: Use, work: (apt: RunOptions, tr
   }
 }
 
-/** Which lists this run has read already. */
-const fresh = new WeakMap<Context, Set<string>>();
+/** Which lists this run has read already: parts of it that go on together have the same progress. */
+const fresh = new WeakMap<Progress, Set<string>>();
 
 async function refresh(context: Context, apt: RunOptions, use: Use): Promise<unknown> {
-  const read = fresh.get(context) ?? new Set();
+  const read = fresh.get(context.progress) ?? new Set();
   const lists = JSON.stringify([use.type, use.suites]);
   if (read.has(lists)) return undefined;
   context.progress.step("reading the package lists of the Debian archive");
   const what = "the package lists of the Debian archive";
   const trouble = await fetching(run("apt-get", ["-q", "update"], apt), { ...use, what }).then(() => undefined, (error: unknown) => error);
   if (trouble instanceof BuildError && trouble.failure !== "fetch") throw trouble;
-  if (trouble === undefined) fresh.set(context, read.add(lists));
+  if (trouble === undefined) fresh.set(context.progress, read.add(lists));
   return trouble;
 }
 

@@ -19,8 +19,24 @@ export const FIXED = {
   KBUILD_BUILD_VERSION: "1",
 } as const;
 
-/** Counted in a build of the shipped fragments; only the progress line uses it. */
+/** Lines of kbuild, counted in a build of the shipped fragments; only what is told of the time uses it. */
 const EXPECTED_STEPS = 2530;
+
+/** What takes longer than a usual object, in such: what one processor does at the end, while the others have nothing to do. */
+const LONG: readonly (readonly [line: RegExp, objects: number])[] = [[/^\s+LD\s+vmlinux\.o$/, 30], [/^\s+LD\s+(\.tmp_)?vmlinux/, 15], [/^\s+ZSTD\d*\s/, 150]];
+const EXPECTED = EXPECTED_STEPS + 30 + 3 * 15 + 150;
+
+/** Counts what has been done: a line tells that something begins, the next one that it may be done. */
+export function counting(show: (done: number, total: number) => void): (line: string) => void {
+  let done = 0;
+  let begun = 0;
+  return (line) => {
+    if (!/^\s+(CC|AS|AR|LD|HOSTCC|HOSTLD|GEN|OBJCOPY|ZSTD\d*|VDSO)\s/.test(line)) return;
+    done += begun;
+    begun = LONG.find(([long]) => long.test(line))?.[1] ?? 1;
+    show(done, EXPECTED);
+  };
+}
 
 export interface Arch {
   /** The name of the folder in kernel-configs/. */
@@ -53,14 +69,11 @@ export interface Recipe {
 
 /** First lines of the version texts of the programs whose output is in the kernel. Throws BuildError "missing" naming the package. */
 export async function toolVersions(context: Context): Promise<Record<string, string>> {
-  const versions: Record<string, string> = {};
-  for (const [program, from] of [["gcc", "gcc"], ["ld", "binutils"], ["zstd", "zstd"], ["make", "make"]] as const) {
-    versions[program] = (await run(program, ["--version"], { signal: context.signal, package: from })).split("\n")[0] ?? "";
-  }
-  for (const [program, from] of [["flex", "flex"], ["bison", "bison"], ["bc", "bc"]] as const) {
-    await run(program, ["--version"], { signal: context.signal, package: from });
-  }
-  return versions;
+  const versionOf = async ([program, from]: readonly [string, string]): Promise<[string, string]> =>
+    [program, (await run(program, ["--version"], { signal: context.signal, package: from })).split("\n")[0] ?? ""];
+  const inBytes = await Promise.all(([["gcc", "gcc"], ["ld", "binutils"], ["zstd", "zstd"], ["make", "make"]] as const).map(versionOf));
+  await Promise.all(([["flex", "flex"], ["bison", "bison"], ["bc", "bc"]] as const).map(versionOf));
+  return Object.fromEntries(inBytes);
 }
 
 /** How many compile jobs to run at once: one for each processor. */
@@ -107,10 +120,7 @@ export async function configure(context: Context, tree: string, out: string, rec
 
 /** Compiles a configured tree; leaves the boot image, a stripped vmlinux and the configuration in `result`. */
 export async function compile(context: Context, tree: string, out: string, recipe: Recipe, result: string): Promise<void> {
-  let done = 0;
-  const onLine = (line: string): void => {
-    if (/^\s+(CC|AS|AR|LD|HOSTCC|HOSTLD|GEN|OBJCOPY|ZSTD\d*|VDSO)\s/.test(line)) context.progress.step("compiling the kernel", ++done, EXPECTED_STEPS);
-  };
+  const onLine = counting((done, total) => context.progress.step("compiling the kernel", done, total));
   await make(context, tree, out, recipe, [`-j${recipe.jobs}`, recipe.arch.image], { env: FIXED, onLine });
   context.progress.step("stripping the kernel");
   await run("strip", ["--strip-all", "-o", join(result, "vmlinux"), join(out, "vmlinux")], { signal: context.signal, package: "binutils" });

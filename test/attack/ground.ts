@@ -11,6 +11,7 @@ import { distFile } from "../../tools/places.js";
 import { findProgram } from "../../ctl/vm/program.js";
 import { chooseWire } from "../../ctl/vm/wire.js";
 import { containerRequest, fillRootfs, sandboxRequest } from "../helpers/guest.js";
+import { hasModules } from "../helpers/kernel.js";
 import { startPrivateAgent, type PrivateAgent } from "../helpers/private-agent.js";
 import type { Attack, Where } from "./attack.js";
 
@@ -186,13 +187,17 @@ const lookAt = async (client: AgentClient, folder: string, id: string, word = ""
   return Object.fromEntries(Array.from({ length: parts.length / 2 }, (_, i) => [parts[2 * i] as string, parts[2 * i + 1] as string]));
 };
 
+const SMALL_MIB = 128;
+/** A distribution's kernel is larger, and its modules lie in the initrd. */
+const LARGER_MIB = 192;
+
 /** A VM with 128 MB and the root file system by virtio-fs. */
 export const inVm = async (append: readonly string[] = [], say: (line: string) => void = () => undefined): Promise<Ground & { readonly vm: Vm }> => {
   const folder = makeRoot();
   mkdirSync(join(folder, "work"));
   let vm: Vm | undefined;
   try {
-    vm = await bootVm({ transport: "vsock", memoryMiB: 128, share: { folder, by: "virtiofs" }, append: [...append], timeoutMs: 120_000, say });
+    vm = await bootVm({ transport: "vsock", memoryMiB: hasModules() ? LARGER_MIB : SMALL_MIB, share: { folder, by: "virtiofs" }, append: [...append], timeoutMs: 120_000, say });
     await vm.client.createSandbox(sandboxRequest("attack") as never);
   } catch (error) {
     await vm?.stop({ graceMs: 0 });

@@ -6,6 +6,7 @@ import { bootVm as boot, type BootOptions, type Vm } from "../../ctl/vm/boot.js"
 import { distFile } from "../../tools/places.js";
 import { findProgram } from "../../ctl/vm/program.js";
 import { chooseWire, type WireChoice } from "../../ctl/vm/wire.js";
+import { hasModules } from "./kernel.js";
 
 export interface VmOptions {
   transport?: WireChoice;
@@ -42,7 +43,7 @@ export const vmMissing = (transport: WireChoice = "auto"): string | undefined =>
 export const vmOver = (transport: WireChoice = "auto") => (): string | undefined => vmMissing(transport);
 
 const rootOf = ({ kernel, root }: VmOptions): Pick<BootOptions, "kernel" | "root"> => {
-  if (kernel === undefined) return root === "image" ? { root: { image: distFile("rootfs.img") } } : {};
+  if (kernel === undefined) return root === "image" ? { root: { image: distFile("rootfs.img"), ...(hasModules() ? { initrd: distFile("initrd.img") } : {}) } } : {};
   const { vmlinux, initrd, image } = kernel;
   return { kernel: vmlinux, root: root === "image" ? { initrd, image: image ?? "" } : { initrd } };
 };

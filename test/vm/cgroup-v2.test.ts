@@ -8,9 +8,10 @@ import type { Vm } from "../../ctl/vm/boot.js";
 import { containerRequest, type Ended, execIn, fillRootfs, finish, makeRootfs, runContainer, sandboxRequest } from "../helpers/guest.js";
 import { type Config, plainConfig } from "../helpers/oci-bundle.js";
 import { BINARY } from "../helpers/private-agent.js";
+import { kernelWithout } from "../helpers/kernel.js";
 import { bootSharedVm, vmOver } from "../helpers/vm.js";
 import { readable } from "../helpers/said.js";
-import { suite } from "../helpers/suite.js";
+import { having, suite } from "../helpers/suite.js";
 
 const ROOT = "/run/kata-containers/shared/containers/rootfs";
 const MIB = 1 << 20;
@@ -227,21 +228,24 @@ suite("cgroups of version 2", { needs: [vmOver()] }, () => {
       expect(await run(`cat ${GROUPS}/cpu.idle`, "/idle", { cpu: { idle: 1, shares: 1024 } })).toEqual({ status: 0, stdout: "1\n", stderr: "" });
     });
 
-    it.each([
+    const REFUSED: readonly (readonly [what: string, resources: object, message: string, unless?: string])[] = [
       ["a size of pages that the kernel has not", { hugepageLimits: [{ pageSize: "3MB", limit: 1 }] }, "linux.resources.hugepageLimits: the kernel has no hugetlb.3MB.max here"],
-      ["a weight that no scheduler takes", { blockIO: { weight: 100 } }, "linux.resources.blockIO: the kernel has no io.weight here"],
+      ["a weight that no scheduler takes", { blockIO: { weight: 100 } }, "linux.resources.blockIO: the kernel has no io.weight here", "BLK_CGROUP_IOCOST"],
       ["a device that is not there", { blockIO: { throttleReadBpsDevice: [{ major: 250, minor: 99, rate: 5 }] } }, "linux.resources.blockIO: set io.max to 250:99 rbps=5"],
       ["a file that its controller has not", { unified: { "memory.whaat": "1" } }, 'linux.resources.unified["memory.whaat"]: the kernel has no memory.whaat here'],
       ["a value that the kernel refuses", { unified: { "memory.max": "lots" } }, 'linux.resources.unified["memory.max"]: set memory.max to lots'],
       ["processors that are not there", { cpu: { cpus: "x" } }, "linux.resources.cpu: set cpuset.cpus to x"],
-      ["network cards that are not there", { rdma: { card: { hcaHandles: 1 } } }, "linux.resources.rdma: the requested cgroup controller `rdma` is not available"],
+      ["network cards that are not there", { rdma: { card: { hcaHandles: 1 } } }, "linux.resources.rdma: the requested cgroup controller `rdma` is not available", "CGROUP_RDMA"],
       ["swap without memory", { memory: { swap: 5 } }, "linux.resources.memory.swap"],
-    ])("are refused with %s", async (_, resources, message) => {
-      const { status, stderr } = await run("true", "/bad", resources);
-      expect(readable(stderr)).toContain(message);
-      expect(status).toBe(1);
-      expect(await tree()).toBe(before);
-    });
+    ];
+    for (const [what, resources, message, unless] of REFUSED) {
+      having(...(unless === undefined ? [] : [kernelWithout(unless)]))(`are refused with ${what}`, async () => {
+        const { status, stderr } = await run("true", "/bad", resources);
+        expect(readable(stderr)).toContain(message);
+        expect(status).toBe(1);
+        expect(await tree()).toBe(before);
+      });
+    }
 
     it("cannot have limits below a group with processes or with threads, and say so", async () => {
       const wish = { memory: { limit: 64 * MIB } };

@@ -9,11 +9,12 @@ import { image } from "../../image-builder/commands/image.js";
 import { initrd } from "../../image-builder/commands/initrd.js";
 import type { Context } from "../../image-builder/lib/context.js";
 import { cacheFolder, distFile, projectRoot } from "../../tools/places.js";
+import { ourKernel } from "../helpers/kernel.js";
 import { progress } from "../../image-builder/lib/progress.js";
 import { suite, when, type Need } from "../helpers/suite.js";
 
 /** A kernel and QEMU, and no agent. */
-const needs: readonly Need[] = [when(existsSync(distFile("vmlinux")) && existsSync(distFile("bzImage")), "needs a kernel in dist (make kernel)"), "program:qemu-system-x86_64", "compiler"];
+const needs: readonly Need[] = [when(existsSync(distFile("vmlinux")) && existsSync(distFile("bzImage")), "needs a kernel in dist (make kernel)"), ourKernel, "program:qemu-system-x86_64", "compiler"];
 let dir = "";
 const at = (name: string): string => join(dir, name);
 

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Vm } from "../../ctl/vm/boot.js";
 import { collectStream, readStream } from "../../ctl/client/stdio.js";
 import { containerRequest, drain, execIn, finish, makeRootfs, runContainer, sandboxRequest } from "../helpers/guest.js";
+import { kernelWith } from "../helpers/kernel.js";
 import { suite } from "../helpers/suite.js";
 import { bootSharedVm, bootVm, vmOver, type VmOptions } from "../helpers/vm.js";
 
@@ -150,12 +151,13 @@ suite("a VM over vsock", { needs: [vmOver("vsock")] }, () => {
   });
 });
 
-const OTHERS: [string, VmOptions][] = [
+const BY_COMMAND_LINE = "devices on MMIO named on the command line (QEMU microvm and Firecracker without ACPI)";
+const OTHERS: [string, VmOptions, ...string[]][] = [
   ["the disk image as root", { transport: "vsock", root: "image" }],
   ["virtio-serial", { transport: "serial" }],
-  ["microvm without ACPI", { transport: "serial", machine: "microvm" }],
+  ["microvm without ACPI", { transport: "serial", machine: "microvm" }, BY_COMMAND_LINE],
 ];
-for (const [what, options] of OTHERS) suite(`with ${what}`, { needs: [vmOver(options.transport)] }, () => {
+for (const [what, options, ...features] of OTHERS) suite(`with ${what}`, { needs: [vmOver(options.transport), kernelWith(...features)] }, () => {
   it("runs and executes", async () => {
     const share = makeRootfs();
     try {

@@ -9,7 +9,8 @@ import type { Vm } from "../../ctl/vm/boot.js";
 import { containerRequest, fillRootfs, finish, runContainer, sandboxRequest } from "../helpers/guest.js";
 import { failure } from "../helpers/private-agent.js";
 import { qmp } from "../helpers/qmp.js";
-import { suite } from "../helpers/suite.js";
+import { kernelWith } from "../helpers/kernel.js";
+import { having, suite } from "../helpers/suite.js";
 import { bootSharedVm, vmOver } from "../helpers/vm.js";
 
 const BASE = "/run/kata-containers/sandbox";
@@ -86,7 +87,7 @@ suite("storages in a VM", { needs: [vmOver()] }, () => {
     expect(await running).toBe("found\n");
   });
 
-  it("shares a folder through 9p", async () => {
+  having(kernelWith("folders of the host by 9p"))("shares a folder through 9p", async () => {
     const storage = { driver: "9p", source: "kataShared", fstype: "9p", options: ["trans=virtio,version=9p2000.L", "msize=131072"], mountPoint: `${BASE}/share` };
     expect(await run("ninep", `${BASE}/share/rootfs`, [storage], "cat /marker")).toBe("found\n");
   });
