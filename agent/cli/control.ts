@@ -27,7 +27,7 @@ async function start(context: Context, options: Options): Promise<number> {
   if (it.status === "stopped") refuse(`cannot start a container that has stopped: ${it.saved.id}`);
   if (it.status === "running") refuse(`cannot start an already running container: ${it.saved.id}`);
   if (it.status !== "created") refuse(`cannot start container ${it.saved.id}: it is ${it.status}`);
-  const container = revive(it, { door: true });
+  const container = revive(it, { startSocket: true });
   try {
     await startContainer(container);
   } catch (error) {

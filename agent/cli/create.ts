@@ -86,16 +86,16 @@ async function make(context: Context, options: Options, waiting: boolean): Promi
   try {
     const saved = firstRecord(id, bundle);
     entry.write(saved);
-    const door = waiting ? entry.makeDoor() : undefined;
+    const startSocket = waiting ? entry.listenForStart() : undefined;
     container = await createContainer({
-      id, bundleDir: bundle.dir, judgement: COMMAND_LINE, spec: withSockets(bundle.spec), pipeSize: 0, door, newKeyring: !options.has("no-new-keyring"), noPivot: options.has("no-pivot"), own: { keep: descriptorsToKeep(options, passedSockets()), terminal: (fd) => (master = fd), left: detached },
+      id, bundleDir: bundle.dir, judgement: COMMAND_LINE, spec: withSockets(bundle.spec), pipeSize: 0, startSocket, newKeyring: !options.has("no-new-keyring"), noPivot: options.has("no-pivot"), own: { keep: descriptorsToKeep(options, passedSockets()), terminal: (fd) => (master = fd), left: detached },
       born: (young) => { // while it builds
         drafted = young.initPid;
         entry.draft(secondRecord(saved, young));
         entry.writeConfig(bundle.text);
       },
     });
-    door?.close();
+    startSocket?.close();
     if (container.initPid !== drafted) entry.draft(secondRecord(saved, container)); // it is another one since it has gone into a pid namespace
     entry.publish();
     announce(options, container.init, master);

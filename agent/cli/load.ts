@@ -25,11 +25,11 @@ export function known(context: Context, id: string, locked: boolean): Known {
   return look(locked ? entry.lock() : entry);
 }
 
-/** The container for the engine's calls. With `door` a connection to one that waits; with its configuration as `whole` all that a further process takes over. */
-export function revive({ entry, saved, status }: Known, options: { readonly door?: boolean; readonly whole?: Spec } = {}): Container {
-  const door = options.door === true && status === "created" ? entry.knock() : undefined;
+/** The container for the engine's calls. With `startSocket` a connection to one that waits; with its configuration as `whole` all that a further process takes over. */
+export function revive({ entry, saved, status }: Known, options: { readonly startSocket?: boolean; readonly whole?: Spec } = {}): Container {
+  const startSocket = options.startSocket === true && status === "created" ? entry.connectToStart() : undefined;
   const spec = options.whole ?? { ociVersion: saved.ociVersion, ...(saved.hooks === undefined ? {} : { hooks: saved.hooks }), ...(saved.annotations === undefined ? {} : { annotations: saved.annotations }) };
   return reviveContainer({
-    id: saved.id, pid: status === "stopped" ? 0 : saved.pid, startTime: saved.startTime, bundle: saved.bundle, status: status === "creating" ? "stopped" : status, cgroup: saved.cgroup, madeParents: saved.madeParents, apart: saved.apart, newKeyring: saved.newKeyring, resctrl: saved.resctrl, spec, door,
+    id: saved.id, pid: status === "stopped" ? 0 : saved.pid, startTime: saved.startTime, bundle: saved.bundle, status: status === "creating" ? "stopped" : status, cgroup: saved.cgroup, madeParents: saved.madeParents, apart: saved.apart, newKeyring: saved.newKeyring, resctrl: saved.resctrl, spec, door: startSocket,
   }, options.whole !== undefined);
 }

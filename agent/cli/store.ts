@@ -1,4 +1,4 @@
-// What is written down about containers: <root>/<id>/ holds state.json (who it is), config.json (as it was at create) and door
+// What is written down about containers: <root>/<id>/ holds state.json (who it is), config.json (as it was at create) and start
 // (the socket where a created container waits for its start). The folder's making decides who owns an id, a lock on it keeps
 // two commands apart, and each file appears whole, by rename. Nothing here trusts that the last command came to its end.
 import { AF, AT, DT, F, LOCK, O, SOCK } from "../abi/flags.js";
@@ -42,7 +42,7 @@ export interface Saved extends Identity {
 }
 
 const MAX_CONFIG = 16 << 20;
-const STATE = "state.json", CONFIG = "config.json", RESOURCES = "resources.json", TRACED = "traced", DOOR = "door";
+const STATE = "state.json", CONFIG = "config.json", RESOURCES = "resources.json", TRACED = "traced", START_SOCKET = "start";
 
 const unknown = (id: string): AppError => new AppError("not-found", `container "${id}" does not exist`);
 const taken = (id: string): AppError => new AppError("exists", `container with given ID already exists: ${id}`);
@@ -117,18 +117,18 @@ export class Entry {
   }
 
   /** Makes the socket where another command will start the container. */
-  makeDoor(): Fd {
-    const door = socket(AF.UNIX, SOCK.SEQPACKET);
-    fcntl(door, F.SETFL); // the child waits in accept4
-    bind(door, unixAddress(`${fdPath(this.dir)}/${DOOR}`));
-    listen(door, 8);
-    return door;
+  listenForStart(): Fd {
+    const startSocket = socket(AF.UNIX, SOCK.SEQPACKET);
+    fcntl(startSocket, F.SETFL); // the child waits in accept4
+    bind(startSocket, unixAddress(`${fdPath(this.dir)}/${START_SOCKET}`));
+    listen(startSocket, 8);
+    return startSocket;
   }
   /** Connects to it; undefined when nobody waits behind it any more. */
-  knock(): Fd | undefined {
+  connectToStart(): Fd | undefined {
     const fd = socket(AF.UNIX, SOCK.SEQPACKET);
     try {
-      connect(fd, unixAddress(`${fdPath(this.dir)}/${DOOR}`));
+      connect(fd, unixAddress(`${fdPath(this.dir)}/${START_SOCKET}`));
       return fd;
     } catch (error) {
       fd.close();
@@ -136,10 +136,10 @@ export class Entry {
       throw error;
     }
   }
-  /** Does somebody wait behind the door? Asked with the wrong kind of socket, so that nobody opens. See unix(7), EPROTOTYPE. */
+  /** Does somebody wait at the start socket? Asked with the wrong kind of socket, so that nobody takes the connection. See unix(7), EPROTOTYPE. */
   waits(): boolean {
     using fd = socket(AF.UNIX, SOCK.DGRAM);
-    const address = unixAddress(`${fdPath(this.dir)}/${DOOR}`);
+    const address = unixAddress(`${fdPath(this.dir)}/${START_SOCKET}`);
     return sys(NR.connect, fd.n, address, address.length) === -E.EPROTOTYPE;
   }
 

@@ -16,7 +16,7 @@
 //       │◀────────── born {pid} ───────│  only where others are in its pid namespace (last-steps.ts): the process is another one now,
 //       │                              │  which this one has made there. It says ready (if it does) before, and is told to go on by `go`
 //       │─── go ──────────────────────▶│  to the new process: the parent has it
-//       │─── go ──────────────────────▶│  only with a door: the child goes on with whoever knocks there, and the parent may leave
+//       │─── go ──────────────────────▶│  only with a start socket: the child goes on with whoever connects there, and the parent may leave
 //       │─── start ───────────────────▶│
 //       │◀── (end of file) ────────────│  execve has closed the child's end: the program runs
 //
@@ -52,7 +52,7 @@ const MESSAGE_MAX = 4096;
 const LOOK_MS = 1000;
 let buffer: Uint8Array | undefined; // messages are understood as they come, so one buffer does
 
-/** The parent's end of a connection to the door of a child that waits to be started. */
+/** The parent's end of a connection to the start socket of a child that waits to be started. */
 export function knock(connected: Fd): Channel {
   const channel = new Channel(connected);
   channel.judgement = COMMAND_LINE;
@@ -180,11 +180,11 @@ function inWords(errno: number): string {
 export class ChildEnd {
   constructor(readonly fd: Fd) {}
 
-  /** Leaves the parent, which has taken all it wanted, and goes on with whoever connects to `door` (a listening socket); false when the parent is gone before that. */
-  open(door: Fd, left: () => void): boolean {
+  /** Leaves the parent, which has taken all it wanted, and goes on with whoever connects to `startSocket`, which listens; false when the parent is gone before that. */
+  open(startSocket: Fd, left: () => void): boolean {
     if (!this.wait("go")) return false;
     left();
-    const next = acceptNext(door);
+    const next = acceptNext(startSocket);
     dup3(next, this.fd.n); // under the old number, which others know
     next.close();
     return true;

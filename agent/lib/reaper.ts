@@ -39,7 +39,7 @@ export function killChildren(): number {
 const left = new Set<number>();
 
 /** The child's end is for whoever inherits it when this process leaves: it is not waited for, and `onExit` is not told. */
-export function leaveToHeirs(pid: number): void {
+export function leaveUnreaped(pid: number): void {
   left.add(pid);
 }
 

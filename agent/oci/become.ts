@@ -18,14 +18,14 @@ export type Become =
   | "limits" | "filter"
   | "ready"
   /** The parent leaves, and whoever connects goes on. */
-  | "door" | "wait-start"
+  | "start-socket" | "wait-start"
   | "start-hooks" | "end-without-program" | "execute";
 
 export interface Situation {
   /** The first process of a container, which waits to be started. */
   readonly first: boolean;
   readonly terminal: boolean;
-  readonly door: boolean;
+  readonly startSocket: boolean;
   readonly labels: boolean;
   readonly startHooks: boolean;
   readonly noNewPrivileges: boolean;
@@ -39,7 +39,7 @@ export interface Situation {
  * The steps, each at most once. The limits and the filter may forbid whatever is not the program's, so as little as possible comes after
  * them, and the stub is made before: it needs memory and descriptors.
  */
-export function becomeSteps({ first, terminal, door, labels, startHooks, noNewPrivileges, filter, stub }: Situation): readonly Become[] {
+export function becomeSteps({ first, terminal, startSocket, labels, startHooks, noNewPrivileges, filter, stub }: Situation): readonly Become[] {
   const steps: Become[] = [];
   const add = (...more: Become[]): void => {
     for (const step of more) if (!steps.includes(step)) steps.push(step);
@@ -68,7 +68,7 @@ export function becomeSteps({ first, terminal, door, labels, startHooks, noNewPr
   if (first || terminal) {
     add("ready");
     makeStub(); // while the parent writes down that it is ready
-    if (door) add("door");
+    if (startSocket) add("start-socket");
     add("wait-start");
   }
   if (startHooks) {

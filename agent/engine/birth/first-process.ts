@@ -38,7 +38,7 @@ export interface CreateArgs {
   /** Takes over what cannot be cleared away when the container has not come to be: `job` may be called again. Without it that is the error. */
   readonly owe?: (why: unknown, job: () => Promise<void>) => void;
   /** A listening socket (SOCK_SEQPACKET) where another process will start the container: see `Channel`; the caller says "go" at the gate. */
-  readonly door?: Fd | undefined;
+  readonly startSocket?: Fd | undefined;
   /** The root is moved over the old one, which pivot_root(2) cannot put away (an initramfs). */
   readonly noPivot?: boolean | undefined;
   /** False: its processes keep the caller's session keyring. */
@@ -121,7 +121,7 @@ export function startChild(args: StartArgs, spec: Checked, cgroup: Cgroup, group
   const { runInit } = child(); // here and not in the child, which would make all its pages its own
   const born = (): ReturnType<typeof birth> => birth({
     place, cgroup, pipes: process.terminal || args.own !== undefined ? undefined : args.pipeSize,
-    child: (channel, ends) => runInit({ arrive, build, limits: plan.limits, process, channel, ends, filter, keyring: args.newKeyring === false ? undefined : args.id, labels: own, hooks: within, held, newUser: user, keep: args.own?.keep ?? [], stub: judgement.stub === "always", door: args.door, inside: shared }),
+    child: (channel, ends) => runInit({ arrive, build, limits: plan.limits, process, channel, ends, filter, keyring: args.newKeyring === false ? undefined : args.id, labels: own, hooks: within, held, newUser: user, keep: args.own?.keep ?? [], stub: judgement.stub === "always", startSocket: args.startSocket, inside: shared }),
     cloned: ({ pid }, channel) => {
       if (!held) return;
       if (group !== undefined) resctrl().addToGroup(group, pid);

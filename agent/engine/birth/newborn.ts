@@ -9,7 +9,7 @@ import { AppError, messageOf } from "../../lib/errors.js";
 import { lazy } from "../../lib/lazy.js";
 import { Level, log } from "../../lib/log.js";
 import { after } from "../../lib/loop.js";
-import { killChild, leaveToHeirs, onExit, takeBack } from "../../lib/reaper.js";
+import { killChild, leaveUnreaped, onExit, takeBack } from "../../lib/reaper.js";
 import { agree } from "../../oci/caps.js";
 import type { ProcessPlan } from "../../oci/plan.js";
 import type { Judgement } from "../../oci/judgement.js";
@@ -87,7 +87,7 @@ export function takeMaster(process: Process, n: number, own: OwnStreams | undefi
 export function processOf(execId: string, child: Newborn, own?: OwnStreams): Process {
   const { cloned, streams } = child;
   try {
-    if (own?.left === true) leaveToHeirs(cloned.pid);
+    if (own?.left === true) leaveUnreaped(cloned.pid);
     const process = alive(execId, cloned, streams);
     onExit(cloned.pid, (status) => ended(process, status));
     return process;
@@ -115,7 +115,7 @@ export function takeOver(process: Process, { pid, pidfd: n }: Born, own: OwnStre
     throw error;
   }
   replace(process, { pid, pidfd });
-  if (own?.left === true) leaveToHeirs(pid);
+  if (own?.left === true) leaveUnreaped(pid);
   onExit(pid, (status) => ended(process, status)); // before the other is taken back, which reaps at once whoever has ended and is nobody's
   if (pidfdSendSignal(helper, SIG.KILL) < 0) killChild(outside); // as long as it sleeps, the channel has no end
   onExit(outside, () => undefined);

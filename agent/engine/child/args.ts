@@ -29,7 +29,7 @@ export interface ChildArgs {
   /** Descriptors of the caller that the process is to have. */
   readonly keep: readonly number[];
   /** A listening socket: whoever connects to it says `start`, when the parent has left. */
-  readonly door?: Fd | undefined;
+  readonly startSocket?: Fd | undefined;
   /** The engine's own file must not be within the program's reach: see exec-stub.ts. */
   readonly stub: boolean;
   /** Wait for "go" before anything is built: the parent has something to do first. */

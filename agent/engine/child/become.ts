@@ -60,11 +60,11 @@ function execute({ args }: Child, { env, program, stub: file }: Made): never {
 
 function take(step: Become, child: Child, made: Made): void {
   const { args, opened, terminal } = child;
-  const { process, channel, filter, door } = args;
+  const { process, channel, filter, startSocket } = args;
   switch (step) {
     case "controlling-terminal": return setControllingTerminal(0);
     case "close": // a working directory of /proc/self/fd/N must find nothing (CVE-2024-21626)
-      return closeOthers([channel.fd.n, ...args.keep, ...opened.map(({ dir }) => dir.n), ...(door === undefined ? [] : [door.n]), ...(terminal === undefined ? [] : [terminal.master.n])]);
+      return closeOthers([channel.fd.n, ...args.keep, ...opened.map(({ dir }) => dir.n), ...(startSocket === undefined ? [] : [startSocket.n]), ...(terminal === undefined ? [] : [terminal.master.n])]);
     case "environment": return void (made.env = withHome(process));
     case "labels": return labels().writeLabels(opened);
     case "unblock-signals": return unblockSignals();
@@ -80,8 +80,8 @@ function take(step: Become, child: Child, made: Made): void {
       if (filter !== undefined) loadFilter(channel, filter);
       return;
     case "ready": return channel.ready(terminal?.master.n ?? -1);
-    case "door": // who has the master gone must hang up
-      if (door !== undefined && !channel.open(door, () => terminal?.master.close())) exitGroup(1);
+    case "start-socket": // who has the master gone must hang up
+      if (startSocket !== undefined && !channel.open(startSocket, () => terminal?.master.close())) exitGroup(1);
       return;
     case "wait-start":
       if (!channel.wait("start")) exitGroup(1);
@@ -101,7 +101,7 @@ export function become(child: Child): void {
   const { args, opened, terminal, first } = child;
   const made: Made = { env: [], program: "", stub: undefined };
   const steps = becomeSteps({
-    first, terminal: terminal !== undefined, door: args.door !== undefined, labels: opened.length > 0, startHooks: (args.hooks?.start.length ?? 0) > 0, noNewPrivileges: args.process.noNewPrivileges,
+    first, terminal: terminal !== undefined, startSocket: args.startSocket !== undefined, labels: opened.length > 0, startHooks: (args.hooks?.start.length ?? 0) > 0, noNewPrivileges: args.process.noNewPrivileges,
     filter: args.filter === undefined ? "none" : args.filter.listener === undefined ? "plain" : "asks", stub: stubOf(args),
   });
   for (const step of steps) take(step, child, made);

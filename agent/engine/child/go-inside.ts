@@ -56,15 +56,15 @@ function goInAsItIs(args: ChildArgs): void {
  * goes on as if it had always been there.
  */
 export function goInside(args: ChildArgs & { readonly inside: Fd }, terminal: Terminal | undefined, first: boolean, joined: boolean): void {
-  const { channel, filter, door, inside } = args;
+  const { channel, filter, startSocket, inside } = args;
   const process = withoutScheduler(args.process);
   const proc = args.labels.length === 0 ? undefined : others().procOf(inside, "subset=pid", MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV | MOUNT_ATTR.NOEXEC);
-  const kept = [channel.fd, ...(door === undefined ? [] : [door]), ...(proc === undefined ? [] : [proc])];
+  const kept = [channel.fd, ...(startSocket === undefined ? [] : [startSocket]), ...(proc === undefined ? [] : [proc])];
   closeOthers([...kept.map((fd) => fd.n), inside.n, ...args.keep, ...(terminal === undefined ? [] : [terminal.master.n])]);
   if (!joined) setns(inside, CLONE.NEWPID);
   inside.close();
   const last: LastArgs = {
-    channel: channel.fd.n, terminal: terminal !== undefined, gated: first, door: door?.n, limits: args.limits, filter: undefined,
+    channel: channel.fd.n, terminal: terminal !== undefined, waitsForStart: first, startSocket: startSocket?.n, limits: args.limits, filter: undefined,
     labels: proc === undefined ? undefined : { proc: proc.n, files: args.labels.map(fileOf) }, program: process.args.length > 0,
   };
   const place = placeOf(filter, process, last);

@@ -22,9 +22,9 @@ export interface LastArgs {
   /** A terminal on descriptor 0 becomes the new session's own. */
   readonly terminal: boolean;
   /** Waits for "start": the first process of a container. */
-  readonly gated: boolean;
+  readonly waitsForStart: boolean;
   /** A listening socket: the channel goes on with whoever connects to it. */
-  readonly door: number | undefined;
+  readonly startSocket: number | undefined;
   readonly limits: readonly Limit[];
   /** A filter that is not loaded yet; `first`: before there is anybody inside, else right before the program. */
   readonly filter: { readonly program: Uint8Array; readonly flags: number; readonly first: boolean } | undefined;
@@ -55,17 +55,17 @@ function labelSteps({ proc, files }: NonNullable<LastArgs["labels"]>): LastStep[
 }
 
 /** What the process inside does. */
-function insideSteps({ channel, terminal, gated, door, limits, filter, labels, program }: LastArgs): LastStep[] {
+function insideSteps({ channel, terminal, waitsForStart, startSocket, limits, filter, labels, program }: LastArgs): LastStep[] {
   const hear: LastStep = { call: NR.read, args: [channel, { at: "buffer" }, BUFFER_BYTES], endsAtZero: true };
   return [
     { call: NR.setsid, args: [], name: "inside", optional: true },
     ...(terminal ? [{ call: NR.ioctl, args: [0, IOCTL.TIOCSCTTY, 0] }] : []),
     hear, // the engine knows whom it has made
-    ...(door === undefined ? [] : [
+    ...(startSocket === undefined ? [] : [
       hear, // and has written it down
-      { call: NR.accept4, args: [door, 0, 0, O.CLOEXEC], name: "connected" }, { call: NR.dup3, args: [{ of: "connected" }, channel, O.CLOEXEC] }, { call: NR.close, args: [{ of: "connected" }] }, { call: NR.close, args: [door] },
+      { call: NR.accept4, args: [startSocket, 0, 0, O.CLOEXEC], name: "connected" }, { call: NR.dup3, args: [{ of: "connected" }, channel, O.CLOEXEC] }, { call: NR.close, args: [{ of: "connected" }] }, { call: NR.close, args: [startSocket] },
     ]),
-    ...(gated ? [hear] : []),
+    ...(waitsForStart ? [hear] : []),
     ...(labels === undefined ? [] : labelSteps(labels)),
     ...limits.map((limit): LastStep => ({ call: NR.prlimit64, args: [0, limit.resource, rlimit(limit), 0], failed: Failed.LIMIT })),
     ...(program ? programSteps(channel, filter?.first === false ? filter : undefined) : [{ call: NR.exit_group, args: [0] }]),

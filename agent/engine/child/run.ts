@@ -80,11 +80,11 @@ function forks({ build, labels: some }: ChildArgs): boolean {
  */
 function arrive(args: ChildArgs, pidfd?: Fd): readonly OpenLabel[] {
   restoreDescriptorLimit();
-  const { ends, channel, door } = args;
+  const { ends, channel, startSocket } = args;
   const namespaces = openNamespaces(args.arrive);
   const opened = args.labels.length > 0 && args.inside === undefined ? labels().openLabels(args.labels) : [];
   const made = args.build.flatMap((step) => ["made" in step ? step.made : undefined, "ids" in step ? step.ids : undefined].filter((n) => n !== undefined));
-  const kept = [channel.fd, door, ends?.stdin, ends?.stdout, ends?.stderr, pidfd, args.inside, ...opened.map(({ dir }) => dir), ...namespaces.map(({ fd }) => fd)];
+  const kept = [channel.fd, startSocket, ends?.stdin, ends?.stdout, ends?.stderr, pidfd, args.inside, ...opened.map(({ dir }) => dir), ...namespaces.map(({ fd }) => fd)];
   closeOthers([...kept.flatMap((fd) => (fd === undefined ? [] : [fd.n])), ...made, ...args.keep]);
   for (const step of args.arrive) if (step.do !== "join") attemptStep(step, () => applyToProcess(step));
   // the rest at the end: what is done until then may need more. In a new user namespace there is no right to: see limits-from-outside.ts

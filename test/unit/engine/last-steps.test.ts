@@ -7,7 +7,7 @@ import { NR } from "../../../agent/abi/nr.js";
 import { filterAllows } from "../../../agent/oci/bpf.js";
 
 const CHANNEL = 5;
-const plain: LastArgs = { channel: CHANNEL, terminal: false, gated: false, door: undefined, limits: [], filter: undefined, labels: undefined, program: true };
+const plain: LastArgs = { channel: CHANNEL, terminal: false, waitsForStart: false, startSocket: undefined, limits: [], filter: undefined, labels: undefined, program: true };
 const program = new Uint8Array(16);
 const NAMES = new Map<number, string>([
   [NR.seccomp, "filter"], [NR.prctl, "prctl"], [NR.clone, "clone"], [NR.write, "write"], [NR.ppoll, "sleep"], [NR.setsid, "setsid"], [NR.ioctl, "terminal"], [NR.read, "hear"], [NR.accept4, "accept"],
@@ -16,9 +16,9 @@ const NAMES = new Map<number, string>([
 const names = (steps: readonly LastStep[]): string[] => steps.map(({ call }) => NAMES.get(call) ?? String(call));
 
 /** Every combination of what decides the list. */
-const cases: LastArgs[] = [false, true].flatMap((terminal) => [false, true].flatMap((gated) => [undefined, 9].flatMap((door) => [[], [{ resource: 7, soft: 10, hard: 20 }]].flatMap((limits) =>
+const cases: LastArgs[] = [false, true].flatMap((terminal) => [false, true].flatMap((waitsForStart) => [undefined, 9].flatMap((startSocket) => [[], [{ resource: 7, soft: 10, hard: 20 }]].flatMap((limits) =>
   [undefined, true, false].flatMap((first) => [false, true].flatMap((labelled) => [false, true].map((runs): LastArgs => ({
-    channel: CHANNEL, terminal, gated, door, limits, filter: first === undefined ? undefined : { program, flags: 0, first }, labels: labelled ? { proc: 8, files: [{ path: "thread-self/attr/exec", text: "x" }] } : undefined, program: runs,
+    channel: CHANNEL, terminal, waitsForStart, startSocket, limits, filter: first === undefined ? undefined : { program, flags: 0, first }, labels: labelled ? { proc: 8, files: [{ path: "thread-self/attr/exec", text: "x" }] } : undefined, program: runs,
   }))))))));
 
 describe("the last steps of a process", () => {
@@ -33,7 +33,7 @@ describe("the last steps of a process", () => {
     expect(all.slice(clone, clone + 3)).toEqual(["clone", "write", "sleep"]);
     // nobody inside may do anything before the engine knows it, and the program only after "start"
     const hears = inside.filter((name) => name === "hear").length;
-    expect(hears).toBe(1 + (args.door === undefined ? 0 : 1) + (args.gated ? 1 : 0));
+    expect(hears).toBe(1 + (args.startSocket === undefined ? 0 : 1) + (args.waitsForStart ? 1 : 0));
     expect(inside.indexOf("hear")).toBe(args.terminal ? 2 : 1);
     // a filter is the last thing before the program, or was there before the process
     const filter = all.indexOf("filter");
@@ -42,9 +42,9 @@ describe("the last steps of a process", () => {
     else if (args.program) expect(all.slice(filter)).toEqual(["filter", "execve"]);
     // limits after everything that may need more, labels before them
     if (args.limits.length > 0) expect(inside.indexOf("limit")).toBeGreaterThan(Math.max(inside.lastIndexOf("hear"), inside.lastIndexOf("open"), inside.lastIndexOf("accept")));
-    // nothing is left open for the program: the label's files are closed, the door is, and the channel is by execve
+    // nothing is left open for the program: the label's files are closed, the start socket is, and the channel is by execve
     const opened = all.filter((name) => name === "open" || name === "accept").length;
-    const given = (args.labels === undefined ? 0 : 1) + (args.door === undefined ? 0 : 1);
+    const given = (args.labels === undefined ? 0 : 1) + (args.startSocket === undefined ? 0 : 1);
     expect(all.filter((name) => name === "close").length).toBe(opened + given);
     expect(all.slice(-2)).toEqual(args.program ? [all.at(-2) === "filter" ? "filter" : "cloexec", "execve"] : [all.at(-2), "exit"]);
     expect(() => stubImage(CHANNEL, lastSteps(args), new Uint8Array(9))).not.toThrow();

@@ -3,19 +3,19 @@ import { describe, expect, it } from "vitest";
 import { type Become, becomeSteps, type Situation } from "../../../agent/oci/become.js";
 
 const both = [false, true];
-const cases: Situation[] = both.flatMap((first) => both.flatMap((terminal) => both.flatMap((door) => both.flatMap((labels) => both.flatMap((startHooks) => both.flatMap((noNewPrivileges) =>
-  (["none", "plain", "asks"] as const).flatMap((filter) => (["none", "after filter", "loads filter"] as const).map((stub): Situation => ({ first, terminal, door, labels, startHooks, noNewPrivileges, filter, stub }))))))))).filter(
-  // a stub loads only what it may load, and nobody has a door, or hooks, but a first process; labels and a stub do not go together
-  ({ first, door, labels, startHooks, noNewPrivileges, filter, stub }) =>
-    (stub !== "loads filter" || (noNewPrivileges && filter === "plain" && !startHooks)) && (!labels || stub === "none") && (first || (!door && !startHooks)),
+const cases: Situation[] = both.flatMap((first) => both.flatMap((terminal) => both.flatMap((startSocket) => both.flatMap((labels) => both.flatMap((startHooks) => both.flatMap((noNewPrivileges) =>
+  (["none", "plain", "asks"] as const).flatMap((filter) => (["none", "after filter", "loads filter"] as const).map((stub): Situation => ({ first, terminal, startSocket, labels, startHooks, noNewPrivileges, filter, stub }))))))))).filter(
+  // a stub loads only what it may load, and nobody has a start socket, or hooks, but a first process; labels and a stub do not go together
+  ({ first, startSocket, labels, startHooks, noNewPrivileges, filter, stub }) =>
+    (stub !== "loads filter" || (noNewPrivileges && filter === "plain" && !startHooks)) && (!labels || stub === "none") && (first || (!startSocket && !startHooks)),
 );
 
 describe("what a child does before its program", () => {
   it("is, for the plainest", () => {
-    const plain: Situation = { first: false, terminal: false, door: false, labels: false, startHooks: false, noNewPrivileges: true, filter: "none", stub: "none" };
+    const plain: Situation = { first: false, terminal: false, startSocket: false, labels: false, startHooks: false, noNewPrivileges: true, filter: "none", stub: "none" };
     expect(becomeSteps(plain)).toEqual(["close", "environment", "unblock-signals", "user", "program", "end-without-program", "limits", "execute"]);
-    expect(becomeSteps({ ...plain, first: true, terminal: true, door: true, filter: "plain", stub: "loads filter" })).toEqual([
-      "controlling-terminal", "close", "environment", "unblock-signals", "user", "program", "ready", "stub", "door", "wait-start", "end-without-program", "limits", "execute"]);
+    expect(becomeSteps({ ...plain, first: true, terminal: true, startSocket: true, filter: "plain", stub: "loads filter" })).toEqual([
+      "controlling-terminal", "close", "environment", "unblock-signals", "user", "program", "ready", "stub", "start-socket", "wait-start", "end-without-program", "limits", "execute"]);
     expect(becomeSteps({ ...plain, first: true, filter: "asks", noNewPrivileges: false, stub: "after filter", startHooks: true })).toEqual([
       "close", "environment", "unblock-signals", "stub", "user-with-right", "program", "limits", "filter", "rights", "ready", "wait-start", "start-hooks", "end-without-program", "execute"]);
   });
@@ -48,8 +48,8 @@ describe("what a child does before its program", () => {
     before("limits", "filter");
     // who waits to be started is started
     expect(steps.includes("wait-start")).toBe(one.first || one.terminal);
-    before("ready", "door");
-    before("door", "wait-start");
+    before("ready", "start-socket");
+    before("start-socket", "wait-start");
     before("wait-start", "start-hooks");
   });
 });
