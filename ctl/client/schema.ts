@@ -1,7 +1,7 @@
 // The protocol as the host sees it: the project's own .proto files read by protobufjs, and the table of methods made from them.
 // It owns the ttRPC envelope types too. It never talks to anybody. Fields are called as on the agent's side (protos/names.ts).
 import { fileURLToPath } from "node:url";
-import protobuf from "protobufjs";
+import type protobuf from "protobufjs";
 import { loadNamed, methodsIn, type Method } from "../../protos/load.js";
 
 export type { Method };
