@@ -48,12 +48,12 @@ function follow(container: Container, interval: number): Promise<void> {
     tell(container);
     timer = after(interval, again);
   };
-  const stop = cgroup.watchOom(() => print(1, `${JSON.stringify({ type: "oom", id })}\n`));
+  const oom = cgroup.watchOom(() => print(1, `${JSON.stringify({ type: "oom", id })}\n`));
   timer = after(interval, again);
   return new Promise((done) =>
     whenEnded(init, () => {
       timer.cancel();
-      stop();
+      oom.stop();
       done();
     }));
 }

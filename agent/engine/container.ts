@@ -2,7 +2,7 @@
 import { AppError } from "../lib/errors.js";
 import type { CapabilitySets } from "../oci/caps.js";
 import type { Hook, Hooks, Linux, Process as ProcessSpec } from "../oci/spec.js";
-import type { Cgroup } from "./cgroup/group.js";
+import type { Cgroup, OomWatch } from "./cgroup/group.js";
 import type { Channel } from "./handshake.js";
 import type { Process } from "./process.js";
 import type { Judgement } from "../oci/judgement.js";
@@ -71,7 +71,7 @@ export interface Container {
   readonly pausedFrom: Status | undefined;
   /** To the child that waits to be started; undefined once it has been. */
   readonly gate: Channel | undefined;
-  readonly stopOomWatch: (() => void) | undefined;
+  readonly oomWatch: OomWatch | undefined;
 }
 
 type Changeable = { -readonly [K in keyof Container]: Container[K] } & { readonly processes: Map<string, Process>; readonly unclaimed: Set<Process> };

@@ -138,6 +138,6 @@ function record(args: CreateArgs, cgroup: Cgroup, group: ResctrlGroup | undefine
     id, ociVersion: spec.ociVersion, judgement: args.judgement, newKeyring: args.newKeyring !== false, bundleDir: args.bundleDir, cgroup, resctrl: group, hooks: spec.hooks, initPid: init.pid, init, processes: new Map([[id, init]]), unclaimed: new Set(), pipeSize: args.pipeSize, annotations: spec.annotations ?? {},
     terminationLog: terminationLog(spec),
     startHooks: startHooksOf(spec), template: templateOf(spec, seccompFilter),
-    status: "created", pausedFrom: undefined, gate, stopOomWatch: undefined,
+    status: "created", pausedFrom: undefined, gate, oomWatch: undefined,
   };
 }

@@ -41,8 +41,8 @@ async function attemptTo(id: string, what: string, step: () => Promise<void>): P
  */
 export async function destroyContainer(container: Container): Promise<void> {
   const own = changeable(container);
-  own.stopOomWatch?.();
-  own.stopOomWatch = undefined;
+  own.oomWatch?.stop();
+  own.oomWatch = undefined;
   const all = [...container.processes.values()];
   if (!container.processes.has(container.id)) all.push(container.init);
   for (const process of all) signal(process, SIG.KILL);

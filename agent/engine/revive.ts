@@ -66,6 +66,6 @@ export function reviveContainer(from: Remembered, withFilter = false): Container
   return {
     id, ociVersion: spec.ociVersion, judgement: COMMAND_LINE, newKeyring: from.newKeyring !== false, bundleDir: from.bundle, cgroup: reopenCgroup(from.cgroup, from.madeParents, from, from.apart), resctrl: from.resctrl, hooks: spec.hooks, initPid: from.pid, init, processes: new Map([[id, init]]), unclaimed: new Set(), pipeSize: 0,
     annotations: spec.annotations ?? {}, terminationLog: undefined, startHooks: startHooksOf(spec), template: templateOf(spec, withFilter ? filterOf(spec.linux?.seccomp) : undefined),
-    status: from.status, pausedFrom: from.status === "paused" ? "running" : undefined, gate: from.door === undefined ? undefined : knock(from.door), stopOomWatch: undefined,
+    status: from.status, pausedFrom: from.status === "paused" ? "running" : undefined, gate: from.door === undefined ? undefined : knock(from.door), oomWatch: undefined,
   };
 }

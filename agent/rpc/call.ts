@@ -25,6 +25,18 @@ const BUSY = { code: CODE.exhausted, message: `more than ${MAX_PENDING} calls of
 const ALL_BUSY = { code: CODE.exhausted, message: `more than ${MAX_PENDING_ALL} calls are pending` };
 let pendingCalls = 0;
 
+/** What another program of the agent needs to go on with a call; kept in debug builds alone. See rpc/record.ts. */
+export interface Carried {
+  /** In which order they came, over all connections. */
+  readonly number: number;
+  /** The request's envelope as it came. */
+  readonly envelope: Uint8Array;
+  /** Of a call that hands bytes on: those that it still has. */
+  rest: (() => Uint8Array) | undefined;
+  /** And the number of those that it has handed on before. */
+  readonly done: number;
+}
+
 export class Call {
   // declared, not initialised: an object without field initialisers is made much faster, and one is made for most requests
   declare readonly connection: Caller;
@@ -32,6 +44,7 @@ export class Call {
   declare readonly method: Answering;
   private declare cancelled: (() => void) | undefined;
   declare timer: Timer | undefined;
+  declare carried: Carried | undefined;
   /** No answer is wanted any more: it has been given, or nobody waits for it. */
   done: boolean;
 

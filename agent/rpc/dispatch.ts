@@ -3,7 +3,7 @@
 import { messageOf } from "../lib/errors.js";
 import { Level, log, logs } from "../lib/log.js";
 import { after } from "../lib/loop.js";
-import { Call, type Caller } from "./call.js";
+import { Call, type Caller, type Carried } from "./call.js";
 import type { Request } from "./gen/messages.js";
 import { DecodeError, TooMuchError, decodeAs } from "./wire/decode.js";
 import { type Envelope, namesIn, openRequest } from "./wire/frame.js";
@@ -33,6 +33,20 @@ export function inspect(look: (asked: Asked) => void): () => void {
   return () => void inspectors.splice(inspectors.indexOf(look), 1);
 }
 
+let calls = 0; // so far, in debug builds
+let again: Again | undefined; // set while a call is asked again
+let carried: Carried | undefined; // of the call at hand, in debug builds
+
+/** What has become of a call before: the time that it has left (0: for ever), and the bytes that it has handed on. */
+export interface Again { readonly msLeft: number; readonly done: number }
+
+/** Asks once more, for a client that still waits for the answer. Debug builds only. */
+export function askAgain(connection: Caller, stream: number, request: Uint8Array, how: Again): void {
+  again = how;
+  dispatch(connection, stream, request, 0, request.length);
+  again = undefined;
+}
+
 const envelope: Envelope = { route: "", payloadStart: 0, payloadEnd: 0, timeoutNano: 0 };
 const routes = new Map<string, Method>();
 
@@ -49,6 +63,7 @@ export function dispatch(connection: Caller, stream: number, bytes: Uint8Array, 
     sendStatus(connection, stream, { code: malformed ? CODE.invalid : code, message });
     return !malformed;
   }
+  if (__DEBUG__) carried = { number: ++calls, envelope: bytes.slice(start, end), rest: undefined, done: again?.done ?? 0 };
   run(connection, stream, method, bytes, inspectors.length === 0 ? undefined : namesIn(bytes, start, end).metadata);
   return true;
 }
@@ -57,6 +72,7 @@ export function dispatch(connection: Caller, stream: number, bytes: Uint8Array, 
 function run(connection: Caller, stream: number, method: Method, bytes: Uint8Array, metadata: Request["metadata"] | undefined): void {
   const { payloadStart, payloadEnd, timeoutNano } = envelope;
   const call = method.needsCall ? new Call(connection, stream, method) : undefined;
+  if (__DEBUG__ && call !== undefined) call.carried = carried;
   let result: unknown;
   try {
     if (!method.quiet && logs(Level.INFO)) log(Level.INFO, saying(method.name), undefined, "rpc");
@@ -94,7 +110,7 @@ function wait(call: Call, timeoutNano: number, result: unknown): void {
   }
   if (call.done) return;
   if (!call.wait()) return;
-  if (timeoutNano > 0) call.timer = after(Math.ceil(timeoutNano / 1e6), () => call.cancel(DEADLINE_EXCEEDED));
+  if (timeoutNano > 0) call.timer = after((__DEBUG__ && again?.msLeft) || Math.ceil(timeoutNano / 1e6), () => call.cancel(DEADLINE_EXCEEDED));
 }
 
 const sayings = new Map<string, string>();

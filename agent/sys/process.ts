@@ -134,6 +134,13 @@ export function raiseDescriptorLimit(): void {
   }
 }
 
+/** What it was, if it is known. */
+export const firstDescriptorLimit = (): Uint8Array | undefined => descriptors;
+/** An earlier program of this process has raised it, from this. */
+export function descriptorLimitWas(before: Uint8Array | undefined): void {
+  descriptors = before;
+}
+
 /** In a child: the limit that the agent itself was started with. Once: later it may have another of its own, which its children keep. */
 export function restoreDescriptorLimit(): void {
   if (descriptors !== undefined) sys(NR.prlimit64, 0, RLIMIT.NOFILE, descriptors, null);

@@ -4,6 +4,14 @@ import type { Fd } from "../../sys/fd.js";
 import type { Resources } from "../../oci/spec.js";
 import type { Stats } from "./stats.js";
 
+/** A watch for processes that the kernel kills for want of memory. */
+export interface OomWatch {
+  /** Kills that have been told of, and earlier ones. */
+  readonly told: number;
+  /** Ends it, after a last look. */
+  stop(): void;
+}
+
 export interface Cgroup {
   readonly version: 1 | 2;
   /** What `reopenCgroup` finds it by: its path from the root of the hierarchy, or a list of them where they differ. */
@@ -44,8 +52,8 @@ export interface Cgroup {
   stats(pressure?: boolean): Stats;
   /** How many of its processes the kernel has killed for want of memory since it was made or taken; undefined where nobody counts them. */
   oomKills(): number | undefined;
-  /** Calls `onOom` once for each process that the kernel killed for want of memory; the answer ends that, after a last look. */
-  watchOom(onOom: () => void): () => void;
+  /** Calls `onOom` once for each process that the kernel killed for want of memory, from now on or after the first `told`. */
+  watchOom(onOom: () => void, told?: number): OomWatch;
   /** Removes it at once, when nobody has been in it. */
   removeNow(): void;
   /** Removes it and the groups below, and the parents that were made for it. Waits for those who are dying. Rejects with what stays; it may be called again. */

@@ -16,7 +16,7 @@ const atOnce = (): Promise<void> => Promise.resolve();
 
 export const NONE: Cgroup = {
   version: 2, path: "", madeParents: () => [], frozen: () => false, create: nothing, restrictDevices: nothing, dirFd: () => undefined, procsFiles: () => [], v1Mounts: () => undefined,
-  sub: refuse, update: refuse, freeze: () => Promise.resolve().then(refuse), thaw: atOnce, pids: () => [], killAll: atOnce, fetch: atOnce, stats: () => ({ hugetlbStats: {} }), oomKills: () => undefined, watchOom: () => () => undefined, removeNow: () => undefined, remove: atOnce,
+  sub: refuse, update: refuse, freeze: () => Promise.resolve().then(refuse), thaw: atOnce, pids: () => [], killAll: atOnce, fetch: atOnce, stats: () => ({ hugetlbStats: {} }), oomKills: () => undefined, watchOom: () => ({ told: 0, stop: nothing }), removeNow: () => undefined, remove: atOnce,
 };
 
 /** The same for a container that another process has made: its processes are found by its first one, as long as that lives. */

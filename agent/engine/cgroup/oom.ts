@@ -14,6 +14,7 @@ import { Level, log } from "../../lib/log.js";
 import { after, guarded, watch, type Timer, type Watch } from "../../lib/loop.js";
 import { lines } from "../../lib/text.js";
 import { put } from "./control-file.js";
+import type { OomWatch } from "./group.js";
 
 /** The value after "oom_kill " in memory.events or memory.oom_control; undefined when the file or the line is missing. */
 export function oomKills(content: string | undefined): number | undefined {
@@ -41,14 +42,14 @@ function lookLater(counter: Counter): void {
 }
 
 /** Compares the counter with what has been told. Nothing here throws: what cannot be read now is looked at again. */
-class Counter {
-  #told = 0;
+class Counter implements OomWatch {
+  told: number;
   /** No notification tells when to look. */
   unheard = false;
-  constructor(readonly file: string, readonly tell: () => void) {
-    this.#told = this.#read() ?? 0;
+  constructor(readonly file: string, readonly tell: () => void, told: number | undefined) {
+    this.told = told ?? this.read() ?? 0;
   }
-  #read(): number | undefined {
+  private read(): number | undefined {
     try {
       return oomKills(readTextIf(this.file));
     } catch {
@@ -58,26 +59,30 @@ class Counter {
   }
   /** Tells what is new; true when there was something. */
   look(): boolean {
-    const kills = this.#read() ?? this.#told;
-    const fresh = Math.min(kills - this.#told, MOST_TOLD);
-    this.#told = Math.max(kills, this.#told);
+    const kills = this.read() ?? this.told;
+    const fresh = Math.min(kills - this.told, MOST_TOLD);
+    this.told = Math.max(kills, this.told);
     for (let i = 0; i < fresh; i++) guarded("out of memory", this.tell);
     return fresh > 0;
   }
   /** Without notifications it is looked at by the clock. */
-  withoutNotice(error: unknown): () => void {
+  withoutNotice(error: unknown): this {
     log(Level.WARN, `${this.file}: kills are looked for every ${PERIOD_MS} ms, since the kernel cannot tell of them: ${messageOf(error)}`);
     this.unheard = true;
     lookLater(this);
-    return () => this.end();
+    return this;
   }
-  /** A last look. */
-  end(): void {
+  /** What notifies it, to be closed. */
+  close(): void {}
+  stop(): void {
     this.look();
     this.unheard = false;
     due.delete(this);
+    this.close();
   }
 }
+
+const nothing = (): OomWatch => ({ told: 0, stop: () => undefined });
 
 let inotify: Fd | undefined; // one for all groups
 const byWatch = new Map<number, Counter>();
@@ -106,10 +111,10 @@ function onInotify(): void {
 }
 
 /** Watches memory.events of a version 2 group; without the memory controller there is no such file and no such event. Never throws. */
-export function watchV2(dir: string, onOom: () => void): () => void {
+export function watchV2(dir: string, onOom: () => void, told?: number): OomWatch {
   const file = `${dir}/memory.events`;
-  if (!exists(file)) return () => undefined;
-  const counter = new Counter(file, onOom);
+  if (!exists(file)) return nothing();
+  const counter = new Counter(file, onOom, told);
   let fd: Fd;
   let wd: number;
   try {
@@ -119,11 +124,12 @@ export function watchV2(dir: string, onOom: () => void): () => void {
     return counter.withoutNotice(error);
   }
   byWatch.set(wd, counter);
-  return () => {
-    counter.end();
+  counter.close = () => {
     byWatch.delete(wd);
     sys(NR.inotify_rm_watch, fd.n, wd);
   };
+  if (told !== undefined) counter.look(); // there may have been some meanwhile
+  return counter;
 }
 
 const EARLY_MS = [2, 5, 10, 20, 50, 100, 250, 500];
@@ -137,9 +143,10 @@ function notifier(dir: string, file: string): Fd {
   });
 }
 
-/** Watches memory.oom_control of a version 1 group through an eventfd. Never throws. */
-export function watchV1(dir: string, onOom: () => void): () => void {
-  const counter = new Counter(`${dir}/memory.oom_control`, onOom);
+/** Watches memory.oom_control of a version 1 group (undefined: there is none) through an eventfd. Never throws. */
+export function watchV1(dir: string | undefined, onOom: () => void, was?: number): OomWatch {
+  if (dir === undefined) return nothing();
+  const counter = new Counter(`${dir}/memory.oom_control`, onOom, was);
   let timer: Timer | undefined;
   // told before it is counted: look again, a little later each time
   const lookAgain = (i: number): void => {
@@ -161,10 +168,11 @@ export function watchV1(dir: string, onOom: () => void): () => void {
   } catch (error) {
     return counter.withoutNotice(error);
   }
-  return () => {
-    counter.end();
+  counter.close = () => {
     timer?.cancel();
     watching.close();
     event.close();
   };
+  if (was !== undefined) lookAgain(0);
+  return counter;
 }

@@ -15,7 +15,7 @@ import { lazy } from "../../lib/lazy.js";
 import { cleanGroup, fieldOf, hasLimits, type Limit } from "../../oci/cgroup.js";
 import { deviceLines } from "../../oci/device-lines.js";
 import type { DeviceRule, Resources } from "../../oci/spec.js";
-import type { Cgroup } from "./group.js";
+import type { Cgroup, OomWatch } from "./group.js";
 import { hierarchy } from "./hierarchy.js";
 import type { Stats } from "./stats.js";
 import { openDir, put } from "./control-file.js";
@@ -255,9 +255,9 @@ class Groups implements Cgroup {
     const kills = this.#kills();
     return kills === undefined ? undefined : kills - this.#killsBefore;
   }
-  watchOom(onOom: () => void): () => void {
-    if (!hierarchy().mounts.has("memory")) return () => undefined; // the kernel keeps the controller for version 2, or has none
-    return oom().watchV1(this.#dir("memory"), onOom);
+  watchOom(onOom: () => void, told?: number): OomWatch {
+    const dir = hierarchy().mounts.has("memory") ? this.#dir("memory") : undefined; // the kernel keeps the controller for version 2, or has none
+    return oom().watchV1(dir, onOom, told);
   }
   removeNow(): void {
     for (const root of this.#roots) removeGroupNow(root, this.#in(root));

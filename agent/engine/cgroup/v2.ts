@@ -15,7 +15,7 @@ import { lazy } from "../../lib/lazy.js";
 import { lines, words } from "../../lib/text.js";
 import { cleanGroup, fieldOf, hasLimits, type Limit } from "../../oci/cgroup.js";
 import type { DeviceRule, Memory, Resources } from "../../oci/spec.js";
-import type { Cgroup } from "./group.js";
+import type { Cgroup, OomWatch } from "./group.js";
 import { hierarchy } from "./hierarchy.js";
 import type { Stats } from "./stats.js";
 import { openDir, put } from "./control-file.js";
@@ -291,8 +291,8 @@ class Group implements Cgroup {
     const kills = this.#kills();
     return kills === undefined ? undefined : kills - this.#killsBefore;
   }
-  watchOom(onOom: () => void): () => void {
-    return oom().watchV2(this.dir, onOom);
+  watchOom(onOom: () => void, told?: number): OomWatch {
+    return oom().watchV2(this.dir, onOom, told);
   }
   removeNow(): void {
     removeGroupNow(hierarchy().root, this.path);

@@ -30,14 +30,14 @@ const AT_ONCE = 16; // reads or writes of a stream before others get their turn
 
 /** What a process writes. Readers take turns: take, then readInto and whenReadable as often as needed, then doneWaiting. */
 export class OutStream {
-  #watch: Watch | undefined;
-  #wake: Go | undefined;
-  #busy = false;
-  #serving = false;
-  #queue: Set<Go> | undefined;
-  #ended = false;
+  private watching: Watch | undefined;
+  private wake: Go | undefined;
+  private busy = false;
+  private serving = false;
+  private queue: Set<Go> | undefined;
+  private ended = false;
   /** What may still be read once the process has ended: a child that goes on writing must not keep the end away for ever. */
-  #left = Infinity;
+  private left = Infinity;
   /** Has anybody read from it? */
   used = false;
   /** Has the end been given to a reader? */
@@ -48,13 +48,13 @@ export class OutStream {
 
   /** Calls `go` when those who came before are done. Throws "exhausted" when too many wait already. */
   take(go: Go): void {
-    if (this.#busy) {
-      const queue = (this.#queue ??= new Set());
+    if (this.busy) {
+      const queue = (this.queue ??= new Set());
       if (queue.size >= MOST_WAITING) throw tooMany("read");
       queue.add(go);
       return;
     }
-    this.#busy = true;
+    this.busy = true;
     go();
   }
 
@@ -63,43 +63,43 @@ export class OutStream {
    * writes without end some go now, and the others when everybody else has had a turn.
    */
   doneWaiting(): void {
-    this.#busy = false;
-    if (this.#serving) return;
-    this.#serving = true;
+    this.busy = false;
+    if (this.serving) return;
+    this.serving = true;
     let served = 0;
     try {
-      for (let next = this.#next(); next !== undefined; next = this.#next()) {
-        this.#busy = true;
+      for (let next = this.next(); next !== undefined; next = this.next()) {
+        this.busy = true;
         next();
-        if (++served < AT_ONCE || this.#busy || this.#queue === undefined) continue;
-        this.#busy = true; // who comes now goes behind those who wait
+        if (++served < AT_ONCE || this.busy || this.queue === undefined) continue;
+        this.busy = true; // who comes now goes behind those who wait
         after(0, () => this.doneWaiting());
       }
     } finally {
-      this.#serving = false;
+      this.serving = false;
     }
   }
 
-  #next(): Go | undefined {
-    if (this.#busy || this.#queue === undefined) return undefined;
-    const [next] = this.#queue;
-    if (next === undefined) this.#queue = undefined;
-    else this.#queue.delete(next);
+  private next(): Go | undefined {
+    if (this.busy || this.queue === undefined) return undefined;
+    const [next] = this.queue;
+    if (next === undefined) this.queue = undefined;
+    else this.queue.delete(next);
     return next;
   }
 
   /** `go` waits no longer, neither for its turn nor for something to read: it is run once more if it holds up the others. */
   giveUp(go: Go): void {
-    if (this.#queue?.delete(go) !== true && this.#wake === go) this.#now();
+    if (this.queue?.delete(go) !== true && this.wake === go) this.now();
   }
 
   /** One read(2) of at most `max` bytes to bytes[at]: their number, 0 at the end, -EAGAIN when there is nothing yet, or the negative errno. */
   readInto(bytes: Uint8Array, at: number, max: number): number {
     this.used = true;
-    const n = this.fd.open && this.#left > 0 ? readRaw(this.fd.n, bytes, at, Math.min(max, this.#left)) : 0;
-    this.#left -= Math.max(n, 0);
-    if (n > 0 || (n < 0 && n !== -E.EIO && !(n === -E.EAGAIN && this.#ended))) return n; // EIO: nobody has the terminal open any more
-    if (this.#ended) this.close();
+    const n = this.fd.open && this.left > 0 ? readRaw(this.fd.n, bytes, at, Math.min(max, this.left)) : 0;
+    this.left -= Math.max(n, 0);
+    if (n > 0 || (n < 0 && n !== -E.EIO && !(n === -E.EAGAIN && this.ended))) return n; // EIO: nobody has the terminal open any more
+    if (this.ended) this.close();
     if (!this.over) {
       this.over = true;
       this.onOver?.();
@@ -109,23 +109,23 @@ export class OutStream {
 
   /** Calls `wake` once when there is something to read, or the end has come. One at a time. */
   whenReadable(wake: Go): void {
-    if (!this.fd.open || this.#ended) return wake();
-    this.#wake = wake;
-    if (this.#watch === undefined) this.#watch = watch(this.fd.n, EPOLL.IN | EPOLL.ONESHOT, () => this.#now(), () => this.close());
-    else this.#watch.rearm();
+    if (!this.fd.open || this.ended) return wake();
+    this.wake = wake;
+    if (this.watching === undefined) this.watching = watch(this.fd.n, EPOLL.IN | EPOLL.ONESHOT, () => this.now(), () => this.close());
+    else this.watching.rearm();
   }
 
-  #now(): void {
-    const wake = this.#wake;
-    this.#wake = undefined;
+  private now(): void {
+    const wake = this.wake;
+    this.wake = undefined;
     wake?.();
   }
 
   /** The process has ended: what is in the pipe can still be read, and then it is over. */
   processEnded(): void {
-    this.#ended = true;
-    if (this.fd.open) this.#left = this.unread() + GRACE_BYTES;
-    this.#now();
+    this.ended = true;
+    if (this.fd.open) this.left = this.unread() + GRACE_BYTES;
+    this.now();
   }
 
   /** How many bytes there are to be read, as far as the kernel knows. See IOCTL.FIONREAD in ioctl_tty(2), pipe(7). */
@@ -141,110 +141,114 @@ export class OutStream {
   }
 
   close(): void {
-    this.#watch?.close();
-    this.#watch = undefined;
+    this.watching?.close();
+    this.watching = undefined;
     this.fd.close();
-    this.#now();
+    this.now();
   }
 }
 
-interface Write { rest: Uint8Array; readonly size: number; readonly done: (error: Error | undefined) => void }
+/** Input that waits. */
+export interface Write { /** Not written yet. */ rest: Uint8Array; readonly size: number; readonly done: (error: Error | undefined) => void }
 
 /** What a process reads. Writes are done in the order in which they came. */
 export class InStream {
-  #watch: Watch | undefined;
-  #own: Fd | undefined; // a terminal's descriptor is watched for reading already
-  readonly #queue = new Set<Write>();
-  #ending = false;
-  #last = 10;
-  constructor(readonly fd: Fd, readonly terminal: boolean, readonly onEnd: Go) {}
+  private watching: Watch | undefined;
+  private own: Fd | undefined; // a terminal's descriptor is watched for reading already
+  private readonly queue = new Set<Write>();
+  /** No more input is wanted: it ends when what waits has been written. */
+  ending = false;
+  private last = 10;
+  constructor(readonly fd: Fd, readonly terminal: boolean) {}
 
   /** Throws "exhausted" when `length` more bytes may not wait here. */
   admit(length: number): void {
-    if (this.#queue.size >= MOST_WAITING) throw tooMany("write to");
+    if (this.queue.size >= MOST_WAITING) throw tooMany("write to");
     if (inputBytes + length > MOST_INPUT) throw new AppError("exhausted", `more than ${MOST_INPUT} bytes of input wait for processes to read them`);
   }
 
   /** Writes what fits now: the number of bytes (0 when it is full or others wait), or the negative errno. */
   writeNow(data: Uint8Array): number {
-    if (this.#queue.size > 0) return 0;
-    const n = this.#write(data);
+    if (this.queue.size > 0) return 0;
+    const n = this.put(data);
     return n === -E.EAGAIN ? 0 : n;
   }
 
-  #write(data: Uint8Array): number {
-    if (!this.fd.open || this.#ending) return -E.EPIPE;
+  private put(data: Uint8Array): number {
+    if (!this.fd.open || this.ending) return -E.EPIPE;
     const n = sys(NR.write, this.fd.n, data, data.length);
-    if (n > 0) this.#last = data[n - 1] as number;
+    if (n > 0) this.last = data[n - 1] as number;
     return n;
   }
 
-  /** Writes all of `data` (kept until then) as the process reads; `done` gets the error if any. Returns a function that gives up. */
-  write(data: Uint8Array, done: (error: Error | undefined) => void): Go {
+  /** Writes all of `data` (kept until then) as the process reads; `done` gets the error if any. The answer is for `giveUp`. */
+  write(data: Uint8Array, done: (error: Error | undefined) => void): Write {
     const entry: Write = { rest: data, size: data.length, done };
-    this.#queue.add(entry);
+    this.queue.add(entry);
     inputBytes += entry.size;
-    if (this.#queue.size === 1) this.#push();
-    return () => {
-      this.#remove(entry);
-      if (this.#ending && this.#queue.size === 0) this.#finish();
-    };
+    if (this.queue.size === 1) this.push();
+    return entry;
+  }
+
+  /** What is left of it is not written. */
+  giveUp(entry: Write): void {
+    this.remove(entry);
+    if (this.ending && this.queue.size === 0) this.finish();
   }
 
   /** True if it was there. */
-  #remove(entry: Write): boolean {
-    if (!this.#queue.delete(entry)) return false;
+  private remove(entry: Write): boolean {
+    if (!this.queue.delete(entry)) return false;
     inputBytes -= entry.size;
     return true;
   }
 
-  #push(): void {
+  private push(): void {
     let turns = AT_ONCE;
-    for (const entry of this.#queue) {
-      const left = this.#writeRest(entry, turns);
-      if (left === -E.EAGAIN) return this.#wait();
-      if (this.#remove(entry)) entry.done(left < 0 ? new SysError("write", -left) : undefined);
+    for (const entry of this.queue) {
+      const left = this.writeRest(entry, turns);
+      if (left === -E.EAGAIN) return this.wait();
+      if (this.remove(entry)) entry.done(left < 0 ? new SysError("write", -left) : undefined);
       turns = left < 0 ? 1 : left; // where one has failed, the next ones do
     }
-    if (this.#ending) this.#finish();
+    if (this.ending) this.finish();
   }
 
   /** What is left of the turns, a write(2) each, when all of it has been written; or the negative errno, EAGAIN also without any turn left. */
-  #writeRest(entry: Write, turns: number): number {
+  private writeRest(entry: Write, turns: number): number {
     for (; entry.rest.length > 0; turns--) {
       if (turns === 0) return -E.EAGAIN;
       const n = this.fd.open ? sys(NR.write, this.fd.n, entry.rest, entry.rest.length) : -E.EPIPE;
       if (n <= 0) return n === 0 ? -E.EIO : n; // a descriptor that takes nothing of something would be asked for ever
-      this.#last = entry.rest[n - 1] as number;
+      this.last = entry.rest[n - 1] as number;
       entry.rest = entry.rest.subarray(n);
     }
     return turns;
   }
 
-  #wait(): void {
-    if (this.#watch !== undefined) return this.#watch.rearm();
-    if (this.terminal) this.#own = new Fd(fcntl(this.fd, F.DUPFD_CLOEXEC, 3));
-    this.#watch = watch((this.#own ?? this.fd).n, EPOLL.OUT | EPOLL.ONESHOT, () => this.#push(), () => this.close());
+  private wait(): void {
+    if (this.watching !== undefined) return this.watching.rearm();
+    if (this.terminal) this.own = new Fd(fcntl(this.fd, F.DUPFD_CLOEXEC, 3));
+    this.watching = watch((this.own ?? this.fd).n, EPOLL.OUT | EPOLL.ONESHOT, () => this.push(), () => this.close());
   }
 
   /** No more input, once everything has been written. The program at a terminal sees the end that a user would type. */
   end(): void {
-    if (this.#ending) return;
-    this.#ending = true;
-    this.onEnd();
-    if (this.#queue.size === 0) this.#finish();
+    if (this.ending) return;
+    this.ending = true;
+    if (this.queue.size === 0) this.finish();
   }
 
-  #finish(): void {
-    if (this.terminal) this.#typeEnd();
+  private finish(): void {
+    if (this.terminal) this.typeEnd();
     this.close();
   }
 
   /** VEOF ends a line; what is typed on the line before it is handed over first, so an unfinished line needs two. */
-  #typeEnd(): void {
+  private typeEnd(): void {
     try {
       const key = this.fd.open ? eofCharacter(this.fd) : 0;
-      if (key !== 0) sys(NR.write, this.fd.n, new Uint8Array([key, key]), this.#last === 10 || this.#last === key ? 1 : 2);
+      if (key !== 0) sys(NR.write, this.fd.n, new Uint8Array([key, key]), this.last === 10 || this.last === key ? 1 : 2);
     } catch {
       // nobody has the terminal any more: there is nobody to tell
     }
@@ -252,42 +256,45 @@ export class InStream {
 
   /** Lets go of the descriptor; writes that wait fail with EPIPE. */
   close(): void {
-    this.#ending = true;
-    this.#watch?.close();
-    this.#watch = undefined;
-    this.#own?.close();
+    this.ending = true;
+    this.watching?.close();
+    this.watching = undefined;
+    this.own?.close();
     if (!this.terminal) this.fd.close(); // a terminal's master belongs to the output
-    for (const entry of this.#queue) if (this.#remove(entry)) entry.done(new SysError("write", E.EPIPE));
+    for (const entry of this.queue) if (this.remove(entry)) entry.done(new SysError("write", E.EPIPE));
   }
 }
 
 /** The streams of one process. */
 export class Streams {
-  /** Undefined once the end of input has been asked for. */
-  stdin: InStream | undefined;
   /** Called once when the process has ended and all its output has been read to the end. */
   onDrained: Go | undefined;
-  #ended = false;
+  private ended = false;
+  private readonly input: InStream;
   constructor(input: Fd, readonly stdout: OutStream, readonly stderr: OutStream | undefined, readonly terminal: boolean) {
-    this.stdin = new InStream(input, terminal, () => (this.stdin = undefined));
-    stdout.onOver = () => this.#drained();
+    this.input = new InStream(input, terminal);
+    stdout.onOver = () => this.drained();
     if (stderr !== undefined) stderr.onOver = stdout.onOver;
   }
 
-  #drained(): void {
-    if (!this.#ended || !this.stdout.over || this.stderr?.over === false) return;
+  /** Undefined once the end of input has been asked for. */
+  get stdin(): InStream | undefined {
+    return this.input.ending ? undefined : this.input;
+  }
+
+  private drained(): void {
+    if (!this.ended || !this.stdout.over || this.stderr?.over === false) return;
     const tell = this.onDrained;
     this.onDrained = undefined;
     tell?.();
   }
 
   processEnded(): void {
-    this.#ended = true;
-    this.stdin?.close();
-    this.stdin = undefined;
+    this.ended = true;
+    this.input.close();
     this.stdout.processEnded();
     this.stderr?.processEnded();
-    this.#drained();
+    this.drained();
   }
 
   /**
@@ -311,8 +318,7 @@ export class Streams {
   }
 
   close(): void {
-    this.stdin?.close();
-    this.stdin = undefined;
+    this.input.close();
     this.stdout.close();
     this.stderr?.close();
   }

@@ -35,12 +35,15 @@ function answerWrite(stream: InStream, data: Uint8Array, call: Call): { len: num
   const { length } = data;
   stream.admit(length);
   const n = stream.writeNow(data);
-  if (n === length) return { len: n };
+  const before = __DEBUG__ ? (call.carried?.done ?? 0) : 0;
+  if (n === length) return { len: __DEBUG__ ? n + before : n };
   // the receive buffer is used again when this returns; nothing that waits may refer to it
-  call.onCancel = stream.write(data.slice(Math.max(0, n)), (error) => {
+  const write = stream.write(data.slice(Math.max(0, n)), (error) => {
     if (error !== undefined) call.fail(error);
-    else call.reply({ len: length });
+    else call.reply({ len: __DEBUG__ ? length + before : length });
   });
+  call.onCancel = () => stream.giveUp(write);
+  if (__DEBUG__ && call.carried !== undefined) call.carried.rest = () => write.rest;
   return LATER;
 }
 

@@ -49,7 +49,7 @@ it("readers of a process that writes without end go in their order, 16 in a roun
 });
 
 it("writers to a process that reads without end go in their order, 16 writes in a round; an error is everybody's", () => {
-  const stream = new InStream(fd(), false, () => undefined);
+  const stream = new InStream(fd(), false);
   const done: string[] = [];
   let writes = 0;
   let says = -E.EAGAIN;

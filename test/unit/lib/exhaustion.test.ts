@@ -74,8 +74,8 @@ const OPERATIONS: readonly (readonly [name: string, run: () => Promise<unknown>]
     await answer("");
     return done;
   }],
-  ["the watch of a version 1 group", async () => watchV1("/g", () => undefined)()],
-  ["the watch of a version 2 group", async () => watchV2("/g", () => undefined)()],
+  ["the watch of a version 1 group", async () => watchV1("/g", () => undefined).stop()],
+  ["the watch of a version 2 group", async () => watchV2("/g", () => undefined).stop()],
   ["a channel to a child", async () => {
     const { parent, child } = pair();
     parent.close();
