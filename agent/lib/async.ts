@@ -19,10 +19,16 @@ export function deferred<T>(): Deferred<T> {
   return { promise, resolve, reject };
 }
 
+let sleepers = 0; // counted in debug builds
+
 /** Resolves after `ms` milliseconds. */
 export function pause(ms: number): Promise<void> {
-  return new Promise((done) => after(ms, done));
+  if (__DEBUG__) sleepers++;
+  return new Promise((done) => after(ms, __DEBUG__ ? () => (sleepers--, done()) : done));
 }
+
+/** How many wait in `pause`, in a debug build. */
+export const asleep = (): number => sleepers;
 
 /** Settles like `promise`, or rejects with kind "deadline" and "what: timed out after N ms"; `onLate` is told first. */
 export function withDeadline<T>(what: string, ms: number, promise: Promise<T>, onLate?: () => void): Promise<T> {
@@ -35,12 +41,21 @@ export function withDeadline<T>(what: string, ms: number, promise: Promise<T>, o
   });
 }
 
+function count(serial: Serial, job: Promise<unknown>): void {
+  const ended = (): void => void (serial.jobs = (serial.jobs ?? 0) - 1);
+  serial.jobs = (serial.jobs ?? 0) + 1;
+  job.then(ended, ended);
+}
+
 /** Runs jobs one after the other; a failed job does not stop the next. */
 export class Serial {
-  #tail: Promise<unknown> = Promise.resolve();
+  private tail: Promise<unknown> = Promise.resolve();
+  /** Jobs that have not ended, if there have been any; counted in debug builds. */
+  declare jobs: number | undefined;
   run<T>(job: () => Promise<T>): Promise<T> {
-    const next = this.#tail.then(job, job);
-    this.#tail = next.catch(() => undefined);
+    const next = this.tail.then(job, job);
+    if (__DEBUG__) count(this, next);
+    this.tail = next.catch(() => undefined);
     return next;
   }
 }

@@ -76,6 +76,11 @@ function begin(what: string, fn: () => Json, keep: readonly Fd[], born: (() => (
   }
 }
 
+let tasks = 0; // counted in debug builds
+
+/** Helpers whose report is awaited, in a debug build. */
+export const tasksAtWork = (): number => tasks;
+
 /**
  * Runs `fn` in a forked child; rejects with its error (SysError and AppError survive), or with kind "deadline" after `ms`
  * milliseconds, when the child is killed (Unanswered); with NotStarted when there is no child. `keep` names descriptors that the child needs.
@@ -90,7 +95,9 @@ export async function childTask<T extends Json>(what: string, ms: number, fn: ()
     killChild(pid);
     reply.stop();
   });
+  if (__DEBUG__) tasks++;
   const bytes = await reply.promise;
+  if (__DEBUG__) tasks--;
   timer.cancel();
   if (late) throw new Unanswered("deadline", `${what}: not finished after ${ms} ms`);
   const said = replyIn(bytes);

@@ -14,6 +14,8 @@ import { type Timer, after, now, watch } from "./loop.js";
 import { Tally } from "./tally.js";
 
 export interface Listening {
+  /** The listening socket; none of a serial port. */
+  readonly fd: Fd | undefined;
   /** Takes no more connections; those that were taken live on. */
   close(): void;
 }
@@ -37,20 +39,31 @@ export function listen(address: string, peer: number, take: (channel: FdChannel)
 }): Listening {
   return attempt(`listen on ${address}`, () => {
     if (address.startsWith("serial://")) return servePort(address.slice(9), now() + PORT_WAIT_MS, take, late);
-    const accepting = acceptFrom(boundSocket(address), peer, take);
-    const path = address.startsWith("unix://") && !address.startsWith("unix://@") ? address.slice(7) : undefined;
-    return {
-      close: () => {
-        accepting.close();
-        if (path !== undefined) sys(NR.unlinkat, AT.FDCWD, path, 0); // it was ours: bind(2) had made it
-      },
-    };
+    return acceptAt(address, boundSocket(address), peer, take);
   });
+}
+
+/** Goes on with what an earlier process has begun at `address`: `fd` is its listening socket, or the open serial port if there was one. */
+export function listenAgain(address: string, fd: Fd | undefined, peer: number, take: (channel: FdChannel) => void, late: (error: unknown) => void): Listening {
+  if (address.startsWith("serial://")) return servePort(address.slice(9), now() + PORT_WAIT_MS, take, late, fd);
+  return acceptAt(address, fd ?? boundSocket(address), peer, take);
+}
+
+function acceptAt(address: string, fd: Fd, peer: number, take: (channel: FdChannel) => void): Listening {
+  const accepting = acceptFrom(fd, peer, take);
+  const path = address.startsWith("unix://") && !address.startsWith("unix://@") ? address.slice(7) : undefined;
+  return {
+    fd,
+    close: () => {
+      accepting();
+      if (path !== undefined) sys(NR.unlinkat, AT.FDCWD, path, 0); // it was ours: bind(2) had made it
+    },
+  };
 }
 
 // The device of a virtio-serial port appears some moments after its driver has, when the host has told its name: the first
 // program of a fast boot is there before it. A port is the only way to the agent: when its connection ends, it is opened again.
-function servePort(path: string, until: number, take: (channel: FdChannel) => void, late: (error: unknown) => void): Listening {
+function servePort(path: string, until: number, take: (channel: FdChannel) => void, late: (error: unknown) => void, opened?: Fd): Listening {
   let waiting: Timer | undefined;
   let served = false;
   let closed = false;
@@ -63,7 +76,9 @@ function servePort(path: string, until: number, take: (channel: FdChannel) => vo
     });
   };
   const serve = (): void => {
-    const channel = new FdChannel(open(path, O.RDWR | O.NONBLOCK | O.NOCTTY), true, undefined, () => reopen(BREATH_MS));
+    const fd = opened ?? open(path, O.RDWR | O.NONBLOCK | O.NOCTTY);
+    opened = undefined;
+    const channel = new FdChannel(fd, true, undefined, () => reopen(BREATH_MS));
     served = true;
     give(channel, take);
   };
@@ -87,6 +102,7 @@ function servePort(path: string, until: number, take: (channel: FdChannel) => vo
     throw error;
   });
   return {
+    fd: undefined,
     close: () => {
       closed = true;
       waiting?.cancel();
@@ -125,7 +141,7 @@ function vsockName(address: string): Uint8Array {
 const isCount = (n: number): boolean => Number.isInteger(n) && n >= 0 && n <= 0xffffffff;
 
 // Whatever accept4(2) answers, the listener lives on: it takes a breath where trying again at once would only turn round and round.
-function acceptFrom(fd: Fd, peer: number, take: (channel: FdChannel) => void): Listening {
+function acceptFrom(fd: Fd, peer: number, take: (channel: FdChannel) => void): () => void {
   const breathe = (error: unknown): void => {
     if (!fd.open) return;
     waiting.modify(0);
@@ -141,11 +157,9 @@ function acceptFrom(fd: Fd, peer: number, take: (channel: FdChannel) => void): L
       breathe(error);
     }
   }, breathe);
-  return {
-    close: () => {
-      waiting.close();
-      fd.close();
-    },
+  return () => {
+    waiting.close();
+    fd.close();
   };
 }
 

@@ -78,7 +78,11 @@ export function watched(): number {
   return watchers.size;
 }
 
-export interface Timer { cancel(): void }
+export interface Timer {
+  /** On the clock of `now`. */
+  readonly due: number;
+  cancel(): void;
+}
 class Alarm implements Timer {
   constructor(readonly due: number, public run: (() => void) | undefined) {}
   cancel(): void {
@@ -279,9 +283,17 @@ function deliver(watcher: Pick<Watcher, "fd" | "run" | "onFault" | "close">, eve
 let failures = 0;
 const FAILURES = 100; // waits in a row that fail: then it is no passing trouble
 
+let atRest: (() => void) | undefined;
+
+/** In a debug build: `look` is called before each wait for events when no promise has work left, until somebody else is (undefined: nobody). */
+export function whenAtRest(look: (() => void) | undefined): void {
+  atRest = look;
+}
+
 /** One round: waits, then runs what is due. `more`: promises have work left, nothing is waited for. */
 export function tick(more = false): void {
   if (rejected.size > 0) tellRejected();
+  if (__DEBUG__ && !more && atRest !== undefined) guarded("at rest", atRest);
   const crowded = crowdedOnce ? crowd().ready(epoll.number, more ? 0 : patience()) : undefined;
   const n = more || crowded !== undefined ? epoll.wait(0) : nextEvents();
   if (n >= 0 || n === -E.EINTR) failures = 0;

@@ -32,6 +32,9 @@ function again(): void {
   });
 }
 
+/** What is owed now. */
+export const owing = (): string[] => [...debts].map(({ what }) => what);
+
 /** `job` takes away what `why` has left, and may be called again when it fails. `key` is the name that is not free until then. */
 export function owe(key: string, what: string, why: unknown, job: () => Promise<void>): void {
   log(Level.WARN, `${what}: ${messageOf(why)}; it is tried again`);

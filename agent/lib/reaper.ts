@@ -30,6 +30,9 @@ export function killChild(pid: number): boolean {
   return waiting.has(pid) && sys(NR.kill, pid, SIG.KILL) === 0;
 }
 
+/** The children that somebody waits for. */
+export const awaited = (): Iterable<number> => waiting.keys();
+
 /** SIGKILL to every child that somebody waits for; their number. */
 export function killChildren(): number {
   for (const pid of waiting.keys()) sys(NR.kill, pid, SIG.KILL);
@@ -60,7 +63,8 @@ function collect(which: number): boolean {
 
 const AT_ONCE = 64; // ends of processes before others get their turn
 
-function reap(): void {
+/** Takes back those who have ended. */
+export function reap(): void {
   if (left.size > 0) {
     for (const pid of [...waiting.keys()]) if (!left.has(pid)) collect(pid);
     return;

@@ -24,9 +24,17 @@ export interface Route {
 
 const SETTABLE_FLAGS = RTNH.F_PERVASIVE | RTNH.F_ONLINK; // the others are the kernel's to set
 
-interface Plan { readonly v6: boolean; readonly body: Uint8Array; readonly attributes: Attribute[]; readonly key: string }
+/** A route as it is asked of the kernel. */
+export interface Plan { readonly v6: boolean; readonly body: Uint8Array; readonly attributes: Attribute[]; readonly key: string }
 /** What the last request has put into the table, by key. */
 const installed = new Map<string, Plan>();
+
+/** What the last request has put there. */
+export const installedRoutes = (): readonly Plan[] => [...installed.values()];
+/** Takes up what a request to an earlier process has put there. */
+export function takeUpRoutes(plans: readonly Plan[]): void {
+  for (const plan of plans) installed.set(plan.key, plan);
+}
 
 function address(what: string, value: string, v6: boolean): Ip {
   const ip = parseIp(value);

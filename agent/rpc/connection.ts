@@ -41,7 +41,13 @@ const ASKED = 4; // frames between two looks at the clock
 
 let bufferBytes = 4096; // LARGE_BUFFER as soon as a peer fills one: an agent that only hears small requests stays small
 let shared: Uint8Array | undefined; // absent while it is in use
+let holding = false; // in debug builds
 const NO_CALLS: ReadonlySet<Call> = new Set();
+
+/** Debug builds: requests that come from now on wait in their connections, until they no longer have to; see `wanting`. */
+export function holdRequests(on: boolean): void {
+  holding = on;
+}
 
 function takeShared(): Uint8Array {
   const buffer = shared ?? new Uint8Array(bufferBytes);
@@ -130,7 +136,7 @@ export class Connection implements Caller, Holder {
     let needed = HEADER_BYTES;
     let n = 0;
     let late = false;
-    while (!this.congested && !late) {
+    while (!this.congested && !late && !(__DEBUG__ && holding)) {
       if (this.skip > 0) {
         const passed = Math.min(this.skip, this.fill - at);
         this.skip -= passed;
@@ -215,7 +221,7 @@ export class Connection implements Caller, Holder {
   }
 
   private wanting(): void {
-    this.channel.want(!this.congested && !this.resting, this.queue !== undefined);
+    this.channel.want(!this.congested && !this.resting && !(__DEBUG__ && holding), this.queue !== undefined);
   }
 
   /** False if it is a request that makes no sense. */

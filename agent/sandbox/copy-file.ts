@@ -197,7 +197,7 @@ function check({ path, fileMode, data, offset, fileSize }: CopyRequest): typeof 
 }
 
 /** Identities of the files that pieces are to come for, by their places, oldest first. */
-const begun = new Map<string, string>();
+export const begun = new Map<string, string>();
 const turns = new Map<string, { readonly serial: Serial; jobs: number }>();
 let waiting = 0;
 

@@ -44,7 +44,8 @@ function undoOne(point: string, { mounted, folder, extra, pages }: Done, unmount
   if (pages !== undefined) memory().unreserve(pages);
 }
 
-type Point = readonly [point: string, done: Done];
+/** A mount point, and what is there. */
+export type Point = readonly [point: string, done: Done];
 
 interface Released { /** What is still there. */ readonly left: readonly Point[]; readonly error?: unknown }
 
@@ -97,6 +98,14 @@ async function settleNow(): Promise<void> {
   owed = [...left, ...owed.slice(all.length)];
   settleLater();
   if (error !== undefined) throw error;
+}
+
+/** What could not be released yet. */
+export const stillOwed = (): readonly Point[] => owed;
+/** Goes on with what an earlier process could not release. */
+export function owedAlso(all: readonly Point[]): void {
+  owed = [...owed, ...all];
+  settleLater();
 }
 
 /**

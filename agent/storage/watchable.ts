@@ -19,7 +19,8 @@ const DEADLINE_MS = 10_000;
 const ROOTS = ["/run/kata-containers/shared/containers/watchable", "/run/kata-containers/shared/containers/passthrough/watchable"];
 
 interface Followed { readonly source: ForeignPath; readonly target: ForeignPath; readonly table: StorageTable }
-const followed = new Map<string, Followed>();
+/** By mount point. */
+export const followed = new Map<string, Followed>();
 let timer: Timer | undefined;
 
 /** The folder that a target lies in, if it is one that watchable mounts may lie in. Throws AppError. */
@@ -69,7 +70,8 @@ async function followAll(): Promise<void> {
   schedule();
 }
 
-function schedule(): void {
+/** Looks at them again, some time from now. */
+export function schedule(): void {
   if (timer === undefined && followed.size > 0) timer = after(PERIOD_MS, () => void followAll());
 }
 
