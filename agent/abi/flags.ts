@@ -81,7 +81,7 @@ export const enum MPOL {
 // ---- signals and waiting: signal(7), sigprocmask(2), poll(2), epoll_ctl(2), inotify(7)
 export const enum SIG {
   HUP = 1, INT = 2, QUIT = 3, ILL = 4, TRAP = 5, ABRT = 6, BUS = 7, FPE = 8, KILL = 9, USR1 = 10, SEGV = 11, PIPE = 13, TERM = 15, CHLD = 17, CONT = 18, STOP = 19,
-  URG = 23, WINCH = 28, SYS = 31,
+  USR2 = 12, URG = 23, WINCH = 28, SYS = 31,
 }
 export const enum SIGMASK { BLOCK = 0, UNBLOCK = 1, SETMASK = 2 }
 export const enum POLL { IN = 1, ERR = 8, HUP = 0x10, NVAL = 0x20 }

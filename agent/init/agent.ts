@@ -23,6 +23,7 @@ import { fatal } from "./pid1.js";
 import { AGENT_VERSION } from "./version.js";
 
 const machine = lazy<typeof import("./machine.js")>("init/machine.js");
+const handover = __DEBUG__ ? lazy<typeof import("./handover.js")>("init/handover.js") : undefined;
 /** Between the answer to DestroySandbox and the end, so that the host gets it. */
 const SHUTDOWN_GRACE_MS = 50;
 
@@ -40,19 +41,29 @@ function shutDown(server: Server, isInit: boolean): void {
   exitGroup(0);
 }
 
+/** What the program before has left; in debug builds. */
+let record: ReturnType<typeof import("./handover.js").inherited>;
+
 function start(config: Config, isInit: boolean): void {
   setPatience(config.shareTimeoutMs);
   openLog();
   log(Level.INFO, "announce", { "agent-version": AGENT_VERSION, "api-version": "0.0.1", config: JSON.stringify(config), "extra-features": '["seccomp"]' });
   warnOfIdle(config);
   const server = new Server();
-  startReaper([SIG.TERM, SIG.INT], (signal) => {
+  let ending = false;
+  startReaper(__DEBUG__ ? [SIG.TERM, SIG.INT, SIG.USR2] : [SIG.TERM, SIG.INT], (signal) => {
+    if (__DEBUG__ && signal === SIG.USR2) return handover?.().begin({ config, server, sandbox, ending: () => ending });
     log(Level.INFO, "asked to stop", { signal });
     shutDown(server, isInit);
   });
   const sandbox = new Sandbox({ containerPipeSize: config.containerPipeSize, hotplugTimeoutMs: config.hotplugTimeoutMs, isInit });
-  registerServices(sandbox, () => after(SHUTDOWN_GRACE_MS, () => shutDown(server, isInit)));
-  server.listen(config.serverAddr, (error) => fatal("cannot start", error, isInit));
+  registerServices(sandbox, () => {
+    if (__DEBUG__) ending = true;
+    after(SHUTDOWN_GRACE_MS, () => shutDown(server, isInit));
+  });
+  const late = (error: unknown): never => fatal("cannot start", error, isInit);
+  if (__DEBUG__ && record !== undefined) handover?.().takeUp(record, { config, server, sandbox, ending: () => ending }, late);
+  else server.listen(config.serverAddr, late);
   fillReserve();
   log(Level.INFO, "listening", { address: config.serverAddr, "uptime-ms": Math.round(clockMs(CLOCK.BOOTTIME)) });
 }
@@ -67,10 +78,12 @@ export function runAgent(configFile: string | undefined, isInit: boolean): void 
     raiseDescriptorLimit();
     leaveKeyring();
     onCrash(reportFault, (error) => fatal("the loop cannot wait", error, isInit));
-    if (isInit) attempt("prepare the machine", () => machine().prepare());
-    const config = attempt("read the settings", () => settings(configFile));
+    if (__DEBUG__) record = handover?.().inherited(native.env);
+    const again = __DEBUG__ && record !== undefined;
+    if (isInit) attempt("prepare the machine", () => (again ? machine().prepareAgain?.() : machine().prepare()));
+    const config = (__DEBUG__ ? record?.config : undefined) ?? attempt("read the settings", () => settings(configFile));
     setLevel(config.logLevel);
-    if (isInit) machine().finish(config);
+    if (isInit && !again) machine().finish(config);
     start(config, isInit);
   } catch (error) {
     fatal("cannot start", error, isInit);

@@ -35,12 +35,7 @@ export function bringUp(): void {
     loadForDevices({ trouble: tell });
     mkdirs(REFUSED, 0o700);
     writeText("/proc/sys/kernel/modprobe", HELPER);
-    driversBy(() => childTask("load the drivers of new devices", LATER_MS, () => {
-      let said = "";
-      loadForDevices({ trouble: (error) => (said += `${said === "" ? "" : "; "}${messageOf(error)}`) });
-      if (said !== "") throw new AppError("internal", said);
-      return null;
-    }));
+    bringLater();
   } catch (error) {
     tell(error);
     return;
@@ -48,6 +43,16 @@ export function bringUp(): void {
   const line = words(readText("/proc/cmdline"));
   openConsole(line);
   enterRoot(line);
+}
+
+/** Drivers of devices that come later are loaded when they come. */
+export function bringLater(): void {
+  driversBy(() => childTask("load the drivers of new devices", LATER_MS, () => {
+    let said = "";
+    loadForDevices({ trouble: (error) => (said += `${said === "" ? "" : "; "}${messageOf(error)}`) });
+    if (said !== "") throw new AppError("internal", said);
+    return null;
+  }));
 }
 
 /** An image with modules of other kernels only cannot be meant for this one. */

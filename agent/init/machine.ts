@@ -26,4 +26,9 @@ export function finish(config: Config): void {
   attempt("bring the loopback interface up", loopbackUp);
 }
 
+/** Of all that, what is not the machine's but this process's own, for a program that takes the place of one that has done it. */
+export const prepareAgain = __DEBUG__ ? (): void => {
+  if (exists("/lib/modules")) drivers().bringLater();
+} : undefined;
+
 export { powerOff };

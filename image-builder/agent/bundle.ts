@@ -113,7 +113,8 @@ function lazyEntries(agent: string, debug: boolean): Map<string, string> {
   for (const entry of readdirSync(agent, { withFileTypes: true, recursive: true })) {
     if (!entry.name.endsWith(".ts") || entry.name.endsWith(".d.ts")) continue;
     const path = join(entry.parentPath, entry.name);
-    for (const name of lazyModules(relative(agent, path), readFileSync(path, "utf8"))) {
+    const text = readFileSync(path, "utf8");
+    for (const name of lazyModules(relative(agent, path), debug ? text : withoutDebug(text))) {
       const target = join(agent, name.replace(/\.js$/, ".ts"));
       if (!existsSync(target)) throw new BuildError("config", `${relative(agent, path)}: there is no lazy module ${name}`);
       found.set(name, target);
@@ -121,6 +122,9 @@ function lazyEntries(agent: string, debug: boolean): Map<string, string> {
   }
   return found;
 }
+
+/** The text of a source without the modules that debug builds alone load: `__DEBUG__ ? lazy<...>(...) : undefined`. */
+export const withoutDebug = (text: string): string => text.replace(/__DEBUG__ \? lazy<[^>]*>\([^)]*\) : undefined/g, "undefined");
 
 /**
  * The modules that `text`, the source of `file`, loads by `lazy<typeof import("./x.js")>("layer/x.js")`, by their path below agent/.
