@@ -23,7 +23,12 @@ export interface ProcessRecord {
   readonly claimant?: number;
 }
 
-type Plain = Pick<Container, "id" | "ociVersion" | "newKeyring" | "bundleDir" | "resctrl" | "hooks" | "initPid" | "startHooks" | "template" | "annotations" | "pipeSize" | "terminationLog" | "status" | "pausedFrom">;
+/** What is the same in a record as in the container. */
+const PLAIN = [
+  "id", "ociVersion", "newKeyring", "bundleDir", "resctrl", "hooks", "initPid", "startHooks", "template", "annotations", "pipeSize",
+  "terminationLog", "status", "pausedFrom",
+] as const;
+type Plain = Pick<Container, (typeof PLAIN)[number]>;
 
 export interface ContainerRecord {
   readonly plain: Plain;
@@ -46,7 +51,9 @@ export type Claimants = readonly Claimant[];
 function saveProcess(process: Process, kept: Kept, claimants: Claimants): ProcessRecord {
   const { execId, pid, collected, streams, claimant, status } = process;
   return {
-    execId, pid, pidfd: kept.keep(process.pidfd), collected, ...(status === undefined ? {} : { status }), ...(streams === undefined ? {} : { streams: saveStreams(streams, kept) }),
+    execId, pid, pidfd: kept.keep(process.pidfd), collected,
+    ...(status === undefined ? {} : { status }),
+    ...(streams === undefined ? {} : { streams: saveStreams(streams, kept) }),
     ...(claimant === undefined ? {} : { claimant: claimants.indexOf(claimant) }),
   };
 }
@@ -56,7 +63,8 @@ const GONE: Claimant = { closed: true };
 function restoreProcess(record: ProcessRecord, left: Left, claimants: Claimants): Process {
   const { execId, pid, status } = record;
   const streams = record.streams === undefined ? undefined : restoreStreams(record.streams, left);
-  const process = status === undefined ? alive(execId, { pid, pidfd: left.take(record.pidfd) }, streams) : dead(execId, pid, status, streams);
+  const begin = (): Process => alive(execId, { pid, pidfd: left.take(record.pidfd) }, streams);
+  const process = status === undefined ? begin() : dead(execId, pid, status, streams);
   if (record.collected) setCollected(process);
   if (record.claimant !== undefined) setClaimant(process, claimants[record.claimant] ?? GONE);
   if (status === undefined) onExit(pid, (how) => ended(process, how));
@@ -65,12 +73,17 @@ function restoreProcess(record: ProcessRecord, left: Left, claimants: Claimants)
 
 /** Everything of a container that nobody is changing at the moment. */
 export function saveContainer(container: Container, kept: Kept, claimants: Claimants): ContainerRecord {
-  const { id, ociVersion, newKeyring, bundleDir, resctrl, hooks, initPid, startHooks, template, annotations, pipeSize, terminationLog, status, pausedFrom, cgroup, init, gate, oomWatch, processes } = container;
+  const { id, cgroup, init, gate, oomWatch, processes, unclaimed } = container;
+  const of = (process: Process): ProcessRecord => saveProcess(process, kept, claimants);
   return {
-    plain: { id, ociVersion, newKeyring, bundleDir, resctrl, hooks, initPid, startHooks, template, annotations, pipeSize, terminationLog, status, pausedFrom },
-    cgroup: cgroup.path, madeParents: cgroup.madeParents(), processes: [...processes.values()].map((one) => saveProcess(one, kept, claimants)),
-    unclaimed: [...container.unclaimed].map(({ execId }) => execId), gate: { fd: kept.keep(gate?.fd), program: gate?.program ?? "" },
-    ...(processes.get(id) === init ? {} : { init: saveProcess(init, kept, claimants) }), ...(oomWatch === undefined ? {} : { oomTold: oomWatch.told }),
+    plain: Object.fromEntries(PLAIN.map((name) => [name, container[name]])) as unknown as Plain,
+    cgroup: cgroup.path,
+    madeParents: cgroup.madeParents(),
+    processes: [...processes.values()].map(of),
+    unclaimed: [...unclaimed].map(({ execId }) => execId),
+    gate: { fd: kept.keep(gate?.fd), program: gate?.program ?? "" },
+    ...(processes.get(id) === init ? {} : { init: of(init) }),
+    ...(oomWatch === undefined ? {} : { oomTold: oomWatch.told }),
   };
 }
 
@@ -79,16 +92,15 @@ function gateOf({ gate }: ContainerRecord, left: Left): Channel | undefined {
   return fd === undefined ? undefined : Object.assign(new Channel(fd), { program: gate.program, judgement: AGENT });
 }
 
-/** The container again. `onOom` is told of each process that the kernel has killed for want of memory since the record was made, or kills. */
+/** The container again. `onOom` is told of each process that the kernel has killed for want of memory since the record was made. */
 export function restoreContainer(record: ContainerRecord, left: Left, claimants: Claimants, onOom: () => void): Container {
   const { plain, oomTold } = record;
   const processes = new Map(record.processes.map((one) => [one.execId, restoreProcess(one, left, claimants)]));
   const init = record.init === undefined ? processes.get(plain.id) : restoreProcess(record.init, left, claimants);
   if (init === undefined) throw new Error(`container ${plain.id} has no first process`);
-  const container: Container = {
-    ...plain, resctrl: plain.resctrl, hooks: plain.hooks, startHooks: plain.startHooks, terminationLog: plain.terminationLog, pausedFrom: plain.pausedFrom, judgement: AGENT, init, processes,
-    unclaimed: new Set(), cgroup: reopenCgroup(record.cgroup, record.madeParents, { pid: plain.initPid, startTime: 0 }, undefined), gate: gateOf(record, left), oomWatch: undefined,
-  };
+  const cgroup = reopenCgroup(record.cgroup, record.madeParents, { pid: plain.initPid, startTime: 0 }, undefined);
+  const gate = gateOf(record, left);
+  const container: Container = { ...plain, judgement: AGENT, init, processes, unclaimed: new Set(), cgroup, gate, oomWatch: undefined };
   const { unclaimed } = changeable(container);
   for (const execId of record.unclaimed) unclaimed.add(processes.get(execId) as Process);
   for (const process of processes.values()) {

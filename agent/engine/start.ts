@@ -54,7 +54,7 @@ export async function startContainer(container: Container): Promise<void> {
   }
 }
 
-/** Tells of each process of the container that the kernel kills for want of memory, from now on or after the first `told`, until it is destroyed. */
+/** Tells of each process that the kernel kills for want of memory, from now on or after the first `told`, until there is an end to it. */
 export function watchOom(container: Container, onOom: () => void, told?: number): void {
   changeable(container).oomWatch ??= container.cgroup.watchOom(onOom, told);
 }

@@ -106,7 +106,7 @@ export function inherited(env: readonly string[]): AgentRecord | undefined {
   });
 }
 
-/** Goes on where the program before has stopped, with a server and a sandbox that are new. `late` is told when a serial port does not appear. Throws AppError. */
+/** Goes on where the program before has stopped, with a server and a sandbox that are new. `late`: see listen. Throws AppError. */
 export function takeUp(record: AgentRecord, { server, sandbox }: Agent, late: (error: unknown) => void): void {
   try {
     const left = new Left(record.descriptors);
@@ -116,7 +116,8 @@ export function takeUp(record: AgentRecord, { server, sandbox }: Agent, late: (e
     const rest = left.done();
     if (rest.length > 0) log(Level.ERROR, `handover: nobody has taken the descriptors ${rest.join(" ")}`);
     after(0, reap); // who has ended meanwhile may have told it to the program before
-    log(Level.INFO, `handover: done, with ${sandbox.entries.size} containers, ${connections.length} connections and ${record.server.calls.length} calls`);
+    const { calls } = record.server;
+    log(Level.INFO, `handover: done, with ${sandbox.entries.size} containers, ${connections.length} connections and ${calls.length} calls`);
   } catch (error) {
     throw because("take up the record of the program before", error);
   }

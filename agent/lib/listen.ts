@@ -20,6 +20,9 @@ export interface Listening {
   close(): void;
 }
 
+type Take = (channel: FdChannel) => void;
+type Late = (error: unknown) => void;
+
 const BACKLOG = 128;
 const PORT_WAIT_MS = 5_000;
 const PORT_TRY_MS = 5;
@@ -44,12 +47,12 @@ export function listen(address: string, peer: number, take: (channel: FdChannel)
 }
 
 /** Goes on with what an earlier process has begun at `address`: `fd` is its listening socket, or the open serial port if there was one. */
-export function listenAgain(address: string, fd: Fd | undefined, peer: number, take: (channel: FdChannel) => void, late: (error: unknown) => void): Listening {
+export function listenAgain(address: string, fd: Fd | undefined, peer: number, take: Take, late: Late): Listening {
   if (address.startsWith("serial://")) return servePort(address.slice(9), now() + PORT_WAIT_MS, take, late, fd);
   return acceptAt(address, fd ?? boundSocket(address), peer, take);
 }
 
-function acceptAt(address: string, fd: Fd, peer: number, take: (channel: FdChannel) => void): Listening {
+function acceptAt(address: string, fd: Fd, peer: number, take: Take): Listening {
   const accepting = acceptFrom(fd, peer, take);
   const path = address.startsWith("unix://") && !address.startsWith("unix://@") ? address.slice(7) : undefined;
   return {
@@ -63,7 +66,7 @@ function acceptAt(address: string, fd: Fd, peer: number, take: (channel: FdChann
 
 // The device of a virtio-serial port appears some moments after its driver has, when the host has told its name: the first
 // program of a fast boot is there before it. A port is the only way to the agent: when its connection ends, it is opened again.
-function servePort(path: string, until: number, take: (channel: FdChannel) => void, late: (error: unknown) => void, opened?: Fd): Listening {
+function servePort(path: string, until: number, take: Take, late: Late, opened?: Fd): Listening {
   let waiting: Timer | undefined;
   let served = false;
   let closed = false;
@@ -141,7 +144,7 @@ function vsockName(address: string): Uint8Array {
 const isCount = (n: number): boolean => Number.isInteger(n) && n >= 0 && n <= 0xffffffff;
 
 // Whatever accept4(2) answers, the listener lives on: it takes a breath where trying again at once would only turn round and round.
-function acceptFrom(fd: Fd, peer: number, take: (channel: FdChannel) => void): () => void {
+function acceptFrom(fd: Fd, peer: number, take: Take): () => void {
   const breathe = (error: unknown): void => {
     if (!fd.open) return;
     waiting.modify(0);

@@ -285,7 +285,7 @@ const FAILURES = 100; // waits in a row that fail: then it is no passing trouble
 
 let atRest: (() => void) | undefined;
 
-/** In a debug build: `look` is called before each wait for events when no promise has work left, until somebody else is (undefined: nobody). */
+/** In a debug build: `look` is called before each wait for events in which no promise has work left; undefined: nobody is any more. */
 export function whenAtRest(look: (() => void) | undefined): void {
   atRest = look;
 }

@@ -110,7 +110,8 @@ function wait(call: Call, timeoutNano: number, result: unknown): void {
   }
   if (call.done) return;
   if (!call.wait()) return;
-  if (timeoutNano > 0) call.timer = after((__DEBUG__ && again?.msLeft) || Math.ceil(timeoutNano / 1e6), () => call.cancel(DEADLINE_EXCEEDED));
+  const ms = (__DEBUG__ && again?.msLeft) || Math.ceil(timeoutNano / 1e6);
+  if (timeoutNano > 0) call.timer = after(ms, () => call.cancel(DEADLINE_EXCEEDED));
 }
 
 const sayings = new Map<string, string>();

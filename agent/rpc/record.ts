@@ -19,7 +19,7 @@ import { namesIn } from "./wire/frame.js";
 type WriteStdin = Methods["WriteStdin"]["request"];
 
 /** Those that can be asked again; the others have to be answered before. */
-const WAITING: readonly (keyof Methods)[] = ["WaitProcess", "GetOOMEvent", "ReadStdout", "ReadStderr", "WriteStdin"];
+const WAITING: ReadonlySet<string> = new Set<keyof Methods>(["WaitProcess", "GetOOMEvent", "ReadStdout", "ReadStderr", "WriteStdin"]);
 
 interface ConnectionRecord {
   readonly fd: number;
@@ -71,16 +71,20 @@ const channelOf = (connection: Connection): FdChannel => connection.channel as F
 
 /** A call that is being worked on and cannot be asked again, by its name; undefined when there is none. */
 export function atWork(server: Server): string | undefined {
-  for (const { calls } of server["connections"]) for (const { method } of calls) if (!(WAITING as readonly string[]).includes(method.name)) return `${method.name} is being answered`;
-  return undefined;
+  const names = connectionsOf(server).flatMap(({ calls }) => [...calls].map(({ method }) => method.name));
+  const name = names.find((one) => !WAITING.has(one));
+  return name === undefined ? undefined : `${name} is being answered`;
 }
 
+const NOTHING = new Uint8Array(0);
+
 function saveConnection(connection: Connection, kept: Kept): ConnectionRecord {
-  const { own, fill, skip, queue, from, to } = connection as unknown as { own?: Uint8Array; fill: number; skip: number; queue?: Uint8Array; from: number; to: number };
-  const channel = channelOf(connection);
+  const { served, congested } = connection;
+  const { fd, endless } = channelOf(connection);
   return {
-    fd: kept.keep(channel.fd), endless: channel.endless, piece: channel["piece"], served: connection.served, congested: connection.congested, skip,
-    come: own?.slice(0, fill) ?? new Uint8Array(0), replies: queue?.slice(from, to) ?? new Uint8Array(0),
+    fd: kept.keep(fd), endless, piece: channelOf(connection)["piece"], served, congested, skip: connection["skip"],
+    come: connection["own"]?.slice(0, connection["fill"]) ?? NOTHING,
+    replies: connection["queue"]?.slice(connection["from"], connection["to"]) ?? NOTHING,
   };
 }
 
@@ -90,7 +94,8 @@ function withRest(envelope: Uint8Array, rest: Uint8Array): { readonly request: U
   const schema = methodNamed(all.service, all.method).request;
   const asked = decodeAs(schema, all.payload, 0, all.payload.length) as unknown as WriteStdin;
   const payload = encoded((out) => encodeAs(schema, { ...asked, data: rest }, out));
-  return { request: encoded((out) => encode("Request", { ...all, payload } satisfies Request, out)), done: asked.data.length - rest.length };
+  const request = encoded((out) => encode("Request", { ...all, payload } satisfies Request, out));
+  return { request, done: asked.data.length - rest.length };
 }
 
 function encoded(write: (out: Out) => void): Uint8Array {
@@ -118,9 +123,13 @@ export function saveServer(server: Server, kept: Kept): ServerRecord {
 }
 
 function restoreConnection(connection: Connection, { served, congested, skip, come, replies }: ConnectionRecord): Connection {
-  Object.assign(connection, {
-    served, congested, skip, fill: come.length, own: come.length > 0 ? come : undefined, queue: replies.length > 0 ? replies : undefined, from: 0, to: replies.length,
-  });
+  connection.served = served;
+  connection.congested = congested;
+  connection["skip"] = skip;
+  connection["own"] = come.length > 0 ? come : undefined;
+  connection["fill"] = come.length;
+  connection["queue"] = replies.length > 0 ? replies : undefined;
+  connection["to"] = replies.length;
   connection["count"]();
   if (channelOf(connection).endless) connection["watchHalfFrame"](come.length);
   return connection;
@@ -143,7 +152,8 @@ export function restoreConnections(record: ServerRecord, server: Server, left: L
     }, late);
     server["listeners"].set(address, listening);
   }
-  return record.connections.map((one, i) => restoreConnection(made.get(i) ?? server.attach(new FdChannel(left.take(one.fd), one.endless, one.piece)), one));
+  const make = ({ fd, endless, piece }: ConnectionRecord): Connection => server.attach(new FdChannel(left.take(fd), endless, piece));
+  return record.connections.map((one, i) => restoreConnection(made.get(i) ?? make(one), one));
 }
 
 /** Asks the calls again that waited for something, and listens to the connections from now on. */

@@ -1,5 +1,6 @@
 // Everything of the sandbox that has to outlive the agent's own program, as plain values and descriptors: what save() gives, restore()
-// takes up in the program that comes after. A record is made when nobody is changing anything (`unfinished`), between two turns of the loop.
+// takes up in the program that comes after. A record is made when nobody is changing anything (`unfinished`), between two turns of the
+// loop.
 import { AppError } from "../lib/errors.js";
 import { asleep, Serial } from "../lib/async.js";
 import { tasksAtWork } from "../lib/child-task.js";
@@ -47,12 +48,14 @@ export interface SandboxRecord {
 }
 
 function processesOf(sandbox: Sandbox): Process[] {
-  return [...sandbox.entries.values()].flatMap(({ container }) => (container === undefined ? [] : [container.init, ...container.processes.values()]));
+  const all = [...sandbox.entries.values()].map(({ container }) => container);
+  return all.flatMap((container) => (container === undefined ? [] : [container.init, ...container.processes.values()]));
 }
 
 /** What is being done at the moment and could not be gone on with by another program; undefined when there is nothing. */
 export function unfinished(sandbox: Sandbox): string | undefined {
-  for (const { id, container, serial } of sandbox.entries.values()) if (container === undefined || (serial.jobs ?? 0) > 0) return `container ${id} is being made, changed or removed`;
+  const changing = [...sandbox.entries.values()].find(({ container, serial }) => container === undefined || (serial.jobs ?? 0) > 0);
+  if (changing !== undefined) return `container ${changing.id} is being made, changed or removed`;
   for (const [point, { pending }] of sandbox.storages) if (pending !== undefined) return `something is being mounted on ${point}`;
   const all = processesOf(sandbox);
   const untold = all.find(({ status, waiters }) => status !== undefined && waiters.size > 0);
@@ -67,18 +70,28 @@ export function unfinished(sandbox: Sandbox): string | undefined {
 export function save(sandbox: Sandbox, kept: Kept, claimants: Claimants): SandboxRecord {
   const { id, created, mounts, hasDns, shared, pidNs, pidNsOf } = sandbox;
   return {
-    version: VERSION, id, created, mounts, hasDns, pidNs: kept.keep(pidNs), pidNsOf, shared: shared === undefined ? null : { ipc: kept.keep(shared.ipc), uts: kept.keep(shared.uts) },
-    entries: [...sandbox.entries.values()].map(({ id: name, storages, released, container }) => ({
-      id: name, storages, released: released === true, ...(container === undefined ? {} : { container: saveContainer(container, kept, claimants) }),
-    })),
-    oom: sandbox.oom["events"], storages: [...sandbox.storages].map(([point, { count, shared: stays, lasting, done }]) => [point, { count, shared: stays, lasting, done }]),
-    owed: stillOwed(), watchable: [...followed].map(([point, { source, target }]) => [point, named(source), named(target)]), copies: [...begun], routes: installedRoutes(),
+    version: VERSION, id, created, mounts, hasDns, pidNs: kept.keep(pidNs), pidNsOf,
+    shared: shared === undefined ? null : { ipc: kept.keep(shared.ipc), uts: kept.keep(shared.uts) },
+    entries: [...sandbox.entries.values()].map((entry) => saveEntry(entry, kept, claimants)),
+    oom: sandbox.oom["events"],
+    storages: [...sandbox.storages].map(([point, { pending: _, ...entry }]) => [point, entry]),
+    owed: stillOwed(),
+    watchable: [...followed].map(([point, { source, target }]) => [point, named(source), named(target)]),
+    copies: [...begun],
+    routes: installedRoutes(),
   };
+}
+
+function saveEntry({ id, storages, released, container }: Entry, kept: Kept, claimants: Claimants): EntryRecord {
+  const entry = { id, storages, released: released === true };
+  return container === undefined ? entry : { ...entry, container: saveContainer(container, kept, claimants) };
 }
 
 /** Throws AppError "precondition" for a record that is not of this version. */
 export function checkVersion(record: Partial<SandboxRecord> | undefined): asserts record is SandboxRecord {
-  if (record?.version !== VERSION) throw new AppError("precondition", `the record has version ${String(record?.version)}, and this agent knows version ${VERSION}`);
+  const version = record?.version;
+  if (version === VERSION) return;
+  throw new AppError("precondition", `the record has version ${String(version)}, and this agent knows version ${VERSION}`);
 }
 
 function restoreEntry(sandbox: Sandbox, { id, storages, released, container }: EntryRecord, left: Left, claimants: Claimants): void {
@@ -97,7 +110,8 @@ export function restore(record: Partial<SandboxRecord> | undefined, sandbox: San
   for (const [point, entry] of record.storages) sandbox.storages.set(point, { ...entry, done: entry.done, pending: undefined });
   for (const containerId of record.oom) sandbox.oom.push(containerId);
   for (const entry of record.entries) restoreEntry(sandbox, entry, left, claimants);
-  for (const [point, source, target] of record.watchable) followed.set(point, { source: foreign(source), target: foreign(target), table: sandbox.storages });
+  const { storages: table } = sandbox;
+  for (const [point, source, target] of record.watchable) followed.set(point, { source: foreign(source), target: foreign(target), table });
   schedule();
   for (const [place, identity] of record.copies) begun.set(place, identity);
   owedAlso(record.owed);

@@ -1,15 +1,16 @@
 // The agent lets its own program take its place (SIGUSR2 in the build with sanitizers): its containers, streams, connections and calls
 // go on, and no client notices. The record itself is tested in test/unit/sandbox/record.test.ts.
-import { spawnSync } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { chmodSync, closeSync, copyFileSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { connect } from "node:net";
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { Lab, named, outcome, until, type Change, type Json } from "../helpers/lab.js";
 import { SANITISED, whyNot } from "../helpers/private-agent.js";
-import { HEALTH, request } from "../unit/rpc/memory-channel.js";
+import { AGENT, HEALTH, request } from "../unit/rpc/memory-channel.js";
 
 const why = whyNot() ?? (existsSync(SANITISED) ? undefined : `needs ${SANITISED} (make debug)`);
 if (why !== undefined) console.warn(`skipped: ${why}`);
@@ -192,7 +193,9 @@ describe.skipIf(why !== undefined)("a handover", () => {
       await client.createContainer({ ...(lab.request(ids[0] as string, ["/bin/sleep", "1000"]) as object), storages: [shared, watched] } as never);
       await client.createContainer({ ...(lab.request(ids[1] as string, ["/bin/sleep", "1000"]) as object), storages: [shared] } as never);
       await client.updateRoutes({ routes: { Routes: [{ dest: "10.78.0.0/16", device: "h0" }] } } as never);
+      const limit = await hookLimit(lab, work);
       await handOver(lab);
+      expect(await hookLimit(lab, work), "the limit of descriptors that the agent itself was started with").toBe(limit);
       expect(await outcome(client.updateRoutes({ routes: { Routes: [] } } as never))).toBe("OK");
       expect(agent.inside("ip route show 10.78.0.0/16")).toBe("");
       await client.removeContainer({ container_id: ids[1] as string });
@@ -234,6 +237,14 @@ describe.skipIf(why !== undefined)("a handover", () => {
   });
 });
 
+/** The limit of descriptors that a hook has. */
+async function hookLimit(lab: Lab, work: string): Promise<string> {
+  const id = lab.name();
+  await lab.client.createContainer(lab.request(id, ["/bin/true"], (spec) => (spec["Hooks"] = { Prestart: [{ Path: "/bin/sh", Args: ["sh", "-c", `ulimit -n > ${work}/limit`] }] })));
+  await lab.client.removeContainer({ container_id: id });
+  return readFileSync(join(work, "limit"), "utf8");
+}
+
 /** Descriptors of the agent that stay open over execve(2). */
 function inheritable(lab: Lab): string[] {
   const dir = `/proc/${lab.agent.pid}/fdinfo`;
@@ -255,6 +266,43 @@ function dataOf(frame: Buffer): Buffer {
   }
   return frame.subarray(at, at + length);
 }
+
+describe.skipIf(why !== undefined)("a handover over a serial port", () => {
+  it("answers what was asked before, at its time, and goes on", async () => {
+    const dir = mkdtempSync(join(tmpdir(), "kata-handover-"));
+    writeFileSync(join(dir, "agent.toml"), `server_addr = "serial://${dir}/port"\n`);
+    const wire = spawn("socat", [`PTY,link=${dir}/port,raw,echo=0`, `UNIX-LISTEN:${dir}/wire`], { stdio: "ignore" });
+    let agent: ChildProcess | undefined;
+    let peer: Socket | undefined;
+    let log = "";
+    let come = Buffer.alloc(0);
+    try {
+      await until("socat listens", () => existsSync(join(dir, "wire")) && existsSync(join(dir, "port")));
+      peer = connect(join(dir, "wire"));
+      peer.on("data", (d: Buffer) => (come = Buffer.concat([come, d])));
+      agent = spawn(SANITISED, ["--config", join(dir, "agent.toml")], { stdio: ["ignore", "pipe", "ignore"] });
+      agent.stdout?.on("data", (d: Buffer) => (log += d.toString()));
+      await until("the agent serves", () => log.includes('"msg":"listening"'));
+      peer.write(Buffer.concat([request(1, AGENT, "GetOOMEvent", new Uint8Array(0), 3e9), request(3, AGENT, "GetOOMEvent"), request(5, HEALTH, "Check")]));
+      await until("Check is answered", () => come.includes(Buffer.from("00000006000000050200", "hex")));
+      process.kill(agent.pid as number, "SIGUSR2");
+      await until("the handover is done", () => log.includes('"msg":"handover: done, with 0 containers, 1 connections and 2 calls"'));
+      await until("the call's time has passed", () => come.includes("timeout"));
+      peer.write(request(7, HEALTH, "Check"));
+      await until("Check is answered", () => come.includes(Buffer.from("00000006000000070200", "hex")));
+      expect(come.includes(Buffer.from("0000000302", "hex"))).toBe(false); // the other one waits
+    } finally {
+      peer?.destroy();
+      for (const child of [agent, wire]) {
+        if (child === undefined) continue;
+        const gone = once(child, "exit");
+        child.kill("SIGKILL");
+        await gone;
+      }
+      rmSync(dir, { recursive: true });
+    }
+  });
+});
 
 describe.skipIf(why !== undefined)("a handover that fails", () => {
   it("before the new program has begun changes nothing, and may be asked for again", async () => {

@@ -42,7 +42,10 @@ export function saveStreams(streams: Streams, kept: Kept): StreamsRecord {
   const input = streams["input"];
   const ending = !input.ending ? "no" : input["queue"].size > 0 ? "soon" : "yes";
   return {
-    terminal, ended: streams["ended"], stdin: { fd: terminal ? -1 : kept.keep(input.fd), last: input["last"], ending }, stdout: saveOut(stdout, kept),
+    terminal,
+    ended: streams["ended"],
+    stdin: { fd: terminal ? -1 : kept.keep(input.fd), last: input["last"], ending },
+    stdout: saveOut(stdout, kept),
     ...(stderr === undefined ? {} : { stderr: saveOut(stderr, kept) }),
   };
 }
@@ -51,7 +54,8 @@ export function saveStreams(streams: Streams, kept: Kept): StreamsRecord {
 export function restoreStreams(record: StreamsRecord, left: Left): Streams {
   const { stdin, stdout: out, stderr: err, terminal } = record;
   const stdout = restoreOut(out, left.take(out.fd));
-  const streams = new Streams(terminal ? stdout.fd : left.take(stdin.fd), stdout, err === undefined ? undefined : restoreOut(err, left.take(err.fd)), terminal);
+  const stderr = err === undefined ? undefined : restoreOut(err, left.take(err.fd));
+  const streams = new Streams(terminal ? stdout.fd : left.take(stdin.fd), stdout, stderr, terminal);
   const input = streams["input"];
   streams["ended"] = record.ended;
   input["last"] = stdin.last;

@@ -149,7 +149,12 @@ export class OutStream {
 }
 
 /** Input that waits. */
-export interface Write { /** Not written yet. */ rest: Uint8Array; readonly size: number; readonly done: (error: Error | undefined) => void }
+export interface Write {
+  /** Not written yet. */
+  rest: Uint8Array;
+  readonly size: number;
+  readonly done: (error: Error | undefined) => void;
+}
 
 /** What a process reads. Writes are done in the order in which they came. */
 export class InStream {

@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createHash } from "node:crypto";
 import { join, relative } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { bundle, lazyModules, withoutCycles } from "../../../image-builder/agent/bundle.js";
+import { bundle, lazyModules, withoutCycles, withoutDebug } from "../../../image-builder/agent/bundle.js";
 import { flatName, flatten, withTable } from "../../../image-builder/agent/bytecode.js";
 import { slimSyscalls, versioned } from "../../../image-builder/agent/libseccomp.js";
 import { bytesOf, holdBudgets, parseProfiles } from "../../../image-builder/agent/profiles.js";
@@ -108,6 +108,10 @@ describe("qjsc", () => {
 
 describe("modules that are loaded by name", () => {
   it("are found by the path in the type", () => expect(lazyModules("engine/a.ts", '// lazy<typeof import(PATH)>(NAME)\nconst a = lazy<typeof import("./b.js")>("engine/b.js"), c = lazy<typeof import("../lib/c.js")>("lib/c.js");')).toEqual(["engine/b.js", "lib/c.js"]));
+  it("of debug builds alone are not in the others", () => {
+    const text = 'const a = lazy<typeof import("./a.js")>("engine/a.js");\nconst b = __DEBUG__ ? lazy<typeof import("./b.js")>("engine/b.js") : undefined;';
+    expect([lazyModules("engine/c.ts", text), lazyModules("engine/c.ts", withoutDebug(text))]).toEqual([["engine/a.js", "engine/b.js"], ["engine/a.js"]]);
+  });
   it("have one name", () => expect(failing(() => lazyModules("engine/a.ts", 'lazy<typeof import("./b.js")>("b.js")'))).toMatchObject({ failure: "config", message: 'engine/a.ts: lazy("b.js") must be named "engine/b.js"' }));
   it.each(['lazy<B>("engine/b.js")', 'lazy<typeof import("./b.js")>(\n  "engine/b.js")', "lazy(name)", 'lazy<typeof import("./b.js")>(`engine/b.js`)'])("are not loaded by %s, which would not be in the binary", (call) => {
     expect(failing(() => lazyModules("engine/a.ts", `const b = ${call};`)).message).toContain("another form");
@@ -205,13 +209,13 @@ describe("the command agent", () => {
   });
 });
 
-it("the binary that is shipped has nothing of the faults from outside, and no table of the calls' names", async () => {
+it("the binary that is shipped has nothing of the faults from outside, no table of the calls' names, and nothing of a handover", async () => {
   const dir = temp();
   const agent = join(projectRoot, "agent");
   const profiles = parseProfiles(readFileSync(join(agent, "profiles.json"), "utf8"), "profiles.json");
   const { files } = await bundle(dir, { agent, entry: join(agent, "init/main.ts"), arch: "x86_64", commit: "unknown", version: "0", debug: false, stub: "", profiles });
   const text = files.map((file) => readFileSync(join(dir, file), "utf8")).join("\n");
   expect(text).toContain("openat2");
-  expect(["KATA_FAULTS", "njectFault", "remembered", "gettid"].filter((word) => text.includes(word))).toEqual([]);
-  expect(files.filter((file) => file.includes("faults"))).toEqual([]);
+  expect(["KATA_FAULTS", "njectFault", "remembered", "gettid", "KATA_AGENT_RECORD", "handover", "holdRequests", "carried"].filter((word) => text.includes(word))).toEqual([]);
+  expect(files.filter((file) => file.includes("faults") || file.includes("handover"))).toEqual([]);
 }, 120_000);
