@@ -33,7 +33,6 @@ type Plain = Pick<Container, (typeof PLAIN)[number]>;
 export interface ContainerRecord {
   readonly plain: Plain;
   readonly cgroup: string;
-  readonly madeParents: readonly string[];
   readonly processes: readonly ProcessRecord[];
   /** Of those that have ended and that nobody has asked for, oldest first. */
   readonly unclaimed: readonly string[];
@@ -78,7 +77,6 @@ export function saveContainer(container: Container, kept: Kept, claimants: Claim
   return {
     plain: Object.fromEntries(PLAIN.map((name) => [name, container[name]])) as unknown as Plain,
     cgroup: cgroup.path,
-    madeParents: cgroup.madeParents(),
     processes: [...processes.values()].map(of),
     unclaimed: [...unclaimed].map(({ execId }) => execId),
     gate: { fd: kept.keep(gate?.fd), program: gate?.program ?? "" },
@@ -98,7 +96,7 @@ export function restoreContainer(record: ContainerRecord, left: Left, claimants:
   const processes = new Map(record.processes.map((one) => [one.execId, restoreProcess(one, left, claimants)]));
   const init = record.init === undefined ? processes.get(plain.id) : restoreProcess(record.init, left, claimants);
   if (init === undefined) throw new Error(`container ${plain.id} has no first process`);
-  const cgroup = reopenCgroup(record.cgroup, record.madeParents, { pid: plain.initPid, startTime: 0 }, undefined);
+  const cgroup = reopenCgroup(record.cgroup, [], { pid: plain.initPid, startTime: 0 }, undefined);
   const gate = gateOf(record, left);
   const container: Container = { ...plain, judgement: AGENT, init, processes, unclaimed: new Set(), cgroup, gate, oomWatch: undefined };
   const { unclaimed } = changeable(container);

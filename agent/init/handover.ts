@@ -43,17 +43,17 @@ export interface AgentRecord {
   readonly descriptors: readonly number[];
 }
 
-let under = false; // way
+let atIt = false;
 
 /** Begins a handover, unless one is under way. The answer is a line in the log. */
 export function begin(agent: Agent): void {
-  if (under) return;
-  under = true;
+  if (atIt) return;
+  atIt = true;
   log(Level.INFO, "handover: asked for");
   hold(agent.server, true);
   let why: string | undefined;
   const end = (error?: unknown): void => {
-    under = false;
+    atIt = false;
     whenAtRest(undefined);
     patience.cancel();
     log(Level.WARN, `handover: given up, the agent goes on as before: ${messageOf(error)}`);

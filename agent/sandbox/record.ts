@@ -8,6 +8,7 @@ import { foreign, named } from "../lib/foreign.js";
 import type { Kept, Left } from "../lib/kept.js";
 import { owing } from "../lib/owed.js";
 import { awaited } from "../lib/reaper.js";
+import { adoptParents, allParentsMade } from "../engine/cgroup/files.js";
 import type { Process } from "../engine/process.js";
 import { type Claimants, type ContainerRecord, restoreContainer, saveContainer } from "../engine/record.js";
 import { installedRoutes, type Plan as Route, takeUpRoutes } from "../network/routes.js";
@@ -43,6 +44,8 @@ export interface SandboxRecord {
   readonly routes: readonly Route[];
   readonly hasDns: boolean;
   readonly shared: { readonly ipc: number; readonly uts: number } | null;
+  /** Groups above those of containers that were made for them. */
+  readonly madeGroups: readonly string[];
   readonly pidNs: number;
   readonly pidNsOf: string;
 }
@@ -79,6 +82,7 @@ export function save(sandbox: Sandbox, kept: Kept, claimants: Claimants): Sandbo
     watchable: [...followed].map(([point, { source, target }]) => [point, named(source), named(target)]),
     copies: [...begun],
     routes: installedRoutes(),
+    madeGroups: allParentsMade(),
   };
 }
 
@@ -114,6 +118,7 @@ export function restore(record: Partial<SandboxRecord> | undefined, sandbox: San
   for (const [point, source, target] of record.watchable) followed.set(point, { source: foreign(source), target: foreign(target), table });
   schedule();
   for (const [place, identity] of record.copies) begun.set(place, identity);
+  adoptParents(record.madeGroups);
   owedAlso(record.owed);
   takeUpRoutes(record.routes);
 }

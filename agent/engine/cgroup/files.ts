@@ -175,6 +175,9 @@ export function writeLimits(list: readonly Limit[], dirOf: (controller: string) 
 /** The parents of these folders that were made by this process or taken over by it. */
 export const parentsMade = (dirs: readonly string[]): string[] => [...made].filter((parent) => dirs.some((dir) => dir.startsWith(`${parent}/`)));
 
+/** All of them, those included that outlive their groups because others are in them. */
+export const allParentsMade = (): string[] => [...made];
+
 /** Parents that another process made: removed with their last group, as its own. */
 export function adoptParents(parents: readonly string[]): void {
   for (const parent of parents) made.add(parent);

@@ -8,13 +8,14 @@ import type { SandboxRecord } from "../../../agent/sandbox/record.js";
 
 const kernel = new FakeKernel();
 Object.assign(globalThis, { __DEBUG__: true }); // what counts what is being done
-const group = (path: string, madeParents: readonly string[]): Partial<Cgroup> => ({
+const group = (path: string, madeParents: readonly string[] = []): Partial<Cgroup> => ({
   path, madeParents: () => madeParents, watchOom: (_, told) => ({ told: told ?? 0, stop: () => undefined }),
 });
 vi.mock("../../../agent/engine/cgroup/open.js", () => ({ reopenCgroup: group }));
 const { E } = await import("../../../agent/abi/errno.js");
 const { F } = await import("../../../agent/abi/flags.js");
 const { Fd } = await import("../../../agent/sys/fd.js");
+const { adoptParents } = await import("../../../agent/engine/cgroup/files.js");
 const { AGENT } = await import("../../../agent/oci/judgement.js");
 const { fromRecord, Kept, Left, toRecord } = await import("../../../agent/lib/kept.js");
 const { killChild, onExit } = await import("../../../agent/lib/reaper.js");
@@ -113,6 +114,7 @@ function full(): { sandbox: InstanceType<typeof Sandbox>; claimants: { closed: b
   for (const it of all) sandbox.entries.set(it.id, { id: it.id, container: it, storages: [`/s/${it.id}`], serial: new Serial(), ...(it.id === "c3" ? { released: true } : {}) });
   sandbox.storages.set("/m", { count: 2, shared: true, lasting: false, done: { mounted: true, folder: "empty" }, pending: undefined });
   sandbox.oom.push("c3");
+  adoptParents(["/cgroup/pod"]);
   followed.set("/w", { source: foreign("/from"), target: foreign("/w"), table: sandbox.storages });
   takeUpRoutes([{ v6: false, body: new Uint8Array([1, 2]), attributes: [[1, new Uint8Array([9])]], key: "k" }]);
   return { sandbox, claimants };
@@ -133,6 +135,7 @@ describe("the sandbox", () => {
     expect([left.done(), kernel.open().length, [...other.numbers].sort()]).toEqual([[], open, [...kept.numbers].sort()]);
     expect(again.entries.get("c1")?.container?.template).toEqual(sandbox.entries.get("c1")?.container?.template);
     expect(installedRoutes()).toHaveLength(1);
+    expect(JSON.parse(text)).toMatchObject({ version: VERSION, madeGroups: ["/cgroup/pod"], watchable: [["/w", "/from", "/w"]], oom: ["c3"], pidNsOf: "c1" });
   });
 
   it("hears of the ends of its processes, and keeps those for whom somebody may ask", () => {
