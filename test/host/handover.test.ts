@@ -15,7 +15,7 @@ import { AGENT, HEALTH, request } from "../unit/rpc/memory-channel.js";
 const why = whyNot() ?? (existsSync(SANITISED) ? undefined : `needs ${SANITISED} (make debug)`);
 if (why !== undefined) console.warn(`skipped: ${why}`);
 const sha = (data: Uint8Array | string): string => createHash("sha256").update(data).digest("hex");
-const withTerminal: Change = (spec) => (spec.Process["Terminal"] = true);
+const withTerminal: Change = (spec) => (spec.process["terminal"] = true);
 
 /** The lines in the log of the agent that begin so. */
 const told = (lab: Lab, text: string): number => lab.agent.log().split(`"msg":"${text}`).length - 1;
@@ -123,13 +123,13 @@ describe.skipIf(why !== undefined)("a handover", () => {
     expect(await waits.typed).toMatch(/^(hello\r\n){1,2}$/); // the echo, and what cat writes if it was quick
     await client.ttyWinResize({ ...named(two), row: 33, column: 44 });
     expect((await lab.execRun(two, "stty size < /proc/1/fd/0")).stdout).toBe("33 44\n");
-    await client.startContainer({ container_id: third });
+    await client.startContainer({ containerId: third });
     expect(await lab.readAll(named(third))).toBe("started\n");
     expect(await lab.wait(named(third))).toBe(3);
     await client.signalProcess({ ...silent, signal: 15 });
     expect([await waits.killed, await waits.late, await waits.more, await waits.errors]).toEqual([143, "OK", "", ""]);
-    const hungry = await lab.up("x=$(yes | head -c 200000000)", (spec) => (spec.Linux.Resources["Memory"] = { Limit: 16 << 20, Swap: 16 << 20 }));
-    expect(await waits.oom).toEqual({ container_id: hungry });
+    const hungry = await lab.up("x=$(yes | head -c 200000000)", (spec) => (spec.linux.resources["memory"] = { limit: 16 << 20, swap: 16 << 20 }));
+    expect(await waits.oom).toEqual({ containerId: hungry });
     for (const id of [one, two, third, hungry]) await lab.remove(id);
     for (const { path } of latches) rmSync(path);
     expect((await lab.run("echo and further ones")).stdout).toBe("and further ones\n");
@@ -184,35 +184,35 @@ describe.skipIf(why !== undefined)("a handover", () => {
     const base = "/run/kata-containers/shared/containers";
     const work = mkdtempSync(join(tmpdir(), "kata-handover-"));
     writeFileSync(join(work, "key"), "one");
-    const shared = { driver: "bind", source: work, fstype: "bind", options: [], mount_point: `${base}/handover` };
-    const watched = { driver: "watchable-bind", source: work, fstype: "bind", options: [], mount_point: `${base}/watchable/handover` };
+    const shared = { driver: "bind", source: work, fstype: "bind", options: [], mountPoint: `${base}/handover` };
+    const watched = { driver: "watchable-bind", source: work, fstype: "bind", options: [], mountPoint: `${base}/watchable/handover` };
     const ids = [lab.name(), lab.name()];
     const mounted = (): string => agent.inside(`grep -c ' ${base}/handover ' /proc/self/mountinfo || true`);
     try {
       agent.inside("ip link add h0 type veth peer name h1 && ip address add 10.77.0.1/24 dev h0 && ip link set h1 up && ip link set h0 up");
       await client.createContainer({ ...(lab.request(ids[0] as string, ["/bin/sleep", "1000"]) as object), storages: [shared, watched] } as never);
       await client.createContainer({ ...(lab.request(ids[1] as string, ["/bin/sleep", "1000"]) as object), storages: [shared] } as never);
-      await client.updateRoutes({ routes: { Routes: [{ dest: "10.78.0.0/16", device: "h0" }] } } as never);
+      await client.updateRoutes({ routes: { routes: [{ dest: "10.78.0.0/16", device: "h0" }] } } as never);
       const limit = await hookLimit(lab, work);
       await handOver(lab);
       expect(await hookLimit(lab, work), "the limit of descriptors that the agent itself was started with").toBe(limit);
-      expect(await outcome(client.updateRoutes({ routes: { Routes: [] } } as never))).toBe("OK");
+      expect(await outcome(client.updateRoutes({ routes: { routes: [] } } as never))).toBe("OK");
       expect(agent.inside("ip route show 10.78.0.0/16")).toBe("");
-      await client.removeContainer({ container_id: ids[1] as string });
+      await client.removeContainer({ containerId: ids[1] as string });
       expect(mounted()).toBe("1");
       writeFileSync(join(work, "key"), "another");
       await until("the change is followed", () => agent.inside(`cat ${base}/watchable/handover/key`) === "another");
       await handOver(lab);
       const names = (id: string): string => agent.inside(`readlink /proc/$(pgrep -P ${agent.pid} -n)/ns/uts /proc/$(pgrep -P ${agent.pid} -o)/ns/uts #${id}`);
-      await client.startContainer({ container_id: ids[0] as string });
+      await client.startContainer({ containerId: ids[0] as string });
       const late = await lab.up();
       expect(new Set(names(late).split("\n")).size).toBe(1);
       await lab.remove(late);
-      await client.removeContainer({ container_id: ids[0] as string });
+      await client.removeContainer({ containerId: ids[0] as string });
       expect(mounted()).toBe("0");
       expect(agent.inside(`ls -d ${base}/watchable/handover 2>/dev/null || echo gone`)).toBe("gone");
     } finally {
-      for (const id of ids) await outcome(client.removeContainer({ container_id: id }));
+      for (const id of ids) await outcome(client.removeContainer({ containerId: id }));
       agent.inside(`ip link delete h0; umount ${base}/watchable; rm -r /run/kata-containers/shared`);
       rmSync(work, { recursive: true });
     }
@@ -223,7 +223,7 @@ describe.skipIf(why !== undefined)("a handover", () => {
     const latch = new Latch(lab, `hook-${lab.name()}`);
     const id = lab.name();
     const slow = outcome(client.createContainer(lab.request(id, ["/bin/sleep", "1000"], (spec) => {
-      spec["Hooks"] = { Prestart: [{ Path: "/bin/sh", Args: ["sh", "-c", `cat ${latch.path}`] }] };
+      spec["hooks"] = { prestart: [{ path: "/bin/sh", args: ["sh", "-c", `cat ${latch.path}`] }] };
     })));
     await client.check({});
     let checked: Promise<string> | undefined;
@@ -232,7 +232,7 @@ describe.skipIf(why !== undefined)("a handover", () => {
     latch.open();
     expect(await slow).toBe("OK");
     await handOver(lab);
-    await client.removeContainer({ container_id: id });
+    await client.removeContainer({ containerId: id });
     rmSync(latch.path);
   });
 });
@@ -240,8 +240,8 @@ describe.skipIf(why !== undefined)("a handover", () => {
 /** The limit of descriptors that a hook has. */
 async function hookLimit(lab: Lab, work: string): Promise<string> {
   const id = lab.name();
-  await lab.client.createContainer(lab.request(id, ["/bin/true"], (spec) => (spec["Hooks"] = { Prestart: [{ Path: "/bin/sh", Args: ["sh", "-c", `ulimit -n > ${work}/limit`] }] })));
-  await lab.client.removeContainer({ container_id: id });
+  await lab.client.createContainer(lab.request(id, ["/bin/true"], (spec) => (spec["hooks"] = { prestart: [{ path: "/bin/sh", args: ["sh", "-c", `ulimit -n > ${work}/limit`] }] })));
+  await lab.client.removeContainer({ containerId: id });
   return readFileSync(join(work, "limit"), "utf8");
 }
 
