@@ -7,13 +7,12 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { Lab, named, outcome, until, type Change, type Json } from "../helpers/lab.js";
-import { SANITISED, whyNot } from "../helpers/private-agent.js";
+import { SANITISED } from "../helpers/private-agent.js";
+import { suite } from "../helpers/suite.js";
 import { AGENT, HEALTH, request } from "../unit/rpc/memory-channel.js";
 
-const why = whyNot() ?? (existsSync(SANITISED) ? undefined : `needs ${SANITISED} (make debug)`);
-if (why !== undefined) console.warn(`skipped: ${why}`);
 const sha = (data: Uint8Array | string): string => createHash("sha256").update(data).digest("hex");
 const withTerminal: Change = (spec) => (spec.process["terminal"] = true);
 
@@ -47,7 +46,7 @@ class Latch {
   }
 }
 
-describe.skipIf(why !== undefined)("a handover", () => {
+suite("a handover", { needs: ["sanitised agent", "program:pgrep"] }, () => {
   let lab: Lab;
   let before: Json;
   beforeAll(async () => {
@@ -267,7 +266,7 @@ function dataOf(frame: Buffer): Buffer {
   return frame.subarray(at, at + length);
 }
 
-describe.skipIf(why !== undefined)("a handover over a serial port", () => {
+suite("a handover over a serial port", { needs: ["sanitised agent", "program:socat"] }, () => {
   it("answers what was asked before, at its time, and goes on", async () => {
     const dir = mkdtempSync(join(tmpdir(), "kata-handover-"));
     writeFileSync(join(dir, "agent.toml"), `server_addr = "serial://${dir}/port"\n`);
@@ -304,7 +303,7 @@ describe.skipIf(why !== undefined)("a handover over a serial port", () => {
   });
 });
 
-describe.skipIf(why !== undefined)("a handover that fails", () => {
+suite("a handover that fails", { needs: ["sanitised agent"] }, () => {
   it("before the new program has begun changes nothing, and may be asked for again", async () => {
     const dir = mkdtempSync(join(tmpdir(), "kata-handover-"));
     const binary = join(dir, "kata-agent.debug");

@@ -15,7 +15,7 @@ const ONLY: Readonly<Record<string, readonly string[]>> = {
   "NR.wait4\\b": ["sys/wait.ts", "engine/child/proc-of.ts"],
   "NR.ppoll\\b": ["sys/poll.ts", "sys/process.ts", "engine/child/last-steps.ts"],
   "NR.pidfd_getfd\\b": ["sys/process.ts"],
-  "\\bexecve\\(\\w": ["sys/process.ts", "lib/fork.ts", "engine/child/become.ts", "engine/child/exec-stub.ts", "init/drivers.ts" /* PID 1, as a disk's init */],
+  "\\bexecve\\(\\w": ["sys/process.ts", "lib/fork.ts", "engine/child/become.ts", "engine/child/exec-stub.ts", "init/drivers.ts" /* PID 1, as a disk's init */, "init/handover.ts" /* itself, again */],
   "\\bexecveat\\(\\w": ["sys/process.ts", "engine/child/exec-stub.ts", "cli/protect.ts" /* itself, again */],
   "/self/mountinfo\\b": ["lib/mountinfo.ts"],
   "& 0x7f\\b": ["sys/wait.ts", "rpc/wire/decode.ts", "rpc/wire/encode.ts"],
