@@ -100,8 +100,8 @@ suite("network calls", { needs: ["agent"] }, () => {
 
   it("lists interfaces with the right families", async () => {
     await update({ ipAddresses: [{ address: "10.1.2.3", mask: "24" }, { address: "fd00::5", mask: "64" }] });
-    const { interfaces: Interfaces } = (await agent.client.call("ListInterfaces", {})) as unknown as { interfaces: { name: string; hwAddr: string; mtu: string; ipAddresses: { family: unknown; address: string; mask: string }[] }[] };
-    const eth0 = Interfaces.find((i) => i.name === "eth0");
+    const { interfaces } = (await agent.client.call("ListInterfaces", {})) as unknown as { interfaces: { name: string; hwAddr: string; mtu: string; ipAddresses: { family: unknown; address: string; mask: string }[] }[] };
+    const eth0 = interfaces.find((i) => i.name === "eth0");
     expect(eth0).toMatchObject({ hwAddr: "02:00:00:00:00:01" });
     expect(Number(eth0?.mtu)).toBe(1400);
     const family = (a: string): unknown => eth0?.ipAddresses.find((i) => i.address === a)?.family;
@@ -115,7 +115,7 @@ suite("network calls", { needs: ["agent"] }, () => {
       agent.client.call("UpdateRoutes", { routes: { routes: list } } as never) as never;
 
     it("adds the gateway's network first, whatever the order, and lists what is there", async () => {
-      const { routes: Routes } = await route([
+      const { routes: now } = await route([
         { dest: "0.0.0.0/0", gateway: "10.9.0.1", device: "eth0" },
         { dest: "10.9.0.0/16", device: "eth0", scope: 253, source: "10.1.2.3", mtu: 1300 },
         { dest: "fd01::/48", gateway: "fd00::1", device: "eth0", family: 1 },
@@ -124,9 +124,9 @@ suite("network calls", { needs: ["agent"] }, () => {
       expect(routes()).toContainEqual(expect.objectContaining({ dst: "10.9.0.0/16", scope: "link", prefsrc: "10.1.2.3" }));
       expect(agent.inside("ip route show 10.9.0.0/16")).toContain("mtu 1300");
       expect(routes(true)).toContainEqual(expect.objectContaining({ dst: "fd01::/48", gateway: "fd00::1" }));
-      expect(Routes).toContainEqual(expect.objectContaining({ dest: "0.0.0.0/0", gateway: "10.9.0.1" }));
-      expect(Routes).toContainEqual(expect.objectContaining({ dest: "10.9.0.0/16", source: "10.1.2.3" }));
-      expect(Routes).toContainEqual(expect.objectContaining({ dest: "fd01::/48", gateway: "fd00::1" }));
+      expect(now).toContainEqual(expect.objectContaining({ dest: "0.0.0.0/0", gateway: "10.9.0.1" }));
+      expect(now).toContainEqual(expect.objectContaining({ dest: "10.9.0.0/16", source: "10.1.2.3" }));
+      expect(now).toContainEqual(expect.objectContaining({ dest: "fd01::/48", gateway: "fd00::1" }));
     });
 
     it("takes destinations with host bits, and without a length", async () => {

@@ -70,8 +70,8 @@ suite("the calls of the Kata runtime", { needs: [vmOver("vsock")] }, () => {
   it("2: UpdateInterface, UpdateRoutes, AddARPNeighbors before there is a sandbox", async () => {
     const wanted = { device: "eth0", name: "eth0", ipAddresses: [{ address: "10.88.0.5", mask: "24" }], mtu: 1400, hwAddr: MAC, type: "virtual" };
     expect(await client.updateInterface({ interface: wanted }, LIMIT)).toMatchObject({ name: "eth0", hwAddr: MAC, mtu: 1400 });
-    const { routes: Routes } = await client.updateRoutes({ routes: { routes: [{ dest: "0.0.0.0/0", gateway: "10.88.0.1", device: "eth0" }] } }, LIMIT);
-    expect(Routes).toEqual(expect.arrayContaining([expect.objectContaining({ gateway: "10.88.0.1", device: "eth0" })]));
+    const { routes } = await client.updateRoutes({ routes: { routes: [{ dest: "0.0.0.0/0", gateway: "10.88.0.1", device: "eth0" }] } }, LIMIT);
+    expect(routes).toEqual(expect.arrayContaining([expect.objectContaining({ gateway: "10.88.0.1", device: "eth0" })]));
     await client.addARPNeighbors({ neighbors: { arpNeighbors: [{ toIPAddress: { address: "10.88.0.1" }, device: "eth0", lladdr: "02:00:ca:fe:00:02", state: 128 }] } }, LIMIT);
   });
 

@@ -95,9 +95,9 @@ suite("storages in a VM", { needs: [vmOver()] }, () => {
   it("sets up an interface by its PCI path", async () => {
     await vm.client.updateInterface({ interface: { name: "net7", hwAddr: "02:00:00:00:00:01", devicePath: "12/00", mtu: 1400, ipAddresses: [{ address: "10.0.2.15", mask: "24" }] } } as never);
     await vm.client.updateRoutes({ routes: { routes: [{ dest: "0.0.0.0/0", gateway: "10.0.2.2", device: "net7" }] } } as never);
-    const { interfaces: Interfaces } = (await vm.client.listInterfaces({})) as unknown as { interfaces: { name: string; ipAddresses: { address: string }[] }[] };
-    expect(Interfaces.find((i) => i.name === "net7")?.ipAddresses.map((a) => a.address)).toContain("10.0.2.15");
-    expect(Interfaces.find((i) => i.name === "lo")?.ipAddresses.map((a) => a.address)).toContain("127.0.0.1");
+    const { interfaces } = (await vm.client.listInterfaces({})) as unknown as { interfaces: { name: string; ipAddresses: { address: string }[] }[] };
+    expect(interfaces.find((i) => i.name === "net7")?.ipAddresses.map((a) => a.address)).toContain("10.0.2.15");
+    expect(interfaces.find((i) => i.name === "lo")?.ipAddresses.map((a) => a.address)).toContain("127.0.0.1");
     expect(await failure(vm.client.updateInterface({ interface: { name: "x", hwAddr: "02:00:00:00:00:09" } } as never))).toContain("Link not found");
   });
 
