@@ -86,5 +86,5 @@ deps-run:
 deps-test:
 	@tools/deps.sh test
 
-.PHONY: help run test agent debug kernel initrd image sample check lint unit host vm fuzz rules bench attack faults fallbacks conformance soak gen clean deps-agent deps-build deps-run deps-test
+.PHONY: help run ready test agent debug kernel initrd image sample check lint unit host vm fuzz rules bench attack faults fallbacks fresh conformance soak gen clean deps-agent deps-build deps-run deps-test
 .DEFAULT_GOAL := help
