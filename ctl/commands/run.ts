@@ -15,7 +15,7 @@ import { bootVm, type Vm } from "../vm/boot.js";
 import { stateFolder } from "../vm/places.js";
 import { claimName, register } from "../vm/registry.js";
 import { detach, isUp } from "./detach.js";
-import { EXIT_INTERRUPTED } from "./exit.js";
+import { errorText, EXIT_INTERRUPTED } from "./exit.js";
 import { attend } from "./forward.js";
 import { armInterrupt, type Interrupt } from "./interrupt.js";
 import { bootOptions, type VmOptions } from "./options.js";
@@ -153,7 +153,9 @@ const inVm = async (image: string, command: string[], options: RunOptions, work:
       name: id, qemuPid: vm.qemuPid, address: formatAddress(vm.address), transport: vm.transport, accel: vm.accel.accel, machine: vm.machine, console: vm.consolePath, container: id,
     });
     talk.doing(`running container ${id}`);
-    const status = await runContainer(vm, plan, id, options, interrupt, talk);
+    const status = await runContainer(vm, plan, id, options, interrupt, talk).catch((error: unknown) => {
+      throw vm.tooSmall === undefined || interrupt.signal.aborted ? error : new Error(`${vm.tooSmall}: ${errorText(error)}`, { cause: error });
+    });
     good = true;
     await farewell(vm, id);
     report(options, id, vm, status, { imageMs, vmm_to_first_rpc_ms: vm.readyMs, totalMs: performance.now() - begin }, say);

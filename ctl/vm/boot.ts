@@ -13,6 +13,7 @@ import { kernelWords, qemuArgs, type Machine, type MachineType } from "./machine
 import { distFile } from "../../tools/places.js";
 import { needed, runFolder } from "./places.js";
 import { vsockDriverUp } from "./driver-up.js";
+import { memoryNeed, tooSmall } from "./enough.js";
 import { findProgram, lastLines, startProgram, type Program, type ProgramEnd } from "./program.js";
 import { SHARE_TAG, startVirtiofsd } from "./share.js";
 import { openWire, type OpenWire, type WireChoice } from "./wire.js";
@@ -52,6 +53,8 @@ export interface Vm {
   readyMs: number;
   /** Milliseconds from the start of the guest's kernel to the first answered call; undefined when the agent did not tell its time. */
   kernelMs: number | undefined;
+  /** When it has less memory than a container needs: a sentence that says so. */
+  tooSmall: string | undefined;
   qemuPid: number;
   folder: string;
   consolePath: string;
@@ -225,7 +228,7 @@ export const bootVm = async (options: BootOptions = {}): Promise<Vm> => {
   const qemuFile = findProgram("qemu-system-x86_64");
   if (qemuFile === undefined) throw new Error("QEMU is not installed: qemu-system-x86_64 is not on PATH (Debian package qemu-system-x86)");
   const kernel = kernelFile(options.kernel);
-  rootOf(options);
+  const small = tooSmall(options.memoryMiB ?? 256, memoryNeed(kernel, rootOf(options).initrd));
   for (const disk of options.disks ?? []) needed(disk.file, "disk", "check the path");
   const accel = await chooseAccel(qemuFile, kernel);
   const folder = runFolder();
@@ -250,14 +253,14 @@ export const bootVm = async (options: BootOptions = {}): Promise<Vm> => {
     // An answer can overtake the console's line: then the two are the same moment.
     const kernelMs = uptime === undefined ? undefined : uptime + Math.max(0, answered - (Number.isNaN(listening) ? answered : listening));
     say(`agent answered at ${formatAddress(wire.address)} ${readyMs.toFixed(0)} ms after the start of the VMM${kernelMs === undefined ? "" : `, ${kernelMs.toFixed(0)} ms after the start of its kernel`}`);
-    return vmOf(parts as Required<Parts>, { accel, machine: machine.type, readyMs, kernelMs });
+    return vmOf(parts as Required<Parts>, { accel, machine: machine.type, readyMs, kernelMs, tooSmall: small });
   } catch (error) {
     await takeDown(parts);
     if (parts.qemu === undefined || options.signal?.aborted === true) {
       dropFolder(parts, false);
       throw error;
     }
-    const text = failure(parts, (error as Error).message);
+    const text = failure(parts, small ?? (error as Error).message);
     dropFolder(parts, true);
     throw new BootError(text, { cause: error });
   }
@@ -265,7 +268,7 @@ export const bootVm = async (options: BootOptions = {}): Promise<Vm> => {
 
 const DEFAULT_GRACE_MS = 3_000;
 
-const vmOf = (parts: Required<Parts>, facts: Pick<Vm, "accel" | "machine" | "readyMs" | "kernelMs">): Vm => {
+const vmOf = (parts: Required<Parts>, facts: Pick<Vm, "accel" | "machine" | "readyMs" | "kernelMs" | "tooSmall">): Vm => {
   let stopping: Promise<void> | undefined;
   const stop = async (graceMs: number, keepLogs: boolean): Promise<void> => {
     const timer = setTimeout(() => void parts.qemu.kill(), graceMs);

@@ -1,10 +1,13 @@
 // What the host side says of itself: help, completion, what goes to the background, what a machine lacks.
 import { execFileSync, spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { foreground } from "../../../ctl/commands/detach.js";
 import { examine } from "../../../ctl/commands/doctor.js";
 import { sizeText, timeText } from "../../../ctl/commands/help.js";
+import { memoryNeed, tooSmall } from "../../../ctl/vm/enough.js";
 import { projectRoot } from "../../../tools/places.js";
 
 const katactl = (...words: string[]): { status: number | null; stdout: string; stderr: string } => spawnSync(join(projectRoot, "katactl"), words, { encoding: "utf8" });
@@ -83,5 +86,26 @@ describe("doctor", () => {
     const all = JSON.parse(stdout) as { name: string; state: string }[];
     expect(all.find(({ name }) => name === "kernel")?.state).toBe("missing");
     expect(status).toBe(1);
+  });
+});
+
+describe("a VM that is too small", () => {
+  it("is told by what has to be in it", () => {
+    const folder = mkdtempSync(join(tmpdir(), "kc-small-"));
+    try {
+      const file = (name: string, bytes: number, head = ""): string => {
+        writeFileSync(join(folder, name), Buffer.concat([Buffer.from(head, "latin1"), Buffer.alloc(bytes - head.length)]));
+        return join(folder, name);
+      };
+      const MIB = 1024 ** 2;
+      const elf = file("vmlinux", 20 * MIB, "\x7fELF");
+      expect(memoryNeed(elf, file("initrd", MIB))).toBe(43);
+      expect(memoryNeed(elf, undefined)).toBe(41);
+      expect(memoryNeed(file("bzImage", 5 * MIB), undefined)).toBe(40);
+      expect(tooSmall(36, 43)).toBe("the VM has too little memory: 36 MiB, this kernel needs about 43 (--vm-memory)");
+      expect(tooSmall(43, 43)).toBeUndefined();
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 });
