@@ -28,7 +28,7 @@ export const FALLBACKS: readonly Fallback[] = [
     short: "needs of the program no calls but its own, with no_new_privs",
   },
   {
-    name: "memory files without MFD_EXEC", faults: "memfd_create[1&0x10]:EINVAL", where: "before Linux 6.3", file: "sys/memfd.ts", tests: ["engine-process", "go-inside", "oci-process"],
+    name: "memory files without MFD_EXEC", faults: "memfd_create[1&0x10]:EINVAL", where: "before Linux 6.3", file: "sys/memfd.ts", tests: ["engine-process", "go-inside"],
     instead: "the file is made without the flag: all may be executed there",
     without: { titles: SANITISERS, because: "the sanitizers take memory themselves" }, short: "has only the environment that was given, HOME added, the last of two values",
   },
@@ -45,7 +45,7 @@ export const FALLBACKS: readonly Fallback[] = [
     instead: "a user namespace's devices are binds of the machine's own", without: { titles: "has devices of its own", because: "the machine has no such devices to be bound" },
   },
   {
-    name: "no device nodes", faults: "mknodat[2&0x2000]:EPERM", where: "in a user namespace, or in a container that may not make them", file: "engine/child/devices.ts, root-tree.ts", tests: ["engine-security", "oci-security.test", "oci-mounts"],
+    name: "no device nodes", faults: "mknodat[2&0x2000]:EPERM", where: "in a user namespace, or in a container that may not make them", file: "engine/child/devices.ts, root-tree.ts", tests: ["engine-security", "oci-devices"],
     instead: "the agent's own device is bound, if it is the same; what masks a file is the agent's null device, looked at first",
     without: { titles: "are made where they are asked for", because: "the agent has no such devices to be bound" },
   },
@@ -57,12 +57,12 @@ export const FALLBACKS: readonly Fallback[] = [
     name: "no more keys", faults: "keyctl:EDQUOT", where: "a user who has as many keys as he may", file: "engine/child/keyring.ts", tests: ["engine-process"], instead: "under an agent a process has none; a command says why it cannot go on",
   },
   {
-    name: "cgroup mounts are refused", faults: "mount[=cgroup2]:EPERM,mount[=cgroup]:EPERM", where: "a user namespace that does not own the cgroup namespace", file: "engine/child/cgroup-mount.ts", tests: ["oci-cgroup", "engine-cgroup", "engine-security"],
+    name: "cgroup mounts are refused", faults: "mount[=cgroup2]:EPERM,mount[=cgroup]:EPERM", where: "a user namespace that does not own the cgroup namespace", file: "engine/child/cgroup-mount.ts", tests: ["oci-cgroup", "engine-cgroup"],
     instead: "the group's folder is bound",
   },
   { name: "a hierarchy that is in use otherwise", faults: "mount[=cgroup]:EBUSY", where: "version 1, mounted with other options", file: "engine/child/cgroup-mount.ts", tests: ["oci-cgroup"], instead: "the same" },
   {
-    name: "no list of files to delegate", faults: "openat[cgroup/delegate]:ENOENT,openat2[cgroup/delegate]:ENOENT", where: "before Linux 4.15", file: "engine/cgroup/v2.ts", tests: ["oci-cgroup"], instead: "the three files of the document are handed over",
+    name: "no list of files to delegate", faults: "openat[cgroup/delegate]:ENOENT,openat2[cgroup/delegate]:ENOENT", where: "before Linux 4.15", file: "engine/cgroup/v2.ts", tests: ["oci-cgroup-v2"], instead: "the three files of the document are handed over",
   },
   {
     name: "resctrl without reasons", faults: "openat[last_cmd_status]:ENOENT,openat2[last_cmd_status]:ENOENT", where: "before Linux 4.16", file: "engine/resctrl.ts", tests: ["oci-resctrl"], instead: "the errno alone is told",

@@ -25,7 +25,7 @@ export const outcome = (call: Promise<unknown>): Promise<string> =>
   );
 
 /** Tries until `good`; for what the kernel finishes by itself (a closed connection, a dying process). */
-export const until = async (what: string, good: () => boolean | Promise<boolean>, ms = 10_000): Promise<void> => {
+export const until = async (what: string, good: () => boolean | Promise<boolean>, ms = 120_000): Promise<void> => {
   const end = Date.now() + ms;
   while (!(await good())) {
     if (Date.now() > end) throw new Error(`not within ${ms} ms: ${what}`);
@@ -159,7 +159,7 @@ export class Lab {
   async settled(before: Json): Promise<void> {
     for (const id of this.#live) await outcome(this.remove(id));
     const want = JSON.stringify(before);
-    await until(`the state is ${want}`, () => JSON.stringify(this.state()) === want, 3000).catch((error: unknown) => {
+    await until(`the state is ${want}`, () => JSON.stringify(this.state()) === want, 60_000).catch((error: unknown) => {
       throw new Error(`${String(error)}\nbut it is ${JSON.stringify(this.state())}`);
     });
   }

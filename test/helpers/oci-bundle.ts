@@ -33,6 +33,13 @@ export const plainConfig = (script: string): Config => ({
   linux: { namespaces: [{ type: "pid" }, { type: "mount" }, { type: "ipc" }, { type: "uts" }, { type: "network" }] },
 });
 
+/** A line of shell on this machine; what it printed. Throws what it said when it fails. */
+export const sh = (script: string): string => {
+  const { status, stdout, stderr } = spawnSync("sh", ["-c", script], { encoding: "utf8" });
+  if (status !== 0) throw new Error(`${script}: ${stderr}`);
+  return stdout.trim();
+};
+
 /** A folder of bundles and the state of their containers. */
 export class Bundles {
   #n = 0;
@@ -60,6 +67,13 @@ export class Bundles {
     return dir;
   }
 
+  /** A folder of the machine that no container may reach. */
+  outside(): string {
+    const dir = join(this.folder, `outside${this.#n++}`);
+    mkdirSync(dir);
+    return dir;
+  }
+
   id(): string {
     const id = `oci${process.pid}n${this.#n++}`;
     this.#ids.push(id);
@@ -74,7 +88,7 @@ export class Bundles {
   /** One command, to its end; `through` are words before it ("taskset", "-c", "0"). */
   command(args: readonly string[], through: readonly string[] = []): Outcome {
     const [program = this.binary, ...rest] = [...through, ...this.#words, "--root", this.#state, ...args];
-    const { status, stdout, stderr } = spawnSync(program, rest, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"], timeout: 30_000 });
+    const { status, stdout, stderr } = spawnSync(program, rest, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"], timeout: 120_000 });
     return { status, stdout, stderr: readable(stderr) };
   }
 
@@ -99,7 +113,7 @@ export class Bundles {
     const log = join(this.folder, "log");
     rmSync(log, { force: true });
     const [program = this.binary, ...rest] = [...through, ...this.#words, "--root", this.#state, "--log", log, ...args];
-    const { status } = spawnSync(program, rest, { stdio: "ignore", timeout: 30_000 });
+    const { status } = spawnSync(program, rest, { stdio: "ignore", timeout: 120_000 });
     return { status, stdout: "", stderr: readable(spawnSync("cat", [log], { encoding: "utf8" }).stdout) };
   }
 

@@ -58,7 +58,7 @@ export class Cell {
     const log = join(this.folder, "log");
     const fd = openSync(log, "w");
     const own = program === "/kata-oci" ? ["--root", "/run/s"] : [];
-    const { status } = spawnSync("nsenter", ["-t", this.first, "-m", "-u", "-i", "-n", "-p", "-r", "-w", program, ...own, ...args], { stdio: ["ignore", fd, fd], timeout: 10_000, killSignal: "SIGKILL" });
+    const { status } = spawnSync("nsenter", ["-t", this.first, "-m", "-u", "-i", "-n", "-p", "-r", "-w", program, ...own, ...args], { stdio: ["ignore", fd, fd], timeout: 120_000, killSignal: "SIGKILL" });
     closeSync(fd);
     return { status: status ?? -1, text: readFileSync(log, "utf8") };
   }

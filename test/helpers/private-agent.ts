@@ -62,7 +62,7 @@ export const startPrivateAgent = async (settings = "", before = ":", binary = BI
     rmSync(dir, { recursive: true, force: true });
   };
   try {
-    const client = await connectAgent(`unix://${socket}`, { waitMs: 10_000 });
+    const client = await connectAgent(`unix://${socket}`, { waitMs: 120_000 });
     return {
       client, dir, pid, stop, log: () => text,
       inside: (command) => execFileSync("nsenter", ["-t", String(pid), "-m", "-n", "sh", "-ec", command], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] }).trim(),

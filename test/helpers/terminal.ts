@@ -104,7 +104,7 @@ export class Terminal {
 
   /** The pid of the command. */
   pid(): Promise<number> {
-    return this.#until("the command", () => this.#pid || undefined, 10_000);
+    return this.#until("the command", () => this.#pid || undefined, 120_000);
   }
   type(data: string | Buffer): void {
     this.#tell({ do: "type", data: Buffer.from(data).toString("base64") });
@@ -120,7 +120,7 @@ export class Terminal {
     this.#tell({ do: "hang up" });
   }
   /** Waits until `text` has appeared; all that has appeared up to its end, which is then forgotten. */
-  expect(text: string, ms = 20_000): Promise<Buffer> {
+  expect(text: string, ms = 120_000): Promise<Buffer> {
     return this.#until(JSON.stringify(text), () => {
       const at = this.#seen.indexOf(text);
       if (at < 0) return undefined;
@@ -130,7 +130,7 @@ export class Terminal {
     }, ms);
   }
   /** Waits for the command's end. */
-  end(ms = 30_000): Promise<TerminalEnd> {
+  end(ms = 120_000): Promise<TerminalEnd> {
     return this.#until("the end", () => this.#end, ms);
   }
   /** What has appeared and was not asked for. */

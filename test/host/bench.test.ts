@@ -34,7 +34,7 @@ suite("the native part of the bench", { needs: ["root"] }, () => {
     tools = await nativeTools();
     home = mkdtempSync(join(tmpdir(), "bench-test-"));
     writeFileSync(join(home, "agent"), `#!/bin/sh\nsocket=$(sed -n 's,.*unix://\\(.*\\)",\\1,p' "$2")\nexec ${tools["floor-server"]} $socket ${tools.spew} ${tools.sink}\n`, { mode: 0o755 });
-  }, 60_000);
+  }, 240_000);
   afterAll(() => rmSync(home, { recursive: true, force: true }));
 
   it("gives every number of the groups asked for, and ends all it started", async () => {

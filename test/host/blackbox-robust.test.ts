@@ -215,7 +215,7 @@ suite("an agent of its own", { needs: ["agent"] }, () => {
 
   it("takes its containers with it in good order when the sandbox is destroyed", async () => {
     const lab = await Lab.start();
-    const gone = until("the agent has ended", () => !alive(String(lab.agent.pid)), 10_000);
+    const gone = until("the agent has ended", () => !alive(String(lab.agent.pid)), 120_000);
     await lab.up();
     await lab.create(["/bin/sleep", "1000"]);
     const waiting = outcome(lab.wait(named(await lab.up("exec sleep 1000"))));

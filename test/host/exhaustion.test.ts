@@ -188,7 +188,7 @@ sys.stdin.read()
 os.kill(pid, 9)
 `;
     child = spawn("python3", ["-c", script], { stdio: ["pipe", "ignore", "inherit"] });
-    const client = await connectAgent(`unix://${socket}`, { waitMs: 20_000 });
+    const client = await connectAgent(`unix://${socket}`, { waitMs: 120_000 });
     const calls = Array.from({ length: 6000 }, (_, i) => outcome(client.startContainer({ containerId: `none${i}${"x".repeat(200)}` })));
     expect(new Set((await Promise.all(calls)).map((text) => text.split(":")[0]))).toEqual(new Set(["INTERNAL"]));
     await client.check({});

@@ -39,7 +39,7 @@ for (const [version, prepare] of [["1", ":"], ["2", ONLY_V2]] as const) suite(`w
     const removed = box.remove(id);
     const longest = await longestCheck(box.agent.client, removed);
     await removed;
-    expect(longest).toBeLessThan(Math.max(300, (performance.now() - begin) / 3));
+    expect(longest).toBeLessThan(Math.max(1500, (performance.now() - begin) / 2)); // it is not the agent that does it
     expect(box.state()).toEqual(before);
   };
   const moveInto = (group: string): string => `mkdir -p ${group}; for p in $(cat cgroup.procs); do echo $p > ${group}/cgroup.procs; done`;
@@ -52,9 +52,9 @@ for (const [version, prepare] of [["1", ":"], ["2", ONLY_V2]] as const) suite(`w
     await box.agent.client.statsContainer({ containerId: id });
     await box.agent.client.pauseContainer({ containerId: id });
     await box.agent.client.resumeContainer({ containerId: id });
-    expect(performance.now() - begin).toBeLessThan(5000);
+    expect(performance.now() - begin).toBeLessThan(60_000); // and not for ever
     await goes(id);
-  }, 60_000);
+  }, 240_000);
 
   it("a container that has frozen groups of its own is removed", async () => {
     const id = await busy();
@@ -140,5 +140,5 @@ for (const [version, prepare] of [["1", ":"], ["2", ONLY_V2]] as const) suite(`w
     await box.remove(id);
     expect(existsSync(freezer)).toBe(false);
     expect(box.state()).toEqual(before);
-  }, 60_000);
+  }, 240_000);
 });

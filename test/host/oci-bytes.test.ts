@@ -17,7 +17,7 @@ const command = (words: readonly string[], quiet = false): { status: number | nu
   const all = words.map((word, i) => `a${i}=${quoted(word)}; a${i}=\${a${i}%.}`).join("\n");
   const used = words.map((_, i) => `"$a${i}"`).join(" ");
   // A container keeps the streams of the command that makes it.
-  const { status, stdout, stderr } = spawnSync("dash", ["-c", `${all}\nexec ${used}`], { timeout: 30_000, stdio: ["ignore", ...(quiet ? (["ignore", "ignore"] as const) : (["pipe", "pipe"] as const))] });
+  const { status, stdout, stderr } = spawnSync("dash", ["-c", `${all}\nexec ${used}`], { timeout: 120_000, stdio: ["ignore", ...(quiet ? (["ignore", "ignore"] as const) : (["pipe", "pipe"] as const))] });
   return { status, stdout: stdout ?? Buffer.alloc(0), stderr: stderr?.toString() ?? "" };
 };
 

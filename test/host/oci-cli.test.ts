@@ -213,7 +213,7 @@ for i in range(20):
 `;
     const pidFile = join(box.folder, "adopted.pid");
     const words = box.words(["exec", "--detach", "--pid-file", pidFile, box.sleeper(), "sh", "-c", "exit 3"]);
-    const { stdout, stderr } = spawnSync("python3", ["-c", adopt, pidFile, ...words], { encoding: "utf8", timeout: 30_000, stdio: ["ignore", "pipe", "pipe"] });
+    const { stdout, stderr } = spawnSync("python3", ["-c", adopt, pidFile, ...words], { encoding: "utf8", timeout: 120_000, stdio: ["ignore", "pipe", "pipe"] });
     expect({ stdout, stderr }).toEqual({ stdout: "3\n".repeat(20), stderr: "" });
   });
 

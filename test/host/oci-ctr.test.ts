@@ -31,11 +31,11 @@ class Containerd {
   }
   ctr(...args: readonly string[]): Outcome {
     const [program = "", ...rest] = this.words(args);
-    const { status, stdout, stderr } = spawnSync(program, rest, { encoding: "utf8", timeout: 30_000, stdio: ["ignore", "pipe", "pipe"] });
+    const { status, stdout, stderr } = spawnSync(program, rest, { encoding: "utf8", timeout: 120_000, stdio: ["ignore", "pipe", "pipe"] });
     return { status, stdout: stdout.trim(), stderr: stderr.trim() };
   }
   onTerminal(...args: readonly string[]): Outcome {
-    const { status, stdout, stderr } = spawnSync("script", ["-qec", this.words(args).map((word) => `'${word}'`).join(" "), "/dev/null"], { encoding: "utf8", timeout: 30_000, stdio: ["ignore", "pipe", "pipe"] });
+    const { status, stdout, stderr } = spawnSync("script", ["-qec", this.words(args).map((word) => `'${word}'`).join(" "), "/dev/null"], { encoding: "utf8", timeout: 120_000, stdio: ["ignore", "pipe", "pipe"] });
     return { status, stdout: stdout.replaceAll("\r", "").replaceAll("\0", "").replaceAll("^@", "").trim(), stderr };
   }
   run(...args: readonly string[]): Outcome {

@@ -24,7 +24,7 @@ suite("ps, events and update", { needs: ["agent"] }, () => {
   const refused = (args: readonly string[], text: string): void => expect(box.command(args)).toMatchObject({ status: 1, stderr: expect.stringContaining(text) });
   const withInput = (input: string, args: readonly string[]): Outcome => {
     const [program = "", ...words] = box.words(args);
-    const { status, stdout, stderr } = spawnSync(program, words, { encoding: "utf8", input, timeout: 30_000 });
+    const { status, stdout, stderr } = spawnSync(program, words, { encoding: "utf8", input, timeout: 120_000 });
     return { status, stdout, stderr };
   };
 
@@ -70,7 +70,7 @@ suite("ps, events and update", { needs: ["agent"] }, () => {
     }
     expect(await end).toEqual([0, null]);
     expect([figures >= 3, kills]).toEqual([true, 1]);
-  }, 30_000);
+  }, 240_000);
 
   it("is ended by a signal, as its callers end it", async () => {
     const id = box.sleeper();

@@ -93,7 +93,7 @@ suite("a terminal in the foreground", { needs: ["agent", noTerminal] }, () => {
       await terminal.expect("ready");
       terminal.look(false);
       terminal.type("\n");
-      await until("the program is gone", gone, 10_000);
+      await until("the program is gone", gone, 120_000);
       terminal.look(true);
       expect(String(await terminal.expect("last"))).toContain("z".repeat(20_000));
       expect(await terminal.end()).toMatchObject({ status: 3, same: true, ...few });
@@ -104,7 +104,7 @@ suite("a terminal in the foreground", { needs: ["agent", noTerminal] }, () => {
       await terminal.expect("ready");
       terminal.look(false);
       process.kill(await terminal.pid(), "SIGTERM");
-      if (how === "exec") await until("the program is gone", gone, 10_000); // it writes to a full terminal: only the signal ends it
+      if (how === "exec") await until("the program is gone", gone, 120_000); // it writes to a full terminal: only the signal ends it
       expect(await terminal.end()).toMatchObject({ status: 9, same: true, ...few });
     });
 
@@ -118,7 +118,7 @@ suite("a terminal in the foreground", { needs: ["agent", noTerminal] }, () => {
       terminal.hangUp();
       const { ticks } = await terminal.end();
       expect(ticks).toBeLessThan(FEW_TICKS);
-      await until("the program is gone", gone, 10_000);
+      await until("the program is gone", gone, 120_000);
     });
 
     it("waits for a program that has closed its terminal, and shows what it writes when it has opened it again", async () => {
@@ -196,7 +196,7 @@ suite("a terminal in the foreground", { needs: ["agent", noTerminal] }, () => {
       const [word = "", ...words] = box.words(["exec", "-t", id, "/bin/sh", "-c", program]);
       const input = openSync(file, "r");
       try {
-        return spawnSync(word, words, { stdio: [input, "pipe", "pipe"], timeout: 20_000, encoding: "utf8" });
+        return spawnSync(word, words, { stdio: [input, "pipe", "pipe"], timeout: 120_000, encoding: "utf8" });
       } finally {
         closeSync(input);
       }
@@ -218,7 +218,7 @@ suite("a terminal in the foreground", { needs: ["agent", noTerminal] }, () => {
     const pieces: Buffer[] = [];
     shell.stdout.on("data", (data: Buffer) => pieces.push(data));
     shell.stdin.write("\n");
-    await until("the shell has looked", () => errors.includes("looked"), 10_000);
+    await until("the shell has looked", () => errors.includes("looked"), 120_000);
     writeFileSync(go, "\n");
     await once(shell, "close");
     const seen = errors.split("\n").filter((line) => line.startsWith("flags")).map((line) => Number.parseInt(line.split(/\s+/)[1] ?? "x", 8) & 0o4000);

@@ -31,13 +31,13 @@ class Podman {
   }
   /** `through` are words before it. */
   call(...args: readonly string[]): Outcome {
-    const { status, stdout, stderr } = spawnSync("podman", [...this.#words, ...args], { encoding: "utf8", env: this.#env, timeout: 60_000, stdio: ["ignore", "pipe", "pipe"] });
+    const { status, stdout, stderr } = spawnSync("podman", [...this.#words, ...args], { encoding: "utf8", env: this.#env, timeout: 120_000, stdio: ["ignore", "pipe", "pipe"] });
     return { status, stdout: stdout.trim(), stderr: stderr.trim() };
   }
   /** The same from a terminal of 40 lines by 100 columns. */
   onTerminal(...args: readonly string[]): Outcome {
     const quoted = this.words(args).map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(" ");
-    const { status, stdout, stderr } = spawnSync("script", ["-qec", `stty rows 40 cols 100; ${quoted}`, "/dev/null"], { encoding: "utf8", env: this.#env, timeout: 60_000, stdio: ["ignore", "pipe", "pipe"] });
+    const { status, stdout, stderr } = spawnSync("script", ["-qec", `stty rows 40 cols 100; ${quoted}`, "/dev/null"], { encoding: "utf8", env: this.#env, timeout: 120_000, stdio: ["ignore", "pipe", "pipe"] });
     return { status, stdout: stdout.replaceAll("\r", "").replaceAll("\0", "").replaceAll("^@", "").trim(), stderr };
   }
   pull(): string {

@@ -202,7 +202,7 @@ suite("the process of a bundle", { needs: ["agent"] }, () => {
     for (const harmless of ["CHLD", "WINCH", "CONT", "URG", "TSTP", "0"]) expect(box.command(["kill", id, harmless]).status).toBe(0);
     expect(status()).toBe("created");
     expect(box.command(["kill", id, name])).toMatchObject({ status: 0, stderr: "" });
-    await until("it has stopped", () => status() === "stopped", 10_000);
+    await until("it has stopped", () => status() === "stopped", 120_000);
     expect(box.command(["delete", id])).toMatchObject({ status: 0 });
   });
 

@@ -118,7 +118,7 @@ suite("terminals of the command line", { needs: ["agent", "program:python3", "pr
   const onTerminal = (args: readonly string[], input = ""): { readonly status: number | null; readonly lines: string[] } => {
     const quoted = box.words(args).map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(" ");
     const script = `stty rows 40 cols 100; a=$(stty -g); ${quoted}; s=$?; [ "$a" = "$(stty -g)" ] && echo same; exit $s`;
-    const { status, stdout } = spawnSync("script", ["-qec", script, "/dev/null"], { encoding: "utf8", input, timeout: 20_000 });
+    const { status, stdout } = spawnSync("script", ["-qec", script, "/dev/null"], { encoding: "utf8", input, timeout: 120_000 });
     return { status, lines: stdout.replaceAll("\r", "").replaceAll("\0", "").replaceAll("^@", "").replaceAll("^D", "").replaceAll("\b", "").trim().split("\n") };
   };
 

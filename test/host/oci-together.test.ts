@@ -53,7 +53,7 @@ suite("commands at the same time", { needs: ["agent"] }, () => {
       expect(deleted.map(({ status }) => status)).toEqual(deleted.map(() => 0));
       expect([ids(), cgroupsOf(id)]).toEqual(["", []]);
     }
-  }, 60_000);
+  }, 240_000);
 
   it("starts or deletes, whichever comes first", async () => {
     for (let round = 0; round < 15; round++) {
@@ -66,7 +66,7 @@ suite("commands at the same time", { needs: ["agent"] }, () => {
       box.quiet(["delete", "--force", id]);
       expect([ids(), cgroupsOf(id)]).toEqual(["", []]);
     }
-  }, 60_000);
+  }, 240_000);
 
   it("tells the state at any moment", async () => {
     const id = box.id();

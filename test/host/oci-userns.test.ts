@@ -221,7 +221,7 @@ suite("a user namespace", { needs: ["agent", "user namespaces"] }, () => {
       for (const path of [dir, state, join(dir, "rootfs")]) chownSync(path, 65534, 65534);
       const command = (stdio: "pipe" | "ignore", ...args: string[]): Said => {
         const words = ["-m", "sh", "-c", `${before} && exec "$@"`, "sh", "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
-        const { status, stdout, stderr } = spawnSync("unshare", [...words, BINARY, "oci", "--root", state, ...args], { encoding: "utf8", stdio: ["ignore", stdio, stdio], timeout: 30_000 });
+        const { status, stdout, stderr } = spawnSync("unshare", [...words, BINARY, "oci", "--root", state, ...args], { encoding: "utf8", stdio: ["ignore", stdio, stdio], timeout: 120_000 });
         return { status, stdout, stderr };
       };
       try {

@@ -33,9 +33,9 @@ suite("the folder of a container", { needs: ["agent"] }, () => {
     const removed = box.remove(id);
     const longest = await longestCheck(box.agent.client, removed);
     await removed;
-    expect(longest).toBeLessThan((performance.now() - begin) / 3); // it is not the agent that does it
+    expect(longest).toBeLessThan(Math.max(1500, (performance.now() - begin) / 2)); // it is not the agent that does it
     expect(box.state()).toEqual(before);
-  }, 60_000);
+  }, 240_000);
 
   it("goes with files and folders that are immutable or can only be appended to", async (context) => {
     const id = await box.sleeper();

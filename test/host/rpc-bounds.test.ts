@@ -33,7 +33,7 @@ suite("a request of the largest size", { needs: ["agent"] }, () => {
   /** What it answers: its text, as it is on the wire. */
   const answer = async (method: string, payload: Buffer): Promise<string> => {
     socket.write(requestFrame((stream += 2), method, payload));
-    await until("an answer comes", () => received.length >= 10 && received.length >= 10 + received.readUInt32BE(0), 60_000);
+    await until("an answer comes", () => received.length >= 10 && received.length >= 10 + received.readUInt32BE(0), 120_000);
     const text = received.subarray(10).toString("latin1");
     received = Buffer.alloc(0);
     return text;

@@ -67,7 +67,7 @@ suite("peers that want memory", { needs: ["agent"] }, () => {
     await until("the agent has closed them", () => lab.fds() <= (before["descriptors"] as number) + 8);
   };
   /** Bytes that nobody has read of what was written to the sockets, are none: the agent has them. */
-  const taken = (all: Raw[]): Promise<void> => until("everything has been sent", () => all.every((r) => r.closed || r.socket.writableLength === 0), 30_000);
+  const taken = (all: Raw[]): Promise<void> => until("everything has been sent", () => all.every((r) => r.closed || r.socket.writableLength === 0), 120_000);
 
   it.each([
     ["a header that announces the largest frame", 200, frame(1, [0x0a], 1, 0, 4194304)],
@@ -135,7 +135,7 @@ suite("peers that want memory", { needs: ["agent"] }, () => {
       const left = all.map((r) => r.socket.writableLength).join();
       for (let i = 0; i < 20; i++) await lab.client.check();
       return left === all.map((r) => r.socket.writableLength).join();
-    }, 60_000);
+    }, 240_000);
     if (!sanitised) expect(lab.anon() - start).toBeLessThan(32 * MB);
     await drop(all);
     await until("the memory is back", () => sanitised || lab.anon() - start < 2 * MB);
@@ -149,7 +149,7 @@ suite("peers that want memory", { needs: ["agent"] }, () => {
       for (let i = 0; i < 50; i++) r.socket.write(request(from + 2 * i, AGENT, "WriteStdin", encoded("grpc.WriteStreamRequest", { containerId: id, data: new Uint8Array(1 << 20) })));
     };
     for (const r of all) writes(r, 1);
-    await until("all but a few are refused", () => all.reduce((n, r) => n + r.codes.length, 0) >= 192, 30_000);
+    await until("all but a few are refused", () => all.reduce((n, r) => n + r.codes.length, 0) >= 192, 120_000);
     expect(new Set(all.flatMap((r) => r.codes))).toEqual(new Set([CODE.RESOURCE_EXHAUSTED]));
     if (!sanitised) expect(lab.anon() - start).toBeLessThan(20 * MB);
     // a process that reads is served: nothing but the bytes that wait is refused

@@ -18,7 +18,7 @@ const HEADER = 10;
 
 interface Agent { readonly process: ChildProcess; readonly path: string; readonly log: () => string; stop(): Promise<void> }
 
-const until = async (what: string, good: () => boolean | Promise<boolean>, ms = 15_000): Promise<void> => {
+const until = async (what: string, good: () => boolean | Promise<boolean>, ms = 120_000): Promise<void> => {
   const end = Date.now() + ms;
   while (!(await good())) {
     if (Date.now() > end) throw new Error(`not within ${ms} ms: ${what}`);

@@ -22,7 +22,7 @@ afterEach(() => rmSync(dir, { recursive: true, force: true }));
 suite("kata-agent as a process", { needs: ["agent"] }, () => {
   it("keeps the numbers of standard streams that it was started without", async () => {
     const child = spawn("sh", ["-c", 'exec "$0" --config "$1" <&- >&- 2>&-', BINARY, config], { stdio: "ignore" });
-    const client = await connectAgent(`unix://${dir}/a.sock`, { waitMs: 10_000 });
+    const client = await connectAgent(`unix://${dir}/a.sock`, { waitMs: 120_000 });
     try {
       expect((await client.check({})).status).toBe("SERVING");
       expect([0, 1, 2].map((n) => readlinkSync(`/proc/${child.pid}/fd/${n}`))).toEqual(["/dev/null", "/dev/null", "/dev/null"]);
@@ -40,7 +40,7 @@ suite("kata-agent as a process", { needs: ["agent"] }, () => {
     const list = spawnSync("setarch", ["-R", BINARY, "oci", "--root", join(dir, "state"), "list", "--quiet"], { encoding: "utf8" });
     expect({ status: list.status, stderr: list.stderr }).toEqual({ status: 0, stderr: "" });
     const child = spawn("setarch", ["-R", BINARY, "--config", config], { stdio: "ignore" });
-    const client = await connectAgent(`unix://${dir}/a.sock`, { waitMs: 10_000 });
+    const client = await connectAgent(`unix://${dir}/a.sock`, { waitMs: 120_000 });
     try {
       for (let i = 0; i < 3; i++) expect((await client.check({})).status).toBe("SERVING");
       expect((await client.version({})).agentVersion).not.toBe("");
@@ -53,7 +53,7 @@ suite("kata-agent as a process", { needs: ["agent"] }, () => {
 
   it("ends with status 0 on SIGTERM and takes its socket away", async () => {
     const child = spawn(BINARY, ["--config", config], { stdio: "ignore" });
-    const client = await connectAgent(`unix://${dir}/a.sock`, { waitMs: 10_000 });
+    const client = await connectAgent(`unix://${dir}/a.sock`, { waitMs: 120_000 });
     client.close();
     child.kill("SIGTERM");
     expect(await once(child, "exit")).toEqual([0, null]);
@@ -75,7 +75,7 @@ suite("kata-agent as a process", { needs: ["agent"] }, () => {
     ["this is no TOML\n", /line 1/],
   ])("names what is wrong in its file: %j", (text, reason) => {
     writeFileSync(config, text);
-    const end = spawnSync(BINARY, ["--config", config], { encoding: "utf8", timeout: 10_000 });
+    const end = spawnSync(BINARY, ["--config", config], { encoding: "utf8", timeout: 120_000 });
     expect([end.status, end.stderr]).toEqual([1, expect.stringMatching(reason)]);
   });
 

@@ -298,7 +298,7 @@ suite("storages", { needs: ["agent"] }, () => {
       writeFileSync(join(source, "..v2/key"), "two");
       run("ln", "-sfn", "..v2", join(source, "..data"));
       rmSync(join(source, "..v1"), { recursive: true });
-      await expect.poll(() => agent.inside(`cat ${target}/key; ls -A ${target} | tr '\\n' ' '`), { timeout: 10_000 }).toBe("two..data ..v2 key");
+      await expect.poll(() => agent.inside(`cat ${target}/key; ls -A ${target} | tr '\\n' ' '`), { timeout: 120_000 }).toBe("two..data ..v2 key");
     } finally {
       await agent.client.call("RemoveContainer", { containerId: "c2" } as never);
     }

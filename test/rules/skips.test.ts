@@ -13,6 +13,9 @@ describe("tests", () => {
     const wrong = files.filter((file) => file.endsWith(".test.ts") && !OWN.includes(file) && readFileSync(join(projectRoot, file), "utf8").includes(word));
     expect(wrong).toEqual([]);
   });
+  it.each(files.filter((file) => /^test\/(host|vm|helpers|fallbacks)\//.test(file)))("of %s have at most 400 lines", (file) => {
+    expect(readFileSync(join(projectRoot, file), "utf8").split("\n").length - 1).toBeLessThanOrEqual(400);
+  });
   it("may be skipped for reasons that are told, each once", () => {
     const skips = allowedSkips();
     expect(skips.filter(({ skip: what, because, ...rest }) => what === "" || because.length < 20 || Object.keys(rest).length > 0)).toEqual([]);

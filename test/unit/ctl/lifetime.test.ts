@@ -65,11 +65,11 @@ describe("katactl run, while the image is made ready", () => {
     const env = { ...process.env, PATH: `${bin}${delimiter}${process.env["PATH"] ?? ""}`, TMPDIR: join(home, "tmp"), KATACTL_STATE: join(home, "state"), TOOL_PID: pidFile };
     const child = spawn(join(projectRoot, "katactl"), ["run", join(home, "image.tar"), "--", "x"], { env, stdio: ["ignore", "ignore", "pipe"] });
     const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
-    await Promise.race([expect.poll(() => existsSync(pidFile), { timeout: 15_000, interval: 10 }).toBe(true), ended]);
+    await Promise.race([expect.poll(() => existsSync(pidFile), { timeout: 120_000, interval: 10 }).toBe(true), ended]);
     expect(readdirSync(join(home, "tmp")).filter((name) => name.startsWith("katactl"))).toHaveLength(1);
     child.kill(signal);
     expect(await ended).toBe(130);
     expect(readdirSync(join(home, "tmp")).filter((name) => name.startsWith("katactl"))).toEqual([]);
-    await expect.poll(() => existsSync(`/proc/${readFileSync(pidFile, "utf8").trim()}`), { timeout: 5_000, interval: 10 }).toBe(false);
+    await expect.poll(() => existsSync(`/proc/${readFileSync(pidFile, "utf8").trim()}`), { timeout: 120_000, interval: 10 }).toBe(false);
   });
 });

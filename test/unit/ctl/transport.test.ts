@@ -74,7 +74,7 @@ describe("opening a stream", () => {
     const link = join(folder, "late.sock");
     const { symlinkSync } = await import("node:fs");
     setTimeout(() => symlinkSync(first.path, link), 60);
-    const client = await connectAgent(`unix://${link}`, { waitMs: 5_000 });
+    const client = await connectAgent(`unix://${link}`, { waitMs: 120_000 });
     expect(client.connection.open).toBe(true);
     client.close();
     rmSync(folder, { recursive: true });
