@@ -54,7 +54,7 @@ export const FALLBACKS: readonly Fallback[] = [
     instead: "a process has none", without: { titles: "share a session keyring", because: "there is none" },
   },
   {
-    name: "no more keys", faults: "keyctl:EDQUOT", where: "a user who has as many keys as he may", file: "engine/child/keyring.ts", tests: ["engine-process"], instead: "under an agent a process has none; a command says why it cannot go on",
+    name: "no more keys", faults: "keyctl:EDQUOT@3+", where: "a user who has as many keys as he may", file: "engine/child/keyring.ts", tests: ["engine-process"], instead: "under an agent a process has none; a command says why it cannot go on",
   },
   {
     name: "cgroup mounts are refused", faults: "mount[=cgroup2]:EPERM,mount[=cgroup]:EPERM", where: "a user namespace that does not own the cgroup namespace", file: "engine/child/cgroup-mount.ts", tests: ["oci-cgroup", "engine-cgroup"],

@@ -13,6 +13,7 @@ const cell = (text: string): string => text.replaceAll("|", "\\|");
 const verdict = (outcome: Outcome | undefined): string => {
   if (outcome === undefined) return "not run";
   const { passed, failed } = outcome;
+  if (passed + failed.length === 0) return "**none ran**";
   return failed.length === 0 ? `${passed} pass` : `**${failed.length} fail**, ${passed} pass`;
 };
 

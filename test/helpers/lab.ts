@@ -9,6 +9,7 @@ import { RpcError, UnencodableRequest } from "../../ctl/client/rpc-error.js";
 import { collectStream, type ProcessName } from "../../ctl/client/stdio.js";
 import { containerRequest, fillRootfs, finish, sandboxRequest, type Ended } from "./guest.js";
 import { startPrivateAgent, type PrivateAgent } from "./private-agent.js";
+import type { Fixture } from "./suite.js";
 
 export type Json = Record<string, unknown>;
 export type Oci = Json & { process: Json; linux: Json & { resources: Json; namespaces: Json[] }; mounts: Json[]; root: Json };
@@ -171,3 +172,15 @@ export class Lab {
     if (bad !== undefined) throw new Error(`the agent has a bug: ${bad}`);
   }
 }
+
+/** A lab for all tests of a suite, each of which leaves it as it was. `prepare` makes what is made once and kept. */
+export const labs = (prepare?: (lab: Lab) => Promise<unknown>, ...how: Parameters<typeof Lab.start>): Fixture<Lab> => ({
+  start: async () => {
+    const lab = await Lab.start(...how);
+    await prepare?.(lab);
+    return lab;
+  },
+  stop: (lab) => lab.stop(),
+  state: (lab) => lab.state(),
+  settled: (lab, before) => lab.settled(before as Json),
+});

@@ -1,7 +1,7 @@
 // Every call with nothing in it, in the wrong order, and twice: the codes that hosts expect (agent-api 6, 8, 25.T2, 25.T4, 25.T6),
 // and an agent in which nothing is left or lost.
-import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
-import { Lab, named, outcome, until, type Json } from "../helpers/lab.js";
+import { beforeAll, expect, it } from "vitest";
+import { Lab, labs,  named, outcome, until } from "../helpers/lab.js";
 import { suite } from "../helpers/suite.js";
 
 /** Code and, where it matters, text for an empty request. */
@@ -21,16 +21,16 @@ const EMPTY: readonly (readonly [call: string, outcome: RegExp])[] = [
   ["ResizeVolume", /^UNIMPLEMENTED/], ["SetPolicy", /^NOT_FOUND: .*\/grpc\.AgentService\/SetPolicy is not supported/], ["Check", /^OK/], ["Version", /^OK/],
 ];
 
-suite("the calls", { needs: ["agent"] }, () => {
+/** Handlers are loaded when they are first called. */
+const warm = async (lab: Lab): Promise<void> => {
+  for (const [call] of EMPTY) await outcome(lab.client.call(call as never));
+};
+
+suite("the calls", { needs: ["agent"], fixture: labs(warm) }, (use) => {
   let lab: Lab;
-  let before: Json;
-  beforeAll(async () => {
-    lab = await Lab.start();
-    for (const [call] of EMPTY) await outcome(lab.client.call(call as never)); // handlers are loaded when first called
-    before = lab.state();
+  beforeAll(() => {
+    lab = use();
   });
-  afterAll(() => lab?.stop());
-  afterEach(() => lab.settled(before));
 
   it.each(EMPTY)("%s says what is wrong with an empty request", async (call, expected) => {
     // once with nothing set up at all is the case of the private agents of other tests; here a sandbox is there

@@ -3,9 +3,9 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import { beforeAll, expect, it } from "vitest";
 import { BINARY, SANITISED } from "../helpers/private-agent.js";
-import { Lab, named, outcome, until, type Json } from "../helpers/lab.js";
+import { Lab, labs,  named, outcome, until, type Json } from "../helpers/lab.js";
 import { suite } from "../helpers/suite.js";
 
 const turns = async (n: number): Promise<void> => {
@@ -15,15 +15,11 @@ const sanitised = BINARY.endsWith(".debug"); // it never gives memory back
 const NANOSECOND = 1e-6; // in milliseconds
 const alive = (pid: string): boolean => existsSync(`/proc/${pid}/exe`) && !/^State:\s*Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
 
-suite("the agent", { needs: ["agent"] }, () => {
+suite("the agent", { needs: ["agent"], fixture: labs() }, (use) => {
   let lab: Lab;
-  let before: Json;
-  beforeAll(async () => {
-    lab = await Lab.start();
-    before = lab.state();
+  beforeAll(() => {
+    lab = use();
   });
-  afterAll(() => lab?.stop());
-  afterEach(() => lab.settled(before));
   const children = (): string => readFileSync(`/proc/${lab.agent.pid}/task/${lab.agent.pid}/children`, "utf8").trim();
 
   it("survives clients that die while a container is made, and another can take it over", async () => {

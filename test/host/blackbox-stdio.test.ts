@@ -3,26 +3,20 @@
 import { createHash, randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import { beforeAll, expect, it } from "vitest";
 import { readStream, writeStream } from "../../ctl/client/stdio.js";
-import { Lab, named, outcome, until, type Change, type Json } from "../helpers/lab.js";
+import { Lab, labs,  named, outcome, until, type Change } from "../helpers/lab.js";
 import { suite } from "../helpers/suite.js";
 
 const MB = 1 << 20;
 const sha = (data: Uint8Array): string => createHash("sha256").update(data).digest("hex");
 const withTerminal: Change = (spec) => (spec.process["terminal"] = true);
 
-suite("the standard streams", { needs: ["agent"] }, () => {
+suite("the standard streams", { needs: ["agent"], fixture: labs(async (one) => one.remove(await one.up("cat", withTerminal))) }, (use) => {
   let lab: Lab;
-  let before: Json;
-  beforeAll(async () => {
-    lab = await Lab.start();
-    const id = await lab.up("cat", withTerminal);
-    await lab.remove(id);
-    before = lab.state();
+  beforeAll(() => {
+    lab = use();
   });
-  afterAll(() => lab?.stop());
-  afterEach(() => lab.settled(before));
 
   it.each([["a container", false], ["an exec", true]])("carry 10 MB through %s and back, to the end", async (_name, exec) => {
     const id = await lab.up(exec ? undefined : "exec cat");

@@ -1,15 +1,14 @@
 // Fields of requests that have no effect say so when they are set: in one line, once for each container, and never when they are not set.
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { beforeAll, expect, it } from "vitest";
 import { sandboxRequest } from "../helpers/guest.js";
-import { Lab, outcome, until, type Json } from "../helpers/lab.js";
+import { Lab, labs,  outcome, until, type Json } from "../helpers/lab.js";
 import { suite } from "../helpers/suite.js";
 
-suite("request fields without effect", { needs: ["agent"] }, () => {
+suite("request fields without effect", { needs: ["agent"], fixture: labs() }, (use) => {
   let lab: Lab;
-  beforeAll(async () => {
-    lab = await Lab.start();
+  beforeAll(() => {
+    lab = use();
   });
-  afterAll(() => lab?.stop());
 
   /** The lines that there are, once a later one has come. */
   const lines = async (): Promise<Json[]> => {
