@@ -99,7 +99,7 @@ async function make(context: Context, options: Options, waiting: boolean): Promi
     if (container.initPid !== drafted) entry.draft(secondRecord(saved, container)); // it is another one since it has gone into a pid namespace
     entry.publish();
     announce(options, container.init, master);
-    if (waiting && container.gate?.tell("go") !== true) throw new AppError("internal", "its process is gone");
+    if (waiting && container.startChannel?.tell("go") !== true) throw new AppError("internal", "its process is gone");
     return { entry, container, master };
   } catch (error) {
     if (container !== undefined) {

@@ -30,6 +30,6 @@ export function revive({ entry, saved, status }: Known, options: { readonly star
   const startSocket = options.startSocket === true && status === "created" ? entry.connectToStart() : undefined;
   const spec = options.whole ?? { ociVersion: saved.ociVersion, ...(saved.hooks === undefined ? {} : { hooks: saved.hooks }), ...(saved.annotations === undefined ? {} : { annotations: saved.annotations }) };
   return reviveContainer({
-    id: saved.id, pid: status === "stopped" ? 0 : saved.pid, startTime: saved.startTime, bundle: saved.bundle, status: status === "creating" ? "stopped" : status, cgroup: saved.cgroup, madeParents: saved.madeParents, apart: saved.apart, newKeyring: saved.newKeyring, resctrl: saved.resctrl, spec, door: startSocket,
+    id: saved.id, pid: status === "stopped" ? 0 : saved.pid, startTime: saved.startTime, bundle: saved.bundle, status: status === "creating" ? "stopped" : status, cgroup: saved.cgroup, madeParents: saved.madeParents, apart: saved.apart, newKeyring: saved.newKeyring, resctrl: saved.resctrl, spec, startSocket: startSocket,
   }, options.whole !== undefined);
 }

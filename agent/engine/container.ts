@@ -70,7 +70,7 @@ export interface Container {
   /** What it was when it was paused. */
   readonly pausedFrom: Status | undefined;
   /** To the child that waits to be started; undefined once it has been. */
-  readonly gate: Channel | undefined;
+  readonly startChannel: Channel | undefined;
   readonly oomWatch: OomWatch | undefined;
 }
 

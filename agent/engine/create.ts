@@ -24,8 +24,8 @@ const limits = lazy<typeof import("./birth/limits-from-outside.js")>("engine/bir
 
 const MACHINE: Machine = { has: (type) => machine().has(type), isOwn: (type, path) => machine().isOwn(type, path) };
 
-async function untilReady(args: CreateArgs, cgroup: Cgroup, gate: Channel, process: Process, { late, traits, inside }: Started, filter: Filter | undefined): Promise<void> {
-  const next = (): ReturnType<Channel["next"]> => gate.next(`container ${args.id}`, args.judgement.patience === "endless" ? Infinity : withPatience(READY_MS));
+async function untilReady(args: CreateArgs, cgroup: Cgroup, startChannel: Channel, process: Process, { late, traits, inside }: Started, filter: Filter | undefined): Promise<void> {
+  const next = (): ReturnType<Channel["next"]> => startChannel.next(`container ${args.id}`, args.judgement.patience === "endless" ? Infinity : withPatience(READY_MS));
   let ready = false, born = !inside;
   const heard = new Set<Said["say"]>();
   while (!ready || !born) {
@@ -33,7 +33,7 @@ async function untilReady(args: CreateArgs, cgroup: Cgroup, gate: Channel, proce
     inTurn(said, heard, [heard.size === 0 && "map", heard.size === 0 && "open", "ready", inside && "born", filter?.listener !== undefined && "notify", !heard.has("born") && "hooks"]);
     switch (said.say) {
       case "map": case "open":
-        await detached().answer(pidfdOf(process), gate, said);
+        await detached().answer(pidfdOf(process), startChannel, said);
         heard.delete(said.say); // it may ask again
         continue;
       case "ready":
@@ -48,7 +48,7 @@ async function untilReady(args: CreateArgs, cgroup: Cgroup, gate: Channel, proce
       case "hooks": await runOutside(args, process.pid); break;
       default: throw died(args.spec, cgroup);
     }
-    if (said.say !== "ready" || !born) gate.tell("go"); // one that is ready and where it belongs waits for "start"
+    if (said.say !== "ready" || !born) startChannel.tell("go"); // one that is ready and where it belongs waits for "start"
   }
   if (late.length > 0) limits().limitFromOutside(process.pid, late);
 }
@@ -83,29 +83,29 @@ export async function createContainer(args: CreateArgs): Promise<Container> {
     const cgroup = makeCgroup(spec, id, judgement);
     let group: ResctrlGroup | undefined;
     let process: Process | undefined;
-    let gate: Channel | undefined;
+    let startChannel: Channel | undefined;
     let copies: Awaited<ReturnType<typeof copiesFor>>;
     try {
       if (spec.linux.intelRdt !== undefined) group = resctrl().openGroup(id, spec.linux.intelRdt);
       const { oomScoreAdj: score, ...unscored } = spec.process;
       if (args.own === undefined) copies = await copiesFor({ ...args, mountLabel }, spec, cgroup);
       const started = withScore(score, judgement, (left) => startChild({ ...args, mountLabel, copies }, left ? spec : { ...spec, process: unscored }, cgroup, group, filter));
-      gate = started.channel;
-      gate.program = spec.process.args[0] ?? "";
-      gate.judgement = judgement;
+      startChannel = started.channel;
+      startChannel.program = spec.process.args[0] ?? "";
+      startChannel.judgement = judgement;
       process = processOf(id, started, args.own);
       cgroup.restrictDevices(spec.linux.resources);
-      const container = record(args, cgroup, group, process, gate, filter);
+      const container = record(args, cgroup, group, process, startChannel, filter);
       args.born?.(container);
       if (started.held !== undefined) {
         await started.held();
-        gate.tell("go");
+        startChannel.tell("go");
       }
-      await untilReady(args, cgroup, gate, process, started, filter);
+      await untilReady(args, cgroup, startChannel, process, started, filter);
       changeable(container).initPid = process.pid;
       return container;
     } catch (error) {
-      gate?.close();
+      startChannel?.close();
       const clear = async (): Promise<void> => {
         process?.streams?.close();
         await cgroup.remove();
@@ -132,12 +132,12 @@ function terminationLog({ annotations, mounts }: Spec): string | undefined {
   return path === undefined ? undefined : mounts?.find((m) => m.destination === path)?.source;
 }
 
-function record(args: CreateArgs, cgroup: Cgroup, group: ResctrlGroup | undefined, init: Process, gate: Channel, seccompFilter: Filter | undefined): Container {
+function record(args: CreateArgs, cgroup: Cgroup, group: ResctrlGroup | undefined, init: Process, startChannel: Channel, seccompFilter: Filter | undefined): Container {
   const { spec, id } = args;
   return {
     id, ociVersion: spec.ociVersion, judgement: args.judgement, newKeyring: args.newKeyring !== false, bundleDir: args.bundleDir, cgroup, resctrl: group, hooks: spec.hooks, initPid: init.pid, init, processes: new Map([[id, init]]), unclaimed: new Set(), pipeSize: args.pipeSize, annotations: spec.annotations ?? {},
     terminationLog: terminationLog(spec),
     startHooks: startHooksOf(spec), template: templateOf(spec, seccompFilter),
-    status: "created", pausedFrom: undefined, gate, oomWatch: undefined,
+    status: "created", pausedFrom: undefined, startChannel, oomWatch: undefined,
   };
 }

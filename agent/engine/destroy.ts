@@ -46,8 +46,8 @@ export async function destroyContainer(container: Container): Promise<void> {
   const all = [...container.processes.values()];
   if (!container.processes.has(container.id)) all.push(container.init);
   for (const process of all) signal(process, SIG.KILL);
-  own.gate?.close(); // after the signal: one that waits for its start would see this and end by itself, with another status
-  own.gate = undefined;
+  own.startChannel?.close(); // after the signal: one that waits for its start would see this and end by itself, with another status
+  own.startChannel = undefined;
   await attemptTo(container.id, "kill everybody in the cgroup", () => container.cgroup.killAll());
   await allGone(container, all);
   for (const process of all) process.streams?.close();

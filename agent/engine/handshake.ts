@@ -53,7 +53,7 @@ const LOOK_MS = 1000;
 let buffer: Uint8Array | undefined; // messages are understood as they come, so one buffer does
 
 /** The parent's end of a connection to the start socket of a child that waits to be started. */
-export function knock(connected: Fd): Channel {
+export function channelOver(connected: Fd): Channel {
   const channel = new Channel(connected);
   channel.judgement = COMMAND_LINE;
   return channel;

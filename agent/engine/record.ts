@@ -39,7 +39,7 @@ export interface ContainerRecord {
   /** The first process, when it is no longer among them. */
   readonly init?: ProcessRecord;
   /** To the child that waits to be started. */
-  readonly gate: { readonly fd: number; readonly program: string };
+  readonly startChannel: { readonly fd: number; readonly program: string };
   /** Kills for want of memory that have been told of, where somebody watches for them. */
   readonly oomTold?: number;
 }
@@ -72,22 +72,22 @@ function restoreProcess(record: ProcessRecord, left: Left, claimants: Claimants)
 
 /** Everything of a container that nobody is changing at the moment. */
 export function saveContainer(container: Container, kept: Kept, claimants: Claimants): ContainerRecord {
-  const { id, cgroup, init, gate, oomWatch, processes, unclaimed } = container;
+  const { id, cgroup, init, startChannel, oomWatch, processes, unclaimed } = container;
   const of = (process: Process): ProcessRecord => saveProcess(process, kept, claimants);
   return {
     plain: Object.fromEntries(PLAIN.map((name) => [name, container[name]])) as unknown as Plain,
     cgroup: cgroup.path,
     processes: [...processes.values()].map(of),
     unclaimed: [...unclaimed].map(({ execId }) => execId),
-    gate: { fd: kept.keep(gate?.fd), program: gate?.program ?? "" },
+    startChannel: { fd: kept.keep(startChannel?.fd), program: startChannel?.program ?? "" },
     ...(processes.get(id) === init ? {} : { init: of(init) }),
     ...(oomWatch === undefined ? {} : { oomTold: oomWatch.told }),
   };
 }
 
-function gateOf({ gate }: ContainerRecord, left: Left): Channel | undefined {
-  const fd = left.takeIf(gate.fd);
-  return fd === undefined ? undefined : Object.assign(new Channel(fd), { program: gate.program, judgement: AGENT });
+function startChannelOf({ startChannel }: ContainerRecord, left: Left): Channel | undefined {
+  const fd = left.takeIf(startChannel.fd);
+  return fd === undefined ? undefined : Object.assign(new Channel(fd), { program: startChannel.program, judgement: AGENT });
 }
 
 /** The container again. `onOom` is told of each process that the kernel has killed for want of memory since the record was made. */
@@ -97,8 +97,8 @@ export function restoreContainer(record: ContainerRecord, left: Left, claimants:
   const init = record.init === undefined ? processes.get(plain.id) : restoreProcess(record.init, left, claimants);
   if (init === undefined) throw new Error(`container ${plain.id} has no first process`);
   const cgroup = reopenCgroup(record.cgroup, [], { pid: plain.initPid, startTime: 0 }, undefined);
-  const gate = gateOf(record, left);
-  const container: Container = { ...plain, judgement: AGENT, init, processes, unclaimed: new Set(), cgroup, gate, oomWatch: undefined };
+  const startChannel = startChannelOf(record, left);
+  const container: Container = { ...plain, judgement: AGENT, init, processes, unclaimed: new Set(), cgroup, startChannel, oomWatch: undefined };
   const { unclaimed } = changeable(container);
   for (const execId of record.unclaimed) unclaimed.add(processes.get(execId) as Process);
   for (const process of processes.values()) {

@@ -13,7 +13,7 @@ import type { Container, ResctrlGroup, Status } from "./container.js";
 import { filterOf } from "./birth/newborn.js";
 import type { Apart } from "./members.js";
 import { startHooksOf, templateOf } from "./template.js";
-import { knock } from "./handshake.js";
+import { channelOver } from "./handshake.js";
 import { COMMAND_LINE } from "../oci/judgement.js";
 import { alive, dead, ended, type Process } from "./process.js";
 
@@ -29,14 +29,14 @@ export interface Remembered extends Identity {
   readonly resctrl?: ResctrlGroup | undefined;
   readonly newKeyring?: boolean | undefined;
   readonly spec: Spec;
-  /** A connection to the door of a container that has not been started. */
-  readonly door?: Fd | undefined;
+  /** A connection to the start socket of a container that has not been started. */
+  readonly startSocket?: Fd | undefined;
 }
 
 const UNKNOWN_STATUS = 255;
 
 /** A process that is not this one's child: how it ended stays unknown. */
-function stranger(identity: Identity, execId: string): Process {
+function madeElsewhere(identity: Identity, execId: string): Process {
   const { pid } = identity;
   const gone = (): Process => dead(execId, pid, UNKNOWN_STATUS);
   if (pid <= 0) return gone();
@@ -62,10 +62,10 @@ function stranger(identity: Identity, execId: string): Process {
 /** The container as the engine's other calls want it. `withFilter` compiles the seccomp section for further processes. */
 export function reviveContainer(from: Remembered, withFilter = false): Container {
   const { id, spec } = from;
-  const init = stranger(from, id);
+  const init = madeElsewhere(from, id);
   return {
     id, ociVersion: spec.ociVersion, judgement: COMMAND_LINE, newKeyring: from.newKeyring !== false, bundleDir: from.bundle, cgroup: reopenCgroup(from.cgroup, from.madeParents, from, from.apart), resctrl: from.resctrl, hooks: spec.hooks, initPid: from.pid, init, processes: new Map([[id, init]]), unclaimed: new Set(), pipeSize: 0,
     annotations: spec.annotations ?? {}, terminationLog: undefined, startHooks: startHooksOf(spec), template: templateOf(spec, withFilter ? filterOf(spec.linux?.seccomp) : undefined),
-    status: from.status, pausedFrom: from.status === "paused" ? "running" : undefined, gate: from.door === undefined ? undefined : knock(from.door), oomWatch: undefined,
+    status: from.status, pausedFrom: from.status === "paused" ? "running" : undefined, startChannel: from.startSocket === undefined ? undefined : channelOver(from.startSocket), oomWatch: undefined,
   };
 }

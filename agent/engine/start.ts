@@ -26,20 +26,20 @@ async function runHooksFirst(container: Container, wanted: NonNullable<Container
  * agent logs it, as hosts expect: the program runs already.
  */
 export async function startContainer(container: Container): Promise<void> {
-  const { gate } = container;
+  const { startChannel } = container;
   const own = changeable(container);
   mustBe(container, "start", "created");
-  if (gate === undefined) throw new AppError("precondition", `cannot start container ${container.id}: it has been started already`);
-  let heard: ReturnType<typeof gate.next>;
+  if (startChannel === undefined) throw new AppError("precondition", `cannot start container ${container.id}: it has been started already`);
+  let heard: ReturnType<typeof startChannel.next>;
   try {
     if (container.startHooks !== undefined) await runHooksFirst(container, container.startHooks);
-    heard = nextOf(container.init, gate, `start of container ${container.id}`, container.judgement.patience === "endless" ? Infinity : withPatience(READY_MS));
+    heard = nextOf(container.init, startChannel, `start of container ${container.id}`, container.judgement.patience === "endless" ? Infinity : withPatience(READY_MS));
   } catch (error) {
     throw because(`start container ${container.id}`, error); // nobody would hear how it went: it is not started, and may be later
   }
-  own.gate = undefined;
+  own.startChannel = undefined;
   try {
-    if (!gate.tell("start")) {
+    if (!startChannel.tell("start")) {
       heard.catch(() => undefined);
       throw new AppError("precondition", "its process is gone");
     }
@@ -50,7 +50,7 @@ export async function startContainer(container: Container): Promise<void> {
   } catch (error) {
     throw because(`start container ${container.id}`, error);
   } finally {
-    gate.close();
+    startChannel.close();
   }
 }
 

@@ -47,9 +47,9 @@ export async function signalProcess(sandbox: Sandbox, id: string, execId: string
     return;
   }
   const process = sandbox.process(id, execId);
-  const { gate } = sandbox.container(id, unknown);
+  const { startChannel } = sandbox.container(id, unknown);
   const first = execId === "" || execId === id;
-  const waiting = first && gate !== undefined;
+  const waiting = first && startChannel !== undefined;
   const sent = waiting || (first && number === SIG.TERM) ? lost().effective(process.pid, waiting, number) : number; // that which asks for the end must not be lost
   const r = signal(process, sent);
   if (r < 0 && r !== -E.ESRCH) throw new SysError("kill", -r);

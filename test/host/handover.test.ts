@@ -79,7 +79,7 @@ suite("a handover", { needs: ["sanitised agent", "program:pgrep"] }, () => {
     const latches = ["exit", "speak", "eat"].map((name) => new Latch(lab, `${name}-${lab.name()}`));
     const [exit, speak, eat] = latches as [Latch, Latch, Latch];
     const [one, two] = [await lab.up(), await lab.up("exec cat", withTerminal)];
-    const third = await lab.create(["/bin/sh", "-c", "echo started; exit 3"]); // not started yet: it waits at its gate
+    const third = await lab.create(["/bin/sh", "-c", "echo started; exit 3"]); // not started yet: it waits at its startChannel
     const leaving = await lab.exec(one, `${exit.wait}; exit 7`);
     const silent = await lab.exec(one, `${speak.wait}; echo spoken; sleep 1000`);
     const eating = await lab.exec(one, `${eat.wait}; exec sha256sum`);

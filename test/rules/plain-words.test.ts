@@ -5,12 +5,6 @@ import { expect, it } from "vitest";
 
 const root = resolve(import.meta.dirname, "../..");
 const WORDS = /\b(doors?|gates?|gated|knock(s|ed|ing)?|heirs?|errands?|strangers?)\b/gi;
-/** Where such a word still is, by file: the channel to a first process that waits for its start. */
-const LEFT: Readonly<Record<string, readonly string[]>> = {
-  "agent/engine/container.ts": ["gate"], "agent/engine/create.ts": ["gate"], "agent/engine/destroy.ts": ["gate"], "agent/engine/start.ts": ["gate"], "agent/engine/record.ts": ["gate", "door"],
-  "agent/engine/revive.ts": ["gate", "door", "knock", "stranger"], "agent/engine/handshake.ts": ["knock"], "agent/engine/birth/detached-mounts.ts": ["gate"], "agent/engine/birth/first-process.ts": ["gate"],
-  "agent/sandbox/containers.ts": ["gate"], "agent/cli/create.ts": ["gate"], "agent/cli/load.ts": ["door"], "docs/glossary.md": ["gate"],
-};
 
 function files(dir: string): string[] {
   return readdirSync(join(root, dir), { withFileTypes: true }).flatMap((e) => {
@@ -25,7 +19,7 @@ const asWords = (text: string): string => text.replace(/([a-z0-9])([A-Z])/g, "$1
 
 it.each(["agent", "ctl", "image-builder", "docs"])("%s calls things by words that need no explanation", (dir) => {
   const found = files(dir).flatMap((file) => readFileSync(join(root, file), "utf8").split("\n").flatMap((line, i) => {
-    const words = [...asWords(line).matchAll(WORDS)].map((m) => m[0].toLowerCase()).filter((word) => !(LEFT[file] ?? []).includes(word));
+    const words = [...asWords(line).matchAll(WORDS)].map((m) => m[0]);
     return words.length > 0 ? [`${file}:${i + 1}: ${words.join()}: ${line.trim().slice(0, 100)}`] : [];
   }));
   expect(found).toEqual([]);

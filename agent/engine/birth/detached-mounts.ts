@@ -157,18 +157,18 @@ export async function detachAside(id: string, steps: readonly Step[], linux: Lin
  * Answers a child, whose descriptors the numbers are: its copy of mounts gets the ids of a user namespace (mount_setattr(2),
  * MOUNT_ATTR_IDMAP), or a path is opened in a helper. Rejects naming it.
  */
-export async function answer(child: Fd, gate: Channel, ask: Ask): Promise<void> {
+export async function answer(child: Fd, startChannel: Channel, ask: Ask): Promise<void> {
   using own = pidfdGetfd(child, ask.say === "map" ? ask.tree : ask.base);
   try {
     if (ask.say === "map") {
       using ids = pidfdGetfd(child, ask.ids);
       mapIds(own, ask.how, ids);
-      return sendFds(gate.fd, new Uint8Array(1), [own]);
+      return sendFds(startChannel.fd, new Uint8Array(1), [own]);
     }
     const { path, follow } = ask;
     const { fds: [fd] } = await descriptorsAside(`open ${path}`, COPY_MS, (_off) => ({ fds: [openat2(own, path, follow ? O.PATH : O.PATH | O.NOFOLLOW, RESOLVE.IN_ROOT)], about: null }), [own]);
     using source = fd as Fd;
-    sendFds(gate.fd, new Uint8Array(1), [source]);
+    sendFds(startChannel.fd, new Uint8Array(1), [source]);
   } catch (error) {
     throw because(`mounts: ${ask.path}`, error);
   }

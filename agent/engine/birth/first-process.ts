@@ -37,7 +37,7 @@ export interface CreateArgs {
   readonly born?: (container: Container) => void;
   /** Takes over what cannot be cleared away when the container has not come to be: `job` may be called again. Without it that is the error. */
   readonly owe?: (why: unknown, job: () => Promise<void>) => void;
-  /** A listening socket (SOCK_SEQPACKET) where another process will start the container: see `Channel`; the caller says "go" at the gate. */
+  /** A listening socket (SOCK_SEQPACKET) where another process will start the container: see `Channel`; the caller says "go" over `startChannel`. */
   readonly startSocket?: Fd | undefined;
   /** The root is moved over the old one, which pivot_root(2) cannot put away (an initramfs). */
   readonly noPivot?: boolean | undefined;

@@ -88,7 +88,7 @@ function container(id: string, processes: readonly Process[], more: Partial<Cont
   const init = processes[0] as Process;
   return {
     id, ociVersion: "1.3.0", judgement: AGENT, newKeyring: true, bundleDir: `/b/${id}`, cgroup: group(`/g/${id}`, ["/g"]) as Cgroup, resctrl: { made: ["/r"], folders: ["/r"] }, hooks: { poststop: [{ path: "/bin/true" }] },
-    initPid: init.pid, startHooks: undefined, annotations: { "\0b": "odd" }, pipeSize: 4096, terminationLog: undefined, status: "running", pausedFrom: undefined, gate: undefined, oomWatch: undefined,
+    initPid: init.pid, startHooks: undefined, annotations: { "\0b": "odd" }, pipeSize: 4096, terminationLog: undefined, status: "running", pausedFrom: undefined, startChannel: undefined, oomWatch: undefined,
     template: { userNamespace: false, timeNamespace: false, pidNamespace: true, caps: {}, process: {}, linux: {}, limits: { rlimits: [{ type: "RLIMIT_CORE", hard: 18446744073709551615n, soft: 0 }] }, seccomp: { program: new Uint8Array([6, 0, 255]), flags: 1, listener: undefined } } as unknown as Container["template"],
     processes: new Map(processes.map((p) => [p.execId, p])), unclaimed: new Set(processes.filter((p) => p.status !== undefined && p.claimant !== undefined)), init, ...more,
   };
@@ -109,8 +109,8 @@ function full(): { sandbox: InstanceType<typeof Sandbox>; claimants: { closed: b
   setCollected(read);
   one.streams?.stdin?.end();
   const waiting = alive("c2", { pid: 15, pidfd: fd("pidfd") }, streams(false));
-  const gate = Object.assign(new Channel(fd("gate")), { program: "/bin/sh" });
-  const all = [container("c1", [one, further, orphan, read], { oomWatch: { told: 3, stop: () => undefined } }), container("c2", [waiting], { status: "created", gate }), container("c3", [dead("c3", 16, 137)], { processes: new Map() })];
+  const startChannel = Object.assign(new Channel(fd("startChannel")), { program: "/bin/sh" });
+  const all = [container("c1", [one, further, orphan, read], { oomWatch: { told: 3, stop: () => undefined } }), container("c2", [waiting], { status: "created", startChannel }), container("c3", [dead("c3", 16, 137)], { processes: new Map() })];
   for (const it of all) sandbox.entries.set(it.id, { id: it.id, container: it, storages: [`/s/${it.id}`], serial: new Serial(), ...(it.id === "c3" ? { released: true } : {}) });
   sandbox.storages.set("/m", { count: 2, shared: true, lasting: false, done: { mounted: true, folder: "empty" }, pending: undefined });
   sandbox.oom.push("c3");
