@@ -1,7 +1,8 @@
 // Every call with nothing in it, in the wrong order, and twice: the codes that hosts expect (agent-api 6, 8, 25.T2, 25.T4, 25.T6),
 // and an agent in which nothing is left or lost.
 import { beforeAll, expect, it } from "vitest";
-import { Lab, labs,  named, outcome, until } from "../helpers/lab.js";
+import type { Lab} from "../helpers/lab.js";
+import { labs,  named, outcome, until } from "../helpers/lab.js";
 import { suite } from "../helpers/suite.js";
 
 /** Code and, where it matters, text for an empty request. */

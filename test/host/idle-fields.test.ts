@@ -1,7 +1,8 @@
 // Fields of requests that have no effect say so when they are set: in one line, once for each container, and never when they are not set.
 import { beforeAll, expect, it } from "vitest";
 import { sandboxRequest } from "../helpers/guest.js";
-import { Lab, labs,  outcome, until, type Json } from "../helpers/lab.js";
+import type { Lab} from "../helpers/lab.js";
+import { labs,  outcome, until, type Json } from "../helpers/lab.js";
 import { suite } from "../helpers/suite.js";
 
 suite("request fields without effect", { needs: ["agent"], fixture: labs() }, (use) => {
