@@ -168,7 +168,7 @@ suite("katactl in a VM", { needs: [vmOver()] }, () => {
     ["while it boots", /katactl: (q35|microvm) with/, 130],
     ["while the container runs, which ignores it", /started/, 137],
   ])("leaves nothing after Ctrl-C %s", async (_when, moment, status) => {
-    const child = spawn(KATACTL, ["run", image, "--", "sh", "-c", "echo started; while :; do sleep 100; done"], { env, stdio: ["ignore", "pipe", "pipe"], detached: true });
+    const child = spawn(KATACTL, ["run", "-v", image, "--", "sh", "-c", "echo started; while :; do sleep 100; done"], { env, stdio: ["ignore", "pipe", "pipe"], detached: true });
     const ended = new Promise<number | null>((resolve) => child.once("exit", resolve));
     let said = "";
     await new Promise<void>((resolve, reject) => {
