@@ -55,6 +55,9 @@ suite("katactl in a VM", { needs: [vmOver()] }, () => {
     expect(failed.exitCode).toBe(127);
     expect(failed.stderr).toMatch(/(microvm|q35) with (kvm|tcg)/);
     expect(failed.stderr).toContain("/no/such/program");
+    const [, logs = ""] = /^katactl: logs: (.+)$/m.exec(failed.stderr) ?? [];
+    expect(logs.startsWith(env["TMPDIR"] ?? "")).toBe(true);
+    rmSync(logs, { recursive: true }); // kept for the user
   });
 
   it("goes on in the background with -d, where exec and stop find it, and keeps its output", async () => {
