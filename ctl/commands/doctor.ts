@@ -5,9 +5,10 @@ import { accessSync, constants, existsSync, readdirSync, readFileSync, statfsSyn
 import { dirname, join } from "node:path";
 import { cacheFolder, distFile } from "../../tools/places.js";
 import { chooseAccel } from "../vm/accel.js";
-import { findProgram } from "../vm/program.js";
+import { findQemu, readyKernel } from "../vm/boot.js";
+import { findVirtiofsd } from "../vm/share.js";
 import { findCargo, findVsockDaemon } from "../vm/vsock-daemon.js";
-import { sizeText } from "./help.js";
+import { sizeText } from "./options.js";
 
 export interface Finding {
   readonly name: string;
@@ -26,19 +27,15 @@ const first = (file: string, ...args: string[]): string => {
   }
 };
 
-const QEMU = "qemu-system-x86_64";
-
 const qemu = (): Finding => {
-  const file = findProgram(QEMU);
+  const file = findQemu();
   return file === undefined
-    ? { name: "QEMU", state: "missing", found: `no ${QEMU} in PATH`, todo: "apt-get install qemu-system-x86 (or: make run, which does)" }
+    ? { name: "QEMU", state: "missing", found: "no qemu-system-x86_64 in PATH", todo: "apt-get install qemu-system-x86 (or: make run, which does)" }
     : { name: "QEMU", state: "good", found: first(file, "--version") };
 };
 
-const kernelFile = (): string | undefined => ["vmlinux", "bzImage"].map(distFile).find(existsSync);
-
 const kvm = async (): Promise<Finding> => {
-  const [program, kernel] = [findProgram(QEMU), kernelFile()];
+  const [program, kernel] = [findQemu(), readyKernel()];
   if (program === undefined || kernel === undefined) return { name: "KVM", state: "poor", found: "not tried: that needs QEMU and a kernel" };
   const { accel, why } = await chooseAccel(program, kernel);
   if (accel === "kvm") return { name: "KVM", state: "good", found: why };
@@ -57,7 +54,7 @@ const vsock = (): Finding => {
 };
 
 const share = (): Finding => {
-  const file = findProgram("virtiofsd", "/usr/libexec", "/usr/lib/qemu");
+  const file = findVirtiofsd();
   return file === undefined ? { name: "virtio-fs", state: "poor", found: "no virtiofsd: folders are shared by 9p alone", todo: "apt-get install virtiofsd (or qemu-system-common)" } : { name: "virtio-fs", state: "good", found: file };
 };
 
@@ -68,7 +65,7 @@ const sizeOf = (file: string): string => `${(statSync(file).size / 1e6).toFixed(
 
 const kernel = (): Finding => {
   const cached = readdirSafe(join(cacheFolder(), "kernel")).filter((entry) => !entry.startsWith(".")).length;
-  const file = kernelFile();
+  const file = readyKernel();
   const more = `; ${cached} in the cache`;
   return file === undefined ? { name: "kernel", state: "missing", found: `none is ready${more}`, todo: "make run (a ready-made one), or make kernel (our own, compiled)" } : { name: "kernel", state: "good", found: `${file}, ${sizeOf(file)}${more}` };
 };

@@ -1,23 +1,11 @@
 // How help looks: options in groups, defaults as a person writes them, nothing about empty lists.
-import type { Command, Help, Option } from "commander";
+import type { Command, Option } from "commander";
 
 /** What options are about; those that name none are "other". */
 export type Group = "container" | "machine" | "output" | "other";
 
 const TITLES: Readonly<Record<Group, string>> = { container: "Container", machine: "Machine", output: "Output", other: "Other" };
 const ORDER: readonly Group[] = ["container", "machine", "output", "other"];
-
-const KIB = 1024;
-const UNITS: readonly (readonly [number, string])[] = [[KIB ** 3, "G"], [KIB ** 2, "M"], [KIB, "K"]];
-
-/** 268435456 as "256M". */
-export const sizeText = (bytes: number): string => {
-  const [unit, letter] = UNITS.find(([n]) => bytes >= n && bytes % n === 0) ?? [1, ""];
-  return `${bytes / unit}${letter}`;
-};
-
-/** 60000 as "60 s". */
-export const timeText = (ms: number): string => `${ms / 1000} s`;
 
 /** The option of that name, which must be there. */
 const option = (command: Command, long: string): Option => {
@@ -32,11 +20,11 @@ export const saysDefault = (command: Command, long: string, text: string): Comma
   return command;
 };
 
-const describe = (o: Option, helper: Help): string => {
-  const silent = o.defaultValueDescription === undefined && (o.defaultValue === "" || (Array.isArray(o.defaultValue) && o.defaultValue.length === 0));
-  const plain = o.defaultValueDescription !== undefined || typeof o.defaultValue === "string";
-  if (silent || !plain || o.defaultValue === undefined) return silent ? o.description : helper.optionDescription(o);
-  return `${o.description} (default: ${o.defaultValueDescription ?? String(o.defaultValue)})`;
+const describe = (o: Option): string => {
+  const value: unknown = o.defaultValue;
+  const nothing = value === undefined || value === "" || (Array.isArray(value) && value.length === 0);
+  const text = o.defaultValueDescription ?? (nothing ? undefined : String(value));
+  return text === undefined ? o.description : `${o.description} (default: ${text})`;
 };
 
 /** Help with the command's options in groups: `groups` has the long names of each. */
@@ -52,7 +40,7 @@ export const grouped = (command: Command, groups: Partial<Record<Group, readonly
       return [
         `Usage: ${helper.commandUsage(cmd)}`, "", helper.boxWrap(helper.commandDescription(cmd), helper.helpWidth ?? 80), "",
         ...items("Arguments", helper.visibleArguments(cmd).map((a) => [helper.argumentTerm(a), helper.argumentDescription(a)] as const)),
-        ...ORDER.flatMap((g) => items(TITLES[g], options.filter((o) => groupOf(o) === g).map((o) => [helper.optionTerm(o), describe(o, helper)] as const))),
+        ...ORDER.flatMap((g) => items(TITLES[g], options.filter((o) => groupOf(o) === g).map((o) => [helper.optionTerm(o), describe(o)] as const))),
       ].join("\n");
     },
   });

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { InvalidArgumentError, type Command } from "commander";
 import type { BootOptions } from "../vm/boot.js";
 import type { MachineType } from "../vm/machine.js";
-import { saysDefault, sizeText, timeText } from "./help.js";
+import { saysDefault } from "./help.js";
 import { WIRE_CHOICES, type WireChoice } from "../vm/wire.js";
 
 const UNITS: Readonly<Record<string, number>> = { "": 1, b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3, t: 1024 ** 4 };
@@ -17,6 +17,12 @@ export const parseBytes = (text: string): number => {
   return bytes;
 };
 
+/** The other way round: 268435456 as "256M". */
+export const sizeText = (bytes: number): string => {
+  const [letter, unit] = Object.entries(UNITS).reverse().find(([, n]) => bytes >= n && bytes % n === 0 && n > 1) ?? ["", 1];
+  return `${bytes / unit}${letter.toUpperCase()}`;
+};
+
 /** A positive number, fractions allowed. */
 export const parsePositive = (text: string): number => {
   const value = Number(text);
@@ -26,6 +32,9 @@ export const parsePositive = (text: string): number => {
 
 /** Seconds as milliseconds. */
 export const parseSeconds = (text: string): number => Math.round(parsePositive(text) * 1000);
+
+/** The other way round: 60000 as "60 s". */
+export const timeText = (ms: number): string => `${ms / 1000} s`;
 
 /** The entry of our own environment with this name as it was given to us; empty when it was set later. */
 const ownEnvironment = (name: string): Buffer => {

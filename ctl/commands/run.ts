@@ -65,6 +65,8 @@ const farewell = async (vm: Vm, id: string): Promise<void> => {
   await vm.client.destroySandbox({}, { timeoutMs: 5_000 }).catch(() => undefined);
 };
 
+const tell = (line: string): void => void process.stderr.write(`katactl: ${line}\n`);
+
 /** What is said while it runs: everything at once with --verbose; else only what went wrong, and the rest when the run fails. */
 class Talk {
   readonly #kept: string[] = [];
@@ -77,13 +79,13 @@ class Talk {
   }
   /** Of interest to who asks. */
   readonly say = (line: string): void => {
-    if (this.#loud) process.stderr.write(`katactl: ${line}\n`);
+    if (this.#loud) tell(line);
     else this.#kept.push(line);
   };
   /** Something that was asked for will not be. */
   readonly warn = (line: string): void => {
     this.clear();
-    if (!this.#silent) process.stderr.write(`katactl: ${line}\n`);
+    if (!this.#silent) tell(line);
   };
   /** What goes on from here; on a terminal a line that goes away. */
   doing(what: string): void {
@@ -99,7 +101,7 @@ class Talk {
   /** The run has failed: everything is told. */
   failed(): void {
     this.clear();
-    if (!this.#silent) for (const line of this.#kept.splice(0)) process.stderr.write(`katactl: ${line}\n`);
+    if (!this.#silent) this.#kept.splice(0).forEach(tell);
   }
 }
 
@@ -164,7 +166,7 @@ const inVm = async (image: string, command: string[], options: RunOptions, work:
     unregister();
     const keepLogs = options.keep === true || !(good || interrupt.signal.aborted);
     await vm.stop({ graceMs: good ? 3_000 : 0, keepLogs });
-    if (keepLogs) process.stderr.write(`katactl: logs: ${vm.folder}\n`);
+    if (keepLogs) tell(`logs: ${vm.folder}`);
   }
 };
 
@@ -172,7 +174,7 @@ const inBackground = (options: RunOptions): Promise<number> => {
   if (options.interactive === true || options.tty === true) throw new Error("--detach leaves nobody to talk to: not with -i or -t (katactl exec -it reaches it later)");
   const name = options.name === undefined ? randomBytes(6).toString("hex") : claimName(options.name);
   const output = join(stateFolder(), `${name}.log`);
-  if (options.quiet !== true) process.stderr.write(`katactl: its output goes to ${output}\n`);
+  if (options.quiet !== true) tell(`its output goes to ${output}`);
   return detach(name, output);
 };
 

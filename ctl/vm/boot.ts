@@ -101,12 +101,14 @@ const dropFolder = ({ folder, forget }: Parts, keepLogs: boolean): void => {
 /** The kernel to boot: the one asked for, else dist/vmlinux (fewest instructions to boot), else dist/bzImage. */
 export const kernelFile = (asked: string | undefined): string => {
   if (asked !== undefined) return needed(asked, "kernel", "check the path");
-  try {
-    return needed(distFile("vmlinux"), "kernel", "");
-  } catch {
-    return needed(distFile("bzImage"), "kernel", "make it with `make kernel`");
-  }
+  return readyKernel() ?? needed(distFile("bzImage"), "kernel", "make it with `make kernel`");
 };
+
+/** The kernel in dist, in the form that is booted; undefined when there is none. */
+export const readyKernel = (): string | undefined => ["vmlinux", "bzImage"].map(distFile).find((file) => existsSync(file));
+
+/** QEMU's program, if it is on PATH. */
+export const findQemu = (): string | undefined => findProgram("qemu-system-x86_64");
 
 /**
  * The machine for a kernel when the user names none: microvm, whose devices stand on the kernel's command line, unless the
@@ -225,7 +227,7 @@ const firstAnswer = async (parts: Booting, hidden: boolean, timeoutMs: number, s
  */
 export const bootVm = async (options: BootOptions = {}): Promise<Vm> => {
   const say = options.say ?? (() => undefined);
-  const qemuFile = findProgram("qemu-system-x86_64");
+  const qemuFile = findQemu();
   if (qemuFile === undefined) throw new Error("QEMU is not installed: qemu-system-x86_64 is not on PATH (Debian package qemu-system-x86)");
   const kernel = kernelFile(options.kernel);
   const small = tooSmall(options.memoryMiB ?? 256, memoryNeed(kernel, rootOf(options).initrd));

@@ -15,6 +15,9 @@ export interface Revision {
 const INPUTS = ["agent", "image-builder/agent", "image-builder/pins.json", "package.json", "package-lock.json"];
 const DIGITS = 12;
 
+/** A commit's whole name, shortened; undefined for what is none. */
+const short = (text: string): string | undefined => (/^[0-9a-f]{40,64}$/.test(text.trim()) ? text.trim().slice(0, DIGITS) : undefined);
+
 /** Reads both. `tools/commit` has the commit in an archive made by git-archive(1), see gitattributes(5) "export-subst". */
 export async function revision(context: Context): Promise<Revision> {
   const { version } = JSON.parse(await readFile(join(context.root, "package.json"), "utf8")) as { readonly version: string };
@@ -25,9 +28,9 @@ async function fromGit(context: Context): Promise<string | undefined> {
   const git = (...args: string[]): Promise<string> => run("git", ["-C", context.root, ...args], { signal: context.signal, package: "git" });
   try {
     if ((await git("rev-parse", "--show-prefix")).trim() !== "") return undefined; // the tree lies in somebody else's repository
-    const commit = (await git("log", "-1", "--format=%H", "--", ...INPUTS)).trim();
-    if (!/^[0-9a-f]{40,64}$/.test(commit)) return undefined;
-    return commit.slice(0, DIGITS) + ((await git("status", "--porcelain", "--", ...INPUTS)).trim() === "" ? "" : "-dirty");
+    const commit = short(await git("log", "-1", "--format=%H", "--", ...INPUTS));
+    if (commit === undefined) return undefined;
+    return commit + ((await git("status", "--porcelain", "--", ...INPUTS)).trim() === "" ? "" : "-dirty");
   } catch {
     context.signal?.throwIfAborted();
     return undefined; // no git, or no repository
@@ -35,6 +38,5 @@ async function fromGit(context: Context): Promise<string | undefined> {
 }
 
 async function fromArchive(root: string): Promise<string | undefined> {
-  const text = (await readFile(join(root, "tools/commit"), "utf8").catch(() => "")).trim();
-  return /^[0-9a-f]{40,64}$/.test(text) ? text.slice(0, DIGITS) : undefined;
+  return short(await readFile(join(root, "tools/commit"), "utf8").catch(() => ""));
 }

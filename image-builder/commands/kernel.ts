@@ -1,10 +1,11 @@
 // Owns the command `kernel`: source, fragments and tool versions to a key, the cache, and the files in dist. The steps do the
 // work; this decides what is rebuilt. Must never compile twice what the cache has, except for --verify, which asks for just that.
-import { readFile, readdir, stat } from "node:fs/promises";
+import { readFile, readdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { cached, keyOf, lookup, scratch, sumOf, type Entry } from "../lib/cache.js";
 import type { Context } from "../lib/context.js";
 import { BuildError } from "../lib/errors.js";
+import { isFolder } from "../lib/folder.js";
 import { sha256File, type Json } from "../lib/hash.js";
 import { writeSection } from "../lib/manifest.js";
 import { clock } from "../lib/progress.js";
@@ -49,9 +50,9 @@ export async function kernel(context: Context, options: KernelOptions): Promise<
   }
   const started = Date.now();
   let recipe = await readRecipe(options);
-  if (recipe.patches.length > 0 && (await isFolder(options.source))) {
+  if (recipe.patches.length > 0 && options.source !== undefined && (await isFolder(options.source))) {
     recipe = { ...recipe, patches: [] };
-    context.progress.note(`${String(options.source)} is a folder and taken as it is: the patches in ${join(options.configs, "patches")} are not applied`);
+    context.progress.note(`${options.source} is a folder and taken as it is: the patches in ${join(options.configs, "patches")} are not applied`);
   }
   const tools = await toolVersions(context);
   const keyInputs = keyInputsOf(recipe, tools);
@@ -124,10 +125,6 @@ async function readRecipe(options: KernelOptions): Promise<Recipe> {
 async function readPatches(dir: string): Promise<Patch[]> {
   const names = (await readdir(dir).catch(() => [])).filter((name) => name.endsWith(".patch")).sort();
   return Promise.all(names.map(async (name) => ({ name, path: resolve(dir, name), sha256: await sha256File(join(dir, name)) })));
-}
-
-async function isFolder(source: string | undefined): Promise<boolean> {
-  return source !== undefined && (await stat(source).then((s) => s.isDirectory(), () => false));
 }
 
 /** The source in a folder of the builder's own, with the patches; a folder that the user has named as it is. */

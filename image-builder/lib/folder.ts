@@ -18,7 +18,7 @@ async function make(path: string): Promise<void> {
     await mkdir(path);
   } catch (error) {
     const code = errnoCode(error);
-    if (code === "EEXIST" && (await isFolder(path))) return;
+    if (code === "EEXIST" && (await stat(path)).isDirectory()) return;
     if (code !== "ENOENT" || dirname(path) === path) throw error;
     await make(dirname(path));
     await mkdir(path).catch((again: unknown) => {
@@ -27,6 +27,7 @@ async function make(path: string): Promise<void> {
   }
 }
 
-async function isFolder(path: string): Promise<boolean> {
-  return (await stat(path)).isDirectory();
+/** Is there a folder? A path that cannot be looked at is none. */
+export function isFolder(path: string): Promise<boolean> {
+  return stat(path).then((st) => st.isDirectory(), () => false);
 }

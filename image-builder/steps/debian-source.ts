@@ -1,11 +1,11 @@
 // Owns the source of a library that is compiled into the agent: the pinned Debian source package with Debian's patches, or a folder
 // the user names. Answers with what decides its content before anything is unpacked. Must never write into a folder that the user
 // gave. Source: deb-src-format in dpkg-source(1), quilt(1) for patches/series.
-import { cp, readFile, stat } from "node:fs/promises";
+import { cp, readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { Context } from "../lib/context.js";
 import { BuildError } from "../lib/errors.js";
-import { ensureFolder } from "../lib/folder.js";
+import { ensureFolder, isFolder } from "../lib/folder.js";
 import { sha256Tree, type Json } from "../lib/hash.js";
 import { run } from "../lib/run.js";
 import { fetchSource, type SourcePin } from "./apt.js";
@@ -23,7 +23,7 @@ export async function librarySource(context: Context, pin: SourcePin, given: str
     return { key: { package: pin.package, files: pin.files }, unpack: (into) => unpackPackage(context, pin, into, `name an unpacked source of ${pin.package} (${option} DIR)`) };
   }
   const from = resolve(given);
-  if ((await stat(from).catch(() => undefined))?.isDirectory() !== true) throw new BuildError("missing", `${given} is no folder`, `${option} takes an unpacked source of ${pin.package}`);
+  if (!(await isFolder(from))) throw new BuildError("missing", `${given} is no folder`, `${option} takes an unpacked source of ${pin.package}`);
   return { key: { tree: await sha256Tree(from) }, unpack: (into) => cp(from, into, { recursive: true }) };
 }
 

@@ -4,6 +4,7 @@ import { readFile, readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { Context } from "../lib/context.js";
 import { BuildError } from "../lib/errors.js";
+import { isFolder } from "../lib/folder.js";
 import { readKernelImage, type KernelImage } from "../formats/kernel-image.js";
 
 export interface FoundKernel {
@@ -21,8 +22,6 @@ const IMAGE = /^(vmlinuz|bzImage|vmlinux|Image)([-.].*)?$/;
 async function names(dir: string): Promise<string[]> {
   return (await readdir(dir).catch(() => [])).sort();
 }
-
-const isFolder = (path: string): Promise<boolean> => stat(path).then((st) => st.isDirectory(), () => false);
 
 /** Folders of modules in `tree`: `tree` itself, or those below lib/modules, usr/lib/modules, modules and `tree`. */
 export async function moduleFolders(tree: string): Promise<string[]> {

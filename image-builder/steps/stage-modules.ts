@@ -3,10 +3,11 @@
 //
 // The index, lib/modules/RELEASE/kata-modules: a line for each module, sorted: its name, the modules to load before it in that order
 // ("-": none; otherwise separated by ","), its aliases. A last line "=" names those that are built in. In names and aliases "-" is "_".
-import { readFile, readdir, stat } from "node:fs/promises";
+import { readFile, readdir } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import type { Context } from "../lib/context.js";
 import { BuildError } from "../lib/errors.js";
+import { isFolder } from "../lib/folder.js";
 import type { Node } from "../formats/cpio.js";
 import { unpacked } from "../formats/decompress.js";
 import { moduleName, readModinfo, type ModuleInfo } from "../formats/modinfo.js";
@@ -62,7 +63,7 @@ export async function stageModules(context: Context, options: ModuleOptions): Pr
 async function findFolder({ modules, output }: ModuleOptions): Promise<string | undefined> {
   if (modules === "none") return undefined;
   const place = modules === "auto" ? join(dirname(resolve(output)), "modules") : modules;
-  if (!(await stat(place).then((st) => st.isDirectory(), () => false))) {
+  if (!(await isFolder(place))) {
     if (modules === "auto") return undefined;
     throw new BuildError("missing", `there is no folder ${modules} with modules`, "--modules takes a folder lib/modules/RELEASE (or what holds one), auto or none");
   }

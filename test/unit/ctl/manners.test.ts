@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { foreground } from "../../../ctl/commands/detach.js";
 import { examine } from "../../../ctl/commands/doctor.js";
-import { sizeText, timeText } from "../../../ctl/commands/help.js";
+import { sizeText, timeText } from "../../../ctl/commands/options.js";
 import { memoryNeed, tooSmall } from "../../../ctl/vm/enough.js";
 import { projectRoot } from "../../../tools/places.js";
 
